@@ -1,0 +1,1 @@
+"""Case: one database, opened; the public class of the library (signatures first, being filled in)."""

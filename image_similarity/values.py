@@ -1,0 +1,229 @@
+"""The frozen records that cross rooms: what a picture, a place, a model, a hit and a run are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Stage = Literal["walk", "stat", "read", "decode", "embed"]
+RunStatus = Literal["running", "done", "partial", "interrupted", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Preprocess:
+    """How a model wants its picture: from EXIF-oriented RGB to a uint8 array of shape (size, size, 3).
+
+    `fit` "squash" resizes the whole frame to size x size; "crop" resizes the short side to `resize` and cuts the
+    centre out. A JPEG may be decoded at a reduced scale as long as both sides stay at least `decode_scale` times the
+    side that the resize aims at; 0 always decodes in full. `mean` and `std` (RGB, for values in [0, 1]) are applied
+    by the encoder, on its device.
+    """
+
+    size: int
+    fit: Literal["squash", "crop"] = "squash"
+    resize: int | None = None
+    interpolation: Literal["bicubic", "bilinear"] = "bicubic"
+    decode_scale: int = 2
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+
+    @property
+    def decode_side(self) -> int:
+        """The side in pixels below which a reduced-scale decoder must not go; 0 means decode in full."""
+        return self.decode_scale * (self.resize or self.size)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """What is recorded of a model with every vector: two models with one fingerprint give comparable vectors.
+
+    `dim` is None for a model that only classifies scenes; `scenes` is empty for one that only embeds. Vectors are
+    L2-normalised when `normalisation` is "l2". `scene_mass` is the probability mass of the `auto` filter.
+    """
+
+    name: str
+    fingerprint: str
+    architecture: str
+    weights_sha256: str
+    preprocess: Preprocess
+    dim: int | None
+    metric: str = "euclidean"
+    normalisation: str = "l2"
+    numeric_class: str = "f32"
+    scenes: tuple[str, ...] = ()
+    scene_top_k: int = 5
+    scene_mass: float = 0.95
+    licence: str = ""
+    origin: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Digests:
+    """The three hashes of a file's bytes, lower-case hexadecimal, taken from the same read that is decoded."""
+
+    sha256: str
+    sha1: str
+    md5: str
+
+
+@dataclass(frozen=True, slots=True)
+class PictureFacts:
+    """What the decoder learned of a picture; width and height in pixels after EXIF orientation."""
+
+    width: int
+    height: int
+    format: str
+    mime: str
+    partial: bool = False
+    exif: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A file that could not be taken, and why. `path` is relative to the source, in text form."""
+
+    path: str
+    stage: Stage
+    error: str
+    message: str
+    source: str = ""
+    size: int | None = None
+    mtime_ns: int | None = None
+    run_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A file that was left out by a rule (not a picture, excluded, a special file); `kind` says what it seemed to be."""
+
+    path: str
+    rule: str
+    kind: str
+    size: int | None = None
+    mtime_ns: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SceneScore:
+    """A scene label with its probability in [0, 1]."""
+
+    name: str
+    probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a content was found: a source, its root folder, and the path below it in text form."""
+
+    source: str
+    root: str
+    path: str
+    first_seen: str
+    mtime_ns: int | None = None
+    gone_since: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRecord:
+    """One content, with every place that holds or held it; the first place is the one to show."""
+
+    sha256: str
+    sha1: str
+    md5: str
+    size: int
+    width: int
+    height: int
+    format: str
+    mime: str
+    partial: bool
+    exif: Mapping[str, Any]
+    places: tuple[Place, ...] = ()
+    scenes: tuple[SceneScore, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One ranked place of a picture. Distance is Euclidean between unit vectors, in [0, 2]; similarity the cosine."""
+
+    rank: int
+    distance: float
+    similarity: float
+    identical: bool
+    place: Place
+    image: ImageRecord
+    database: str
+
+    @property
+    def scene(self) -> SceneScore | None:
+        """The most probable scene of the picture, if any was stored."""
+        return self.image.scenes[0] if self.image.scenes else None
+
+
+@dataclass(frozen=True, slots=True)
+class SceneFilter:
+    """What a scene filter did: the scenes searched, what it hid, and what that cost.
+
+    `hidden` counts the pictures left out; `hidden_nearer` those of them that would have ranked above the last hit.
+    """
+
+    mode: Literal["auto", "hard", "off", "named"]
+    scenes: tuple[str, ...]
+    searched: int
+    hidden: int
+    hidden_nearer: int
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    """The answer to one query, with all that is needed to say how it came about."""
+
+    query: str
+    sha256: str
+    model: ModelInfo
+    scene_model: ModelInfo | None
+    query_scenes: tuple[SceneScore, ...]
+    stored: bool
+    k: int
+    max_distance: float | None
+    search: Literal["exhaustive", "bounded", "approximate"]
+    filter: SceneFilter
+    hits: tuple[Hit, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RunReport:
+    """The account of one run over one source.
+
+    Every entry reached is in exactly one class:
+    `seen == new + duplicate + unchanged + failed + sum(skipped.values())`. `new` are contents embedded in this run,
+    `duplicate` are places of a content already known, `moved` counts those of `new`/`duplicate` places whose content
+    vanished from another place of the source in the same run. `gone` are places that are no longer there (not seen).
+    """
+
+    run_id: int
+    kind: str
+    status: RunStatus
+    source: str
+    root: str
+    models: tuple[str, ...]
+    started_at: str
+    finished_at: str | None
+    seen: int = 0
+    new: int = 0
+    duplicate: int = 0
+    unchanged: int = 0
+    failed: int = 0
+    skipped: Mapping[str, int] = field(default_factory=dict)
+    moved: int = 0
+    gone: int = 0
+    partial: int = 0
+    embedded: int = 0
+    bytes_read: int = 0
+    seconds: float = 0.0
+    failures: tuple[Failure, ...] = ()
+
+    @property
+    def accounted(self) -> bool:
+        """Whether every entry seen is in exactly one class."""
+        return self.seen == self.new + self.duplicate + self.unchanged + self.failed + sum(self.skipped.values())
