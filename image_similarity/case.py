@@ -1,1 +1,226 @@
-"""Case: one database, opened; the public class of the library (signatures first, being filled in)."""
+"""Case: one database, opened; the public class of the library."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from image_similarity.events import Listener, ignore
+from image_similarity.settings import IndexOptions
+
+if TYPE_CHECKING:
+    from image_similarity.store.catalog import Catalog
+    from image_similarity.values import (
+        DatabaseStatus,
+        Failure,
+        ImageRecord,
+        ModelInfo,
+        RunReport,
+        SearchResult,
+        Source,
+        VerifyReport,
+    )
+
+
+class Case:
+    """A database of one case: what was indexed, where it was, what it looks like.
+
+    Example:
+        ```
+        with Case.open("case-17.db") as case:
+            report = case.index("/evidence/disk-07", source="disk-07")
+            for hit in case.search("query.jpg", k=20).hits:
+                print(hit.rank, hit.distance, hit.place.path)
+        ```
+    """
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+
+    @classmethod
+    def open(
+        cls,
+        path: str | Path,
+        *,
+        read_only: bool = False,
+        upgrade: bool = True,
+        on_event: Listener = ignore,
+    ) -> Case:
+        """Open a database; a writer creates a missing one and upgrades an older one after a backup beside it.
+
+        Args:
+            path: The SQLite file.
+            read_only: Open for reading; the file is neither created nor upgraded nor written.
+            upgrade: With False a writer refuses an older database, too.
+            on_event: Gets a `Notice` when a database was upgraded or recovered.
+
+        Raises:
+            DatabaseMissing, NotOurDatabase, DatabaseDamaged, SchemaTooOld, SchemaTooNew, DatabaseNotWritable.
+        """
+        from image_similarity.store.catalog import Catalog
+
+        return cls(Catalog.open(Path(path), read_only=read_only, upgrade=upgrade, on_event=on_event))
+
+    def close(self) -> None:
+        """Close the database; a second call does nothing."""
+        self._catalog.close()
+
+    def __enter__(self) -> Case:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def path(self) -> Path:
+        """The database file."""
+        return self._catalog.path
+
+    # -- indexing -----------------------------------------------------------------------------------------------
+
+    def index(
+        self,
+        folder: str | Path,
+        *,
+        options: IndexOptions | None = None,
+        source: str | None = None,
+        on_event: Listener = ignore,
+        stop: Callable[[], bool] = lambda: False,
+    ) -> RunReport:
+        """Take every new or changed picture below a folder (or one picture) into the database.
+
+        Args:
+            folder: The folder; opened read-only. Its own database must not lie inside it.
+            options: Models, scene model, batch size and the like; the built-in model by default.
+            source: The name under which the folder is known; the folder's own name by default.
+            on_event: Called with `Started`, `Progress`, `Failed`, `Notice`, `Finished`, from this thread.
+            stop: Asked between pictures; once it says True the batch is finished and the run ends "interrupted".
+
+        Returns:
+            The account of the run; `status` is "done", "partial" (some files failed) or "interrupted".
+
+        Raises:
+            FolderMissing, NothingToIndex, DatabaseInsideEvidence, DatabaseLocked, DatabaseNotWritable, ModelError.
+        """
+        from image_similarity.indexing import index_folder
+
+        return index_folder(
+            self._catalog, Path(folder), options or IndexOptions(), source=source, on_event=on_event, stop=stop
+        )
+
+    def refresh(
+        self,
+        sources: Sequence[str] = (),
+        *,
+        options: IndexOptions | None = None,
+        on_event: Listener = ignore,
+        stop: Callable[[], bool] = lambda: False,
+    ) -> list[RunReport]:
+        """Index every known source (or those named) again with the models and settings of its last run.
+
+        Only new or changed files are read. With `options`, its machine settings (batch size, workers, device) and its
+        `rehash` and `retry_failed` are used; models, scene model and excludes are those recorded.
+
+        Raises:
+            UnknownSource, and whatever `index` raises.
+        """
+        from image_similarity.indexing import refresh_sources
+
+        return refresh_sources(self._catalog, sources, options or IndexOptions(), on_event=on_event, stop=stop)
+
+    # -- searching ----------------------------------------------------------------------------------------------
+
+    def search(
+        self,
+        query: str | Path | None = None,
+        *,
+        sha256: str | None = None,
+        model: str | None = None,
+        k: int = 5,
+        max_distance: float | None = None,
+        scene: str | Sequence[str] = "auto",
+        sources: Sequence[str] = (),
+        under: str | None = None,
+        include_gone: bool = False,
+        include_partial: bool = True,
+        device: str = "auto",
+    ) -> SearchResult:
+        """Rank the pictures of this database by their distance to one query. See `image_similarity.search.search`."""
+        from image_similarity.search import SearchRequest, search
+
+        request = SearchRequest(
+            query=None if query is None else Path(query),
+            sha256=sha256,
+            model=model,
+            k=k,
+            max_distance=max_distance,
+            scene=(scene,) if isinstance(scene, str) else tuple(scene),
+            sources=tuple(sources),
+            under=under,
+            include_gone=include_gone,
+            include_partial=include_partial,
+            device=device,
+        )
+        return search([self._catalog], request)
+
+    # -- looking things up --------------------------------------------------------------------------------------
+
+    def image(self, sha256: str) -> ImageRecord:
+        """Everything known of one content, by its SHA-256 or an unambiguous prefix of at least 6 digits.
+
+        Raises:
+            UnknownImage.
+        """
+        return self._catalog.image(sha256)
+
+    def images_at(self, path: str | Path) -> list[ImageRecord]:
+        """The contents that a path holds or held; a path on disk, or one relative to a source as hits print it.
+
+        Raises:
+            UnknownImage: If neither an image nor a failure nor a skipped file is known there.
+        """
+        return self._catalog.images_at(str(path))
+
+    def models(self) -> list[ModelInfo]:
+        """The models with stored vectors or scenes, oldest first."""
+        return self._catalog.models()
+
+    def sources(self) -> list[Source]:
+        """The known sources, by name, with what they hold."""
+        return self._catalog.sources()
+
+    def runs(self) -> list[RunReport]:
+        """All runs, newest first, without their failures."""
+        return self._catalog.runs()
+
+    def run(self, run_id: int) -> RunReport:
+        """One run with its failures.
+
+        Raises:
+            UsageError: If there is no such run.
+        """
+        return self._catalog.run(run_id)
+
+    def failures(self, run_id: int | None = None) -> list[Failure]:
+        """The failures that are still open (or those that one run met), by source and path."""
+        return self._catalog.failures(run_id)
+
+    def status(self) -> DatabaseStatus:
+        """Schema, size and counts."""
+        return self._catalog.status()
+
+    # -- care ---------------------------------------------------------------------------------------------------
+
+    def verify(self, *, rehash: bool = False, on_event: Listener = ignore) -> VerifyReport:
+        """Check the records, and with `rehash` every file against the hash of the time it was first indexed."""
+        from image_similarity.verify import verify
+
+        return verify(self._catalog, rehash=rehash, on_event=on_event)
+
+    def backup(self, target: str | Path) -> Path:
+        """Copy the database, consistently even while a run writes, to a new file; an existing one is refused."""
+        return self._catalog.backup(Path(target))

@@ -227,3 +227,67 @@ class RunReport:
     def accounted(self) -> bool:
         """Whether every entry seen is in exactly one class."""
         return self.seen == self.new + self.duplicate + self.unchanged + self.failed + sum(self.skipped.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A folder that was indexed, by name, with the number of its live places, contents and open failures."""
+
+    name: str
+    root: str
+    created_at: str
+    files: int
+    images: int
+    failures: int
+    gone: int
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseStatus:
+    """What a database is: schema revision, size in bytes, counts."""
+
+    path: str
+    revision: str
+    head: str
+    size: int
+    images: int
+    files: int
+    gone: int
+    failures: int
+    skipped: Mapping[str, int]
+    models: tuple[ModelInfo, ...]
+    embeddings: Mapping[str, int]
+    sources: tuple[Source, ...]
+    last_run: RunReport | None
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One difference that a verification found: `kind` is "changed", "missing", "unreadable" or "record"."""
+
+    kind: Literal["changed", "missing", "unreadable", "record"]
+    path: str
+    message: str
+    source: str = ""
+    expected: str = ""
+    found: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyReport:
+    """The account of a verification; files are counted only when they were read again (`rehashed`)."""
+
+    rehashed: bool
+    images: int
+    embeddings: int
+    files: int
+    unchanged: int
+    changed: int
+    missing: int
+    unreadable: int
+    findings: tuple[Finding, ...]
+
+    @property
+    def clean(self) -> bool:
+        """Whether nothing differs from what the database recorded."""
+        return not self.findings

@@ -1,0 +1,35 @@
+"""What a run can be told, with its defaults; environment variables fill in where a flag is not given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+DATABASE_VARIABLE = "IMAGE_SIMILARITY_DB"
+MODEL_VARIABLE = "IMAGE_SIMILARITY_MODEL"
+WEIGHTS_VARIABLE = "IMAGE_SIMILARITY_WEIGHTS"
+
+BUILTIN = "builtin"
+
+# A 250-megapixel RGB picture takes 0.75 GB once decoded; larger than any camera's single frame, smaller than memory.
+MAX_MEGAPIXELS = 250.0
+
+
+@dataclass(frozen=True, slots=True)
+class IndexOptions:
+    """The settings of an index run.
+
+    `weights` is a local file for the one model named; `scenes` a scene model's name or file, or None to store no
+    scenes. `batch_size` None adapts to the device's memory. `workers` None takes one reader per core, at most 8.
+    """
+
+    models: tuple[str, ...] = (BUILTIN,)
+    scenes: str | None = BUILTIN
+    weights: Path | None = None
+    batch_size: int | None = None
+    workers: int | None = None
+    device: str = "auto"
+    exclude: tuple[str, ...] = ()
+    max_megapixels: float = MAX_MEGAPIXELS
+    rehash: bool = False
+    retry_failed: bool = False
