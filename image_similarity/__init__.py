@@ -1,0 +1,147 @@
+"""Indexes folders of photographs and ranks them by similarity; the public names, loaded on first use."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.2.0"
+
+if TYPE_CHECKING:
+    from image_similarity.case import Case
+    from image_similarity.encoding import model_names
+    from image_similarity.errors import (
+        AmbiguousModel,
+        DatabaseDamaged,
+        DatabaseError,
+        DatabaseInsideEvidence,
+        DatabaseLocked,
+        DatabaseMissing,
+        DatabaseNotWritable,
+        DeviceUnavailable,
+        FolderMissing,
+        ImageSimilarityError,
+        ImageUnreadable,
+        InvalidSetting,
+        ModelError,
+        NothingToIndex,
+        NotOurDatabase,
+        SchemaTooNew,
+        SchemaTooOld,
+        UnknownImage,
+        UnknownModel,
+        UnknownScene,
+        UnknownSource,
+        UsageError,
+        VerificationFailed,
+        WeightsChanged,
+        WeightsMissing,
+        WeightsRefused,
+    )
+    from image_similarity.values import (
+        Failure,
+        Hit,
+        ImageRecord,
+        ModelInfo,
+        Place,
+        RunReport,
+        SearchResult,
+    )
+
+# A caller who only wants `__version__` or an error class must not wait for torch or SQLAlchemy.
+_HOMES = {
+    "image_similarity.case": ("Case",),
+    "image_similarity.encoding": ("model_names",),
+    "image_similarity.errors": (
+        "AmbiguousModel",
+        "DatabaseDamaged",
+        "DatabaseError",
+        "DatabaseInsideEvidence",
+        "DatabaseLocked",
+        "DatabaseMissing",
+        "DatabaseNotWritable",
+        "DeviceUnavailable",
+        "FolderMissing",
+        "ImageSimilarityError",
+        "ImageUnreadable",
+        "InvalidSetting",
+        "ModelError",
+        "NotOurDatabase",
+        "NothingToIndex",
+        "SchemaTooNew",
+        "SchemaTooOld",
+        "UnknownImage",
+        "UnknownModel",
+        "UnknownScene",
+        "UnknownSource",
+        "UsageError",
+        "VerificationFailed",
+        "WeightsChanged",
+        "WeightsMissing",
+        "WeightsRefused",
+    ),
+    "image_similarity.values": (
+        "Failure",
+        "Hit",
+        "ImageRecord",
+        "ModelInfo",
+        "Place",
+        "RunReport",
+        "SearchResult",
+    ),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "AmbiguousModel",
+    "Case",
+    "DatabaseDamaged",
+    "DatabaseError",
+    "DatabaseInsideEvidence",
+    "DatabaseLocked",
+    "DatabaseMissing",
+    "DatabaseNotWritable",
+    "DeviceUnavailable",
+    "Failure",
+    "FolderMissing",
+    "Hit",
+    "ImageRecord",
+    "ImageSimilarityError",
+    "ImageUnreadable",
+    "InvalidSetting",
+    "ModelError",
+    "ModelInfo",
+    "NotOurDatabase",
+    "NothingToIndex",
+    "Place",
+    "RunReport",
+    "SchemaTooNew",
+    "SchemaTooOld",
+    "SearchResult",
+    "UnknownImage",
+    "UnknownModel",
+    "UnknownScene",
+    "UnknownSource",
+    "UsageError",
+    "VerificationFailed",
+    "WeightsChanged",
+    "WeightsMissing",
+    "WeightsRefused",
+    "__version__",
+    "model_names",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Return a public name from its home, importing that on first use."""
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """Return the public names, also those that are not loaded yet."""
+    return sorted(set(globals()) | set(__all__))
