@@ -1,0 +1,3 @@
+"""From decoded pictures to unit vectors and scene probabilities."""
+
+from __future__ import annotations

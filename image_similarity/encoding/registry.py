@@ -1,0 +1,207 @@
+"""From a model's name, or the path of a weights file, to its specification.
+
+A name is never guessed from a path, and nothing is ever downloaded. No torch is loaded here, except
+by a plug-in's own module and to recognise a Places365 checkpoint that carries no card.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from dataclasses import replace
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+
+from image_similarity.encoding.card import read_card, spec_from_card
+from image_similarity.encoding.published import TORCHVISION_SPECS
+from image_similarity.encoding.spec import ModelSpec, to_info
+from image_similarity.encoding.weights import sha256_of, weights_folder
+from image_similarity.errors import UnknownModel, WeightsMissing, WeightsRefused
+from image_similarity.values import ModelInfo
+
+BUILTIN = "builtin"
+BUILTIN_WEIGHTS = Path(__file__).parent / "weights" / "builtin.safetensors"
+ENTRY_POINT_GROUP = "image_similarity.models"
+
+_PUBLISHED = {spec.name: spec for spec in TORCHVISION_SPECS}
+
+
+def model_names() -> list[str]:
+    """Return the names that `get` accepts: the built-in ones, then those of installed plug-ins.
+
+    A name that is listed may still lack its weights on this machine.
+    """
+    names = [BUILTIN, *_PUBLISHED]
+    return names + sorted(set(_plug_ins()) - set(names))
+
+
+def get(name_or_path: str, *, weights: Path | None = None) -> ModelSpec:
+    """Return the specification of a model whose weights lie on this machine.
+
+    A registered name comes first. Otherwise a value that holds a path separator or names an
+    existing file is a weights file, and must carry a card. `weights` replaces the file that
+    belongs to a name; if that file carries a card, it must be one of the same architecture.
+
+    Raises:
+        UnknownModel: no such name; near matches stand in the hint.
+        WeightsMissing: the name is known, the file is not there.
+        WeightsRefused: the file carries no card, or a wrong one.
+    """
+    if name_or_path in (BUILTIN, *_PUBLISHED) or name_or_path in _plug_ins():
+        return _with_weights(name_or_path, weights)
+    if weights is None and _is_path(name_or_path):
+        return _from_file(Path(name_or_path))
+    raise _unknown(name_or_path)
+
+
+def describe(name: str) -> ModelSpec:
+    """Return the specification of a registered name whether or not its weights are here.
+
+    Raises:
+        UnknownModel: no such name.
+        WeightsMissing: "builtin", whose card lies in its weights file, is not installed.
+    """
+    if name == BUILTIN:
+        return _from_file(_present(BUILTIN_WEIGHTS, BUILTIN))
+    if name in _PUBLISHED:
+        return _PUBLISHED[name]
+    plug_ins = _plug_ins()
+    if name not in plug_ins:
+        raise _unknown(name)
+    return _call_plug_in(plug_ins[name])
+
+
+def get_scene_model(name_or_path: str) -> ModelSpec:
+    """Return the specification of a scene model: "builtin", a plug-in, or a weights file.
+
+    A file may be one with a card that names scenes, or a Places365 checkpoint as published, which
+    is recognised by its arrays. Only a checkpoint without a card makes this load torch.
+
+    Raises:
+        UnknownModel: no such name, or a model that knows no scenes.
+        WeightsMissing: the file is not there.
+        WeightsRefused: the file is neither.
+    """
+    path = Path(name_or_path)
+    is_file = name_or_path not in model_names() and _is_path(name_or_path)
+    if is_file and read_card(_present(path, name_or_path)) is None:
+        from image_similarity.encoding.networks.places365 import places365_spec
+
+        return places365_spec(path)
+    spec = get(name_or_path)
+    if not spec.scenes:
+        raise UnknownModel(
+            f"Model {spec.name!r} knows no scenes.",
+            hint=f"Scene models are {BUILTIN!r} and Places365 checkpoint files.",
+        )
+    return spec
+
+
+def info(spec: ModelSpec) -> ModelInfo:
+    """Return what is recorded of a model, its fingerprint included; reads the whole weights file.
+
+    Raises:
+        WeightsMissing: the file is not there.
+        WeightsChanged: its SHA-256 is not the one that its card recorded.
+    """
+    path = _present(spec.weights, spec.name)
+    return to_info(spec, sha256_of(path, expected=spec.weights_sha256))
+
+
+def weights_file_name(name: str) -> str:
+    """Return the name, without suffix, that a registered model's weights have in the folder."""
+    return name.replace("/", "-")
+
+
+def _with_weights(name: str, weights: Path | None) -> ModelSpec:
+    """Return the spec of a registered name, its weights found or given."""
+    if name == BUILTIN and weights is None:
+        return describe(BUILTIN)
+    path = _present(weights, name) if weights is not None else None
+    if path is not None and (card := read_card(path)) is not None:
+        carried = spec_from_card(card, path)
+        if name != BUILTIN and carried.architecture != describe(name).architecture:
+            raise WeightsRefused(
+                f"{path} holds weights of {carried.architecture!r}, not of {name!r}.",
+                hint="Name the file itself as the model to use it as its card says.",
+            )
+        return carried
+    if name == BUILTIN:
+        raise _no_card(weights)
+    spec = describe(name)
+    return replace(spec, weights=path or spec.weights or _find_weights(name))
+
+
+def _from_file(path: Path) -> ModelSpec:
+    """Return the spec that a weights file's own card states."""
+    card = read_card(_present(path, str(path)))
+    if card is None:
+        raise _no_card(path)
+    return spec_from_card(card, path)
+
+
+def _find_weights(name: str) -> Path:
+    """Return the file of a registered model in the weights folder."""
+    folder = weights_folder()
+    stem = weights_file_name(name)
+    for suffix in (".safetensors", ".pth"):
+        if (folder / (stem + suffix)).is_file():
+            return folder / (stem + suffix)
+    raise WeightsMissing(
+        f"The weights of {name!r} are not on this machine: "
+        f"expected {stem}.pth or {stem}.safetensors in {folder}",
+        hint=f"Where there is a network: python scripts/fetch_weights.py {name}; then copy the "
+        "file into that folder, or name another folder in IMAGE_SIMILARITY_WEIGHTS.",
+    )
+
+
+def _present(path: Path | None, name: str) -> Path:
+    """Return the path if a file is there."""
+    if path is None or not path.is_file():
+        raise WeightsMissing(
+            f"The weights of {name!r} are not on this machine: no file {path or 'is named'}",
+            hint="Check the path; nothing is downloaded by itself.",
+        )
+    return path
+
+
+def _is_path(value: str) -> bool:
+    """Whether a value that is no registered name is meant as a file."""
+    separators = {"/", "\\", os.sep}
+    return any(each in value for each in separators) or Path(value).is_file()
+
+
+def _plug_ins() -> dict[str, EntryPoint]:
+    """Return the installed entry points by name, none of them loaded."""
+    return {each.name: each for each in entry_points(group=ENTRY_POINT_GROUP)}
+
+
+def _call_plug_in(point: EntryPoint) -> ModelSpec:
+    """Load an entry point and let it make its spec; its own errors pass, they are bugs."""
+    spec = point.load()()
+    if not isinstance(spec, ModelSpec):
+        raise UnknownModel(f"The plug-in {point.value!r} gave no ModelSpec for {point.name!r}.")
+    return spec
+
+
+def _no_card(path: Path | None) -> WeightsRefused:
+    """Return the error for a file that does not say what it is."""
+    return WeightsRefused(
+        f"{path} does not say which network it belongs to: it carries no card.",
+        hint=f"Put a card beside it ({path}.json), or name a model and give the file as its "
+        f"weights: {', '.join(model_names())}",
+    )
+
+
+def _unknown(name: str) -> UnknownModel:
+    """Return the error for a name that is not registered."""
+    names = model_names()
+    tails = {each.rpartition("/")[2]: each for each in names}
+    near = difflib.get_close_matches(name, names, n=3)
+    near += [tails[each] for each in difflib.get_close_matches(name, tails, n=3)]
+    meant = f"Did you mean {' or '.join(dict.fromkeys(near))}? " if near else ""
+    return UnknownModel(
+        f"No model is called {name!r}.",
+        hint=f"{meant}Accepted are the names {', '.join(names)}, or the path of a weights file "
+        "that carries a card.",
+    )

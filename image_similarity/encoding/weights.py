@@ -1,0 +1,167 @@
+"""Weights files: where they lie, their hash, and their arrays, read without running any code."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from image_similarity.errors import WeightsChanged, WeightsRefused
+
+SUFFIXES = (".safetensors", ".pth", ".pt", ".tar")
+
+# The largest networks that are supported have 0.6 GB; beyond this something else was named.
+MAX_BYTES = 8 * 2**30
+
+
+def weights_folder() -> Path:
+    """Return the folder of fetched weights, which need not exist.
+
+    It is IMAGE_SIMILARITY_WEIGHTS if that is set, else image_similarity/weights in the user's data
+    folder.
+    """
+    if chosen := os.environ.get("IMAGE_SIMILARITY_WEIGHTS"):
+        return Path(chosen)
+    if sys.platform == "win32":
+        data = os.environ.get("LOCALAPPDATA") or str(Path.home() / "AppData" / "Local")
+    else:
+        data = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
+    return Path(data) / "image_similarity" / "weights"
+
+
+def sha256_of(path: Path, *, expected: str | None = None) -> str:
+    """Return the SHA-256 of a file's bytes in lower-case hexadecimal.
+
+    Raises:
+        WeightsChanged: `expected` is given and is another hash.
+        OSError: the file cannot be read.
+    """
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if expected is not None and digest != expected.lower():
+        raise WeightsChanged(
+            f"{path} is not the file that was recorded: SHA-256 {digest}, recorded {expected}",
+            hint="Restore the file, or give the model with the new weights another name.",
+        )
+    return digest
+
+
+def load_state(path: Path, *, expected: str | None = None) -> dict[str, Any]:
+    """Return the tensors of a weights file by name, on the CPU.
+
+    A `state_dict` inside a checkpoint is taken out, and a prefix `module.` that all names share is
+    dropped. A pickle is read by torch's restricted reader only, so nothing in it can run.
+
+    Raises:
+        WeightsChanged: `expected` is given and the file has another SHA-256.
+        WeightsRefused: the file is corrupt, of another kind, absurdly large, or needs code.
+        OSError: the file cannot be read.
+    """
+    size = path.stat().st_size
+    if not 0 < size <= MAX_BYTES:
+        raise WeightsRefused(f"{path}: {size} bytes cannot be the weights of a network.")
+    if expected is not None:
+        sha256_of(path, expected=expected)
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise WeightsRefused(
+            f"{path}: weights of type {suffix or 'without a suffix'!r} cannot be read.",
+            hint=f"Read are files ending in {', '.join(SUFFIXES)}.",
+        )
+    read = _read_safetensors if suffix == ".safetensors" else _read_pickle
+    return _state_of(read(path), path)
+
+
+def fit_state(network: Any, state: Mapping[str, Any], path: Path) -> None:
+    """Put the tensors into the network, or say which names or shapes do not fit.
+
+    Counters of batches (num_batches_tracked) may be missing: they do not act on the output and old
+    checkpoints lack them.
+
+    Raises:
+        WeightsRefused: names are missing, unknown, or of another shape; the first few are named.
+    """
+    wanted = network.state_dict()
+    missing = [
+        key for key in wanted if key not in state and not key.endswith("num_batches_tracked")
+    ]
+    unknown = [key for key in state if key not in wanted]
+    other = [
+        f"{key} {tuple(state[key].shape)} instead of {tuple(wanted[key].shape)}"
+        for key in wanted
+        if key in state and state[key].shape != wanted[key].shape
+    ]
+    found = [("missing", missing), ("unknown", unknown), ("of another shape", other)]
+    if wrong := "; ".join(f"{what}: {_first(keys)}" for what, keys in found if keys):
+        raise WeightsRefused(
+            f"{path} does not hold the weights of this network: {wrong}",
+            hint="Check that the file belongs to the model that was named.",
+        )
+    network.load_state_dict(dict(state), strict=False)
+
+
+def _first(keys: list[str]) -> str:
+    """Return the first three of the keys and how many there are."""
+    more = f" and {len(keys) - 3} more" if len(keys) > 3 else ""
+    return ", ".join(keys[:3]) + more
+
+
+def _read_safetensors(path: Path) -> Any:
+    """Read a .safetensors file, which cannot hold code."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except (SafetensorError, ValueError, KeyError, RuntimeError) as error:
+        raise WeightsRefused(f"{path} is no sound safetensors file: {error}") from error
+
+
+def _read_pickle(path: Path) -> Any:
+    """Read a checkpoint of torch with the reader that executes nothing."""
+    import torch
+
+    _refuse_inflated_zip(path)
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except OSError:
+        raise
+    except Exception as error:  # A corrupt pickle may raise anything whatever.
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise WeightsRefused(
+            f"{path} was refused: it is corrupt, or asks for code to be run ({reason[0][:200]})",
+            hint="Take the file from its publisher; never load it with another program.",
+        ) from error
+
+
+def _refuse_inflated_zip(path: Path) -> None:
+    """Refuse a zip that unpacks to more than it is; torch stores its tensors uncompressed."""
+    if not zipfile.is_zipfile(path):
+        return
+    try:
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(entry.file_size for entry in archive.infolist())
+    except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+        raise WeightsRefused(f"{path} is no sound checkpoint: {error}") from error
+    if unpacked > path.stat().st_size:
+        raise WeightsRefused(f"{path} would unpack to {unpacked} bytes, more than the file has.")
+
+
+def _state_of(content: Any, path: Path) -> dict[str, Any]:
+    """Return the mapping of names to tensors inside a checkpoint."""
+    import torch
+
+    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
+        content = content["state_dict"]
+    if not isinstance(content, dict) or not content:
+        raise WeightsRefused(f"{path} holds no mapping of names to tensors.")
+    for key, value in content.items():
+        if not isinstance(key, str) or not isinstance(value, torch.Tensor):
+            raise WeightsRefused(f"{path}: entry {str(key)[:100]!r} is no named tensor.")
+    if all(key.startswith("module.") for key in content):
+        return {key.removeprefix("module."): value for key, value in content.items()}
+    return dict(content)
