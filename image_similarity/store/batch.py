@@ -1,0 +1,387 @@
+"""What a run knows of its source when it begins, and what one batch writes: each batch is one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
+
+from image_similarity.store.schema import (
+    EmbeddingRow,
+    FailureRow,
+    FileRow,
+    ImageRow,
+    ImageSceneRow,
+    SceneRow,
+    SkippedRow,
+)
+from image_similarity.values import Digests, Failure, PictureFacts, Skipped
+
+
+@dataclass(frozen=True, slots=True)
+class LiveFile:
+    """A place as recorded: enough to tell an unchanged file from its size and time."""
+
+    file_id: int
+    image_id: int
+    size: int
+    mtime_ns: int
+    settled: bool
+
+
+@dataclass(slots=True)
+class Knowledge:
+    """What the database holds of a source and of all contents, loaded once per run and kept up as batches are written.
+
+    `present` maps each requested model to the contents that already have its vector (or, for a scene model, its
+    labels; the key is then negated).
+    """
+
+    files: dict[str, LiveFile]
+    failed: dict[str, Failure]
+    skipped: dict[str, Skipped]
+    images: dict[str, int]
+    present: dict[int, set[int]]
+
+    def lacking(self, image_id: int) -> set[int]:
+        """The requested models (negated: scene models) that this content was not given to yet."""
+        return {key for key, images in self.present.items() if image_id not in images}
+
+
+@dataclass(frozen=True, slots=True)
+class SeenFile:
+    """A place that was read in this run; times in nanoseconds as found before the file was opened."""
+
+    path: str
+    sha256: str
+    size: int
+    mtime_ns: int
+    atime_ns: int | None
+    ctime_ns: int | None
+    settled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class NewContent:
+    """A content that the database does not hold yet."""
+
+    digests: Digests
+    size: int
+    facts: PictureFacts
+
+
+@dataclass(slots=True)
+class BatchRows:
+    """The rows of one batch. Vectors and scenes refer to contents by SHA-256, new ones of this batch included."""
+
+    contents: list[NewContent] = field(default_factory=list)
+    files: list[SeenFile] = field(default_factory=list)
+    vectors: list[tuple[int, str, bytes]] = field(default_factory=list)
+    scenes: list[tuple[int, str, Sequence[tuple[int, float]]]] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
+
+
+def load_knowledge(
+    connection: Connection, source_id: int, models: Collection[int], scene_models: Collection[int]
+) -> Knowledge:
+    """Load what decides about each file: three streamed SELECTs and one a model."""
+    files = {
+        path: LiveFile(*row)
+        for path, *row in connection.execute(
+            select(
+                FileRow.path,
+                FileRow.id,
+                FileRow.image_id,
+                FileRow.size,
+                FileRow.mtime_ns,
+                FileRow.settled,
+            ).where(FileRow.source_id == source_id, FileRow.gone_run_id.is_(None))
+        )
+    }
+    failed = {
+        path: Failure(path, stage, error, message, size=size, mtime_ns=mtime_ns)
+        for path, stage, error, message, size, mtime_ns in connection.execute(
+            select(
+                FailureRow.path,
+                FailureRow.stage,
+                FailureRow.error,
+                FailureRow.message,
+                FailureRow.size,
+                FailureRow.mtime_ns,
+            ).where(FailureRow.source_id == source_id, FailureRow.resolved_run_id.is_(None))
+        )
+    }
+    skipped = {
+        path: Skipped(path, *row)
+        for path, *row in connection.execute(
+            select(
+                SkippedRow.path,
+                SkippedRow.rule,
+                SkippedRow.kind,
+                SkippedRow.size,
+                SkippedRow.mtime_ns,
+            ).where(SkippedRow.source_id == source_id)
+        )
+    }
+    images = {
+        sha256: id_ for sha256, id_ in connection.execute(select(ImageRow.sha256, ImageRow.id))
+    }
+    present = {
+        model: set(
+            connection.execute(
+                select(EmbeddingRow.image_id).where(EmbeddingRow.model_id == model)
+            ).scalars()
+        )
+        for model in models
+    }
+    for model in scene_models:
+        labelled = (
+            select(ImageSceneRow.image_id)
+            .join(SceneRow, SceneRow.id == ImageSceneRow.scene_id)
+            .where(SceneRow.model_id == model, ImageSceneRow.rank == 1)
+        )
+        present[-model] = set(connection.execute(labelled).scalars())
+    return Knowledge(files, failed, skipped, images, present)
+
+
+def write_batch(
+    connection: Connection, run_id: int, source_id: int, rows: BatchRows, known: Knowledge
+) -> None:
+    """Write one batch inside the caller's transaction, then keep `known` up with it."""
+    _insert_contents(connection, run_id, rows.contents, known)
+    _insert_vectors(connection, run_id, rows, known)
+    taken = [file.path for file in rows.files]
+    _resolve_failures(
+        connection, run_id, source_id, [*taken, *(s.path for s in rows.skipped)], known
+    )
+    _forget_skipped(connection, source_id, taken, known)
+    _write_files(connection, run_id, source_id, rows.files, known)
+    _write_failures(connection, run_id, source_id, rows.failures, known)
+    _write_skipped(connection, run_id, source_id, rows.skipped, known)
+
+
+def _insert_contents(
+    connection: Connection, run_id: int, contents: Sequence[NewContent], known: Knowledge
+) -> None:
+    if not contents:
+        return
+    values = [
+        {
+            "sha256": content.digests.sha256,
+            "sha1": content.digests.sha1,
+            "md5": content.digests.md5,
+            "size": content.size,
+            "width": content.facts.width,
+            "height": content.facts.height,
+            "format": content.facts.format,
+            "mime": content.facts.mime,
+            "partial": content.facts.partial,
+            "exif": dict(content.facts.exif),
+            "first_run_id": run_id,
+        }
+        for content in contents
+    ]
+    statement = insert(ImageRow).returning(
+        ImageRow.sha256, ImageRow.id, sort_by_parameter_order=True
+    )
+    known.images.update((sha256, id_) for sha256, id_ in connection.execute(statement, values))
+
+
+def _insert_vectors(connection: Connection, run_id: int, rows: BatchRows, known: Knowledge) -> None:
+    if rows.vectors:
+        connection.execute(
+            insert(EmbeddingRow),
+            [
+                {
+                    "model_id": model,
+                    "image_id": known.images[sha256],
+                    "run_id": run_id,
+                    "vector": vector,
+                }
+                for model, sha256, vector in rows.vectors
+            ],
+        )
+        for model, sha256, _ in rows.vectors:
+            known.present[model].add(known.images[sha256])
+    if rows.scenes:
+        connection.execute(
+            insert(ImageSceneRow),
+            [
+                {
+                    "image_id": known.images[sha256],
+                    "scene_id": scene,
+                    "probability": probability,
+                    "rank": rank,
+                }
+                for _, sha256, labels in rows.scenes
+                for rank, (scene, probability) in enumerate(labels, start=1)
+            ],
+        )
+        for model, sha256, _ in rows.scenes:
+            known.present[-model].add(known.images[sha256])
+
+
+def _write_files(
+    connection: Connection, run_id: int, source_id: int, files: Sequence[SeenFile], known: Knowledge
+) -> None:
+    added, touched, replaced = [], [], []
+    for file in files:
+        image_id = known.images[file.sha256]
+        before = known.files.get(file.path)
+        times = {
+            "size": file.size,
+            "mtime_ns": file.mtime_ns,
+            "atime_ns": file.atime_ns,
+            "ctime_ns": file.ctime_ns,
+            "settled": file.settled,
+        }
+        if before is not None and before.image_id == image_id:
+            if (before.size, before.mtime_ns, before.settled) != (
+                file.size,
+                file.mtime_ns,
+                file.settled,
+            ):
+                touched.append({"file_id": before.file_id, **times})
+                known.files[file.path] = LiveFile(
+                    before.file_id, image_id, file.size, file.mtime_ns, file.settled
+                )
+            continue
+        if before is not None:
+            replaced.append(before.file_id)
+        added.append(
+            {
+                "source_id": source_id,
+                "path": file.path,
+                "image_id": image_id,
+                "first_run_id": run_id,
+                **times,
+            }
+        )
+    mark_gone(connection, run_id, replaced)
+    if touched:
+        connection.execute(update(FileRow).where(FileRow.id == bindparam("file_id")), touched)
+    if added:
+        statement = insert(FileRow).returning(FileRow.id, sort_by_parameter_order=True)
+        ids = connection.execute(statement, added).scalars()
+        for id_, row in zip(ids, added, strict=True):
+            known.files[row["path"]] = LiveFile(
+                id_, row["image_id"], row["size"], row["mtime_ns"], row["settled"]
+            )
+
+
+def mark_gone(connection: Connection, run_id: int, file_ids: Iterable[int]) -> None:
+    """Close places that no longer hold what they held; the rows stay."""
+    rows = [{"file_id": file_id} for file_id in file_ids]
+    if rows:
+        statement = (
+            update(FileRow).where(FileRow.id == bindparam("file_id")).values(gone_run_id=run_id)
+        )
+        connection.execute(statement, rows)
+
+
+def _resolve_failures(
+    connection: Connection, run_id: int, source_id: int, paths: Iterable[str], known: Knowledge
+) -> None:
+    rows = [{"at": path} for path in paths if known.failed.pop(path, None) is not None]
+    if rows:
+        connection.execute(
+            update(FailureRow)
+            .where(
+                FailureRow.source_id == source_id,
+                FailureRow.path == bindparam("at"),
+                FailureRow.resolved_run_id.is_(None),
+            )
+            .values(resolved_run_id=run_id),
+            rows,
+        )
+
+
+def _write_failures(
+    connection: Connection,
+    run_id: int,
+    source_id: int,
+    failures: Sequence[Failure],
+    known: Knowledge,
+) -> None:
+    if not failures:
+        return
+    _resolve_failures(connection, run_id, source_id, [failure.path for failure in failures], known)
+    connection.execute(
+        insert(FailureRow),
+        [
+            {
+                "run_id": run_id,
+                "source_id": source_id,
+                "path": failure.path,
+                "stage": failure.stage,
+                "error": failure.error[:100],
+                "message": failure.message,
+                "size": failure.size,
+                "mtime_ns": failure.mtime_ns,
+            }
+            for failure in failures
+        ],
+    )
+    known.failed.update((failure.path, failure) for failure in failures)
+
+
+def _forget_skipped(
+    connection: Connection, source_id: int, paths: Iterable[str], known: Knowledge
+) -> None:
+    rows = [{"at": path} for path in paths if known.skipped.pop(path, None) is not None]
+    if rows:
+        connection.execute(
+            delete(SkippedRow).where(
+                SkippedRow.source_id == source_id, SkippedRow.path == bindparam("at")
+            ),
+            rows,
+        )
+
+
+def _write_skipped(
+    connection: Connection,
+    run_id: int,
+    source_id: int,
+    skipped: Sequence[Skipped],
+    known: Knowledge,
+) -> None:
+    changed = [row for row in skipped if known.skipped.get(row.path) != row]
+    if not changed:
+        return
+    # A place whose content is no picture any more held one: that row is history now.
+    left = [
+        known.files.pop(row.path).file_id
+        for row in changed
+        if row.path in known.files and row.rule != "excluded"
+    ]
+    mark_gone(connection, run_id, left)
+    _forget_skipped(connection, source_id, [row.path for row in changed], known)
+    connection.execute(
+        insert(SkippedRow),
+        [
+            {
+                "run_id": run_id,
+                "source_id": source_id,
+                "path": row.path,
+                "rule": row.rule,
+                "kind": row.kind,
+                "size": row.size,
+                "mtime_ns": row.mtime_ns,
+            }
+            for row in changed
+        ],
+    )
+    known.skipped.update((row.path, row) for row in changed)
+
+
+def close_vanished(
+    connection: Connection, run_id: int, source_id: int, vanished: Collection[str], known: Knowledge
+) -> int:
+    """Close everything recorded at paths that a completed walk no longer found; gives the number of places closed."""
+    gone = [known.files[path].file_id for path in vanished if path in known.files]
+    mark_gone(connection, run_id, gone)
+    _resolve_failures(connection, run_id, source_id, vanished, known)
+    _forget_skipped(connection, source_id, vanished, known)
+    return len(gone)

@@ -1,0 +1,336 @@
+"""Catalog: one opened database file, its transactions, and what can be looked up in it."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from sqlalchemy import Connection, Engine, distinct, func, insert, select
+
+from image_similarity.errors import (
+    DatabaseMissing,
+    DatabaseNotWritable,
+    NotOurDatabase,
+    SchemaTooNew,
+    SchemaTooOld,
+    UnknownImage,
+    UsageError,
+)
+from image_similarity.events import Listener, Notice, ignore
+from image_similarity.store import engine as engines
+from image_similarity.store import gallery, models, runs
+from image_similarity.store import upgrade as upgrades
+from image_similarity.store.schema import (
+    EmbeddingRow,
+    FailureRow,
+    FileRow,
+    ImageRow,
+    SkippedRow,
+    SourceRow,
+)
+from image_similarity.values import (
+    DatabaseStatus,
+    Failure,
+    ImageRecord,
+    ModelInfo,
+    RunReport,
+    Source,
+)
+
+# Shorter prefixes of a SHA-256 name too many pictures to be meant.
+SHORTEST_PREFIX = 6
+
+
+class Catalog:
+    """A database file; `reading()` and `writing()` give connections inside a transaction."""
+
+    def __init__(
+        self, path: Path, engine: Engine, state: upgrades.SchemaState, *, read_only: bool
+    ) -> None:
+        self.path = path
+        self.state = state
+        self.read_only = read_only
+        self._engine = engine
+
+    @classmethod
+    def open(
+        cls, path: Path, *, read_only: bool, upgrade: bool = True, on_event: Listener = ignore
+    ) -> Catalog:
+        """Open a file; see `Case.open` for what happens to missing, older, newer and foreign ones."""
+        if path.is_file() and engines.needs_recovery(path):
+            engines.recover(path)
+            on_event(Notice(f"{path}: an interrupted write was rolled back"))
+        state = upgrades.read_state(path)
+        _refuse(path, state, read_only=read_only, upgrade=upgrade)
+        if state.kind == "missing":
+            engines.create_file(path)
+        engine = engines.make_engine(path, read_only=read_only)
+        if state.kind != "current":
+            if state.kind == "older":
+                copy = path.with_name(f"{path.name}.before-{state.head}")
+                copy_database(path, copy)
+                on_event(
+                    Notice(
+                        f"{path}: schema {state.revision} upgraded to {state.head}; the old file is {copy}"
+                    )
+                )
+            upgrades.upgrade(engine)
+            state = upgrades.read_state(path)
+        return cls(path, engine, state, read_only=read_only)
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._engine.dispose()
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A connection inside one read transaction: everything read through it is of one moment."""
+        with self._engine.connect() as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """A connection that holds the write lock until the block ends; committed then, or rolled back on an error."""
+        with (
+            self._engine.connect().execution_options(immediate=True) as connection,
+            connection.begin(),
+        ):
+            yield connection
+
+    # -- looking things up --------------------------------------------------------------------------------------
+
+    def image(self, sha256: str) -> ImageRecord:
+        """One content by its SHA-256 or a prefix; see `Case.image`."""
+        prefix = sha256.strip().lower()
+        if len(prefix) < SHORTEST_PREFIX or set(prefix) - set("0123456789abcdef"):
+            raise UnknownImage(
+                f"{sha256!r} is no SHA-256",
+                hint=f"give at least {SHORTEST_PREFIX} hexadecimal digits",
+            )
+        with self.reading() as connection:
+            # A range, not LIKE: it uses the unique index.
+            statement = (
+                select(ImageRow.id)
+                .where(ImageRow.sha256 >= prefix, ImageRow.sha256 <= prefix + "g")
+                .limit(2)
+            )
+            ids = connection.execute(statement).scalars().all()
+            if len(ids) != 1:
+                many = "several pictures" if ids else "no picture"
+                raise UnknownImage(
+                    f"{self.path} holds {many} with SHA-256 {prefix}",
+                    hint="give more digits" if ids else "",
+                )
+            return gallery.records(connection, ids)[ids[0]]
+
+    def images_at(self, path: str) -> list[ImageRecord]:
+        """The contents that a path holds or held; see `Case.images_at`."""
+        wanted = os.path.realpath(path)
+        with self.reading() as connection:
+            ids: list[int] = []
+            statement = select(SourceRow.id, SourceRow.root_path)
+            for source_id, root in connection.execute(statement).all():
+                relative = path if not os.path.isabs(path) else ""
+                if wanted.startswith(root.rstrip(os.sep) + os.sep):
+                    relative = os.path.relpath(wanted, root).replace(os.sep, "/")
+                names = {relative, path} - {""}
+                at = select(FileRow.image_id).where(
+                    FileRow.source_id == source_id, FileRow.path.in_(names)
+                )
+                ids += connection.execute(
+                    at.order_by(FileRow.gone_run_id.is_not(None), FileRow.id.desc())
+                ).scalars()
+            found = gallery.records(connection, ids)
+        if not found:
+            raise UnknownImage(
+                f"{self.path} knows no picture at {path}",
+                hint="see: image-similarity runs failures",
+            )
+        return [found[id_] for id_ in dict.fromkeys(ids)]
+
+    def models(self) -> list[ModelInfo]:
+        """The recorded models, oldest first."""
+        with self.reading() as connection:
+            return list(models.stored(connection).values())
+
+    def sources(self) -> list[Source]:
+        """The known sources with what they hold, by name."""
+        with self.reading() as connection:
+            return _sources(connection)
+
+    def runs(self) -> list[RunReport]:
+        """All runs, newest first."""
+        with self.reading() as connection:
+            return runs.reports(connection)
+
+    def run(self, run_id: int) -> RunReport:
+        """One run with its failures."""
+        from dataclasses import replace
+
+        with self.reading() as connection:
+            found = runs.reports(connection, run_id)
+            if not found:
+                raise UsageError(
+                    f"{self.path} has no run {run_id}", hint="see: image-similarity runs list"
+                )
+            return replace(found[0], failures=tuple(runs.failures(connection, run_id)))
+
+    def close_run(self, run_id: int) -> None:
+        """Close a run that another machine left open."""
+        with self.writing() as connection:
+            runs.close(connection, run_id)
+
+    def failures(self, run_id: int | None = None) -> list[Failure]:
+        """Open failures, or those of one run."""
+        with self.reading() as connection:
+            return runs.failures(connection, run_id)
+
+    def status(self) -> DatabaseStatus:
+        """Schema, size and counts."""
+        with self.reading() as connection:
+            stored = models.stored(connection)
+            counts = models.embedding_counts(connection)
+            by_kind = select(SkippedRow.kind, func.count()).group_by(SkippedRow.kind)
+            latest = runs.reports(connection)
+            open_failures = (
+                select(func.count())
+                .select_from(FailureRow)
+                .where(FailureRow.resolved_run_id.is_(None))
+            )
+            return DatabaseStatus(
+                path=str(self.path),
+                revision=self.state.revision,
+                head=self.state.head,
+                size=self.path.stat().st_size,
+                images=_count(connection, select(func.count()).select_from(ImageRow)),
+                files=_count(connection, select(func.count()).where(FileRow.gone_run_id.is_(None))),
+                gone=_count(
+                    connection, select(func.count()).where(FileRow.gone_run_id.is_not(None))
+                ),
+                failures=_count(connection, open_failures),
+                skipped={kind: count for kind, count in connection.execute(by_kind)},
+                models=tuple(stored.values()),
+                embeddings={stored[id_].fingerprint: count for id_, count in counts.items()},
+                sources=tuple(_sources(connection)),
+                last_run=latest[0] if latest else None,
+            )
+
+    def backup(self, target: Path) -> Path:
+        """Copy the database to a new file, owner-readable; see `Case.backup`."""
+        if target.exists():
+            raise UsageError(f"{target} exists already", hint="name a new file")
+        return copy_database(self.path, target)
+
+
+def _count(connection: Connection, statement: object) -> int:
+    return int(connection.execute(statement).scalar_one())  # type: ignore[call-overload]
+
+
+def _sources(connection: Connection) -> list[Source]:
+    live = func.count().filter(FileRow.gone_run_id.is_(None))
+    statement = (
+        select(
+            SourceRow,
+            live,
+            func.count(distinct(FileRow.image_id)).filter(FileRow.gone_run_id.is_(None)),
+            func.count(FileRow.id).filter(FileRow.gone_run_id.is_not(None)),
+        )
+        .outerjoin(FileRow, FileRow.source_id == SourceRow.id)
+        .group_by(SourceRow.id)
+        .order_by(SourceRow.name)
+    )
+    failing = dict(
+        connection.execute(
+            select(FailureRow.source_id, func.count())
+            .where(FailureRow.resolved_run_id.is_(None))
+            .group_by(FailureRow.source_id)
+        ).all()
+    )
+    return [
+        Source(
+            name=row.name,
+            root=row.root_path,
+            created_at=row.created_at,
+            files=files if images else 0,
+            images=images,
+            failures=failing.get(row.id, 0),
+            gone=gone,
+        )
+        for row, files, images, gone in connection.execute(statement)
+    ]
+
+
+def find_source(connection: Connection, name: str) -> tuple[int, str] | None:
+    """The id and root folder of a source, or None."""
+    row = connection.execute(
+        select(SourceRow.id, SourceRow.root_path).where(SourceRow.name == name)
+    ).one_or_none()
+    return None if row is None else (row[0], row[1])
+
+
+def source_at(connection: Connection, root: str) -> str | None:
+    """The name of the source with this root folder, or None."""
+    return connection.execute(
+        select(SourceRow.name).where(SourceRow.root_path == root).order_by(SourceRow.id)
+    ).scalar()
+
+
+def add_source(connection: Connection, name: str, root: str) -> int:
+    """Record a source and give its id."""
+    values = {"name": name, "root_path": root, "created_at": runs.now()}
+    return connection.execute(insert(SourceRow).values(values).returning(SourceRow.id)).scalar_one()
+
+
+def vectors_in_blocks(
+    connection: Connection, model_id: int, block: int = 4096
+) -> Iterator[list[tuple[str, bytes]]]:
+    """All vectors of a model with the SHA-256 of their content, in blocks: for a check of everything stored."""
+    statement = (
+        select(ImageRow.sha256, EmbeddingRow.vector)
+        .join(ImageRow, ImageRow.id == EmbeddingRow.image_id)
+        .where(EmbeddingRow.model_id == model_id)
+    )
+    for rows in connection.execution_options(yield_per=block).execute(statement).partitions():
+        yield [(sha256, vector) for sha256, vector in rows]
+
+
+def copy_database(source: Path, target: Path) -> Path:
+    """Copy a database with SQLite's backup API: consistent even while it is written to."""
+    try:
+        os.close(os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+        with (
+            closing(sqlite3.connect(f"{source.absolute().as_uri()}?mode=ro", uri=True)) as original,
+            closing(sqlite3.connect(target)) as copy,
+        ):
+            original.backup(copy)
+    except (OSError, sqlite3.Error) as error:
+        raise DatabaseNotWritable(f"cannot copy {source} to {target}: {error}") from error
+    return target
+
+
+def _refuse(path: Path, state: upgrades.SchemaState, *, read_only: bool, upgrade: bool) -> None:
+    if state.kind == "foreign":
+        raise NotOurDatabase(
+            f"{path} is not a database of this program: {state.detail}",
+            hint="it was not touched; check -dp",
+        )
+    if state.kind == "missing" and read_only:
+        raise DatabaseMissing(
+            f"there is no database {path}",
+            hint="make one: generate_embeddings -m builtin -ip DIR -dp DB",
+        )
+    if state.kind == "empty" and read_only:
+        raise NotOurDatabase(f"{path} is an empty file, not a database", hint="check -dp")
+    if state.kind == "newer":
+        raise SchemaTooNew(
+            f"{path} has schema {state.revision}, this program knows up to {state.head}",
+            hint="use the version that wrote it, or a newer one",
+        )
+    if state.kind == "older" and (read_only or not upgrade):
+        raise SchemaTooOld(
+            f"{path} has schema {state.revision}, this program needs {state.head}",
+            hint=f"image-similarity db upgrade -dp {path}",
+        )

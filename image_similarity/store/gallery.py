@@ -1,0 +1,189 @@
+"""What a search reads: the vectors of a model, who passes a filter, and the records of the pictures to show."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from sqlalchemy import ColumnElement, Connection, and_, func, select, true
+
+from image_similarity.store.schema import (
+    EmbeddingRow,
+    FileRow,
+    ImageRow,
+    ImageSceneRow,
+    RunRow,
+    SceneRow,
+    SourceRow,
+)
+from image_similarity.values import ImageRecord, Place, SceneScore
+
+# SQLite's default limit of variables in a statement is 32,766; ids are asked for in portions well below it.
+PORTION = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceFilter:
+    """Which places count: of which sources, below which path, and whether those that are gone do."""
+
+    sources: tuple[str, ...] = ()
+    under: str | None = None
+    include_gone: bool = False
+    include_partial: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Gallery:
+    """Contents with their vectors: `image_ids` int64 (N,), `vectors` float16 (N, dim), in order of image id."""
+
+    image_ids: npt.NDArray[np.int64]
+    vectors: npt.NDArray[np.float16]
+
+
+def _places(filter_: PlaceFilter) -> ColumnElement[bool]:
+    conditions: list[ColumnElement[bool]] = [true()]
+    if not filter_.include_gone:
+        conditions.append(FileRow.gone_run_id.is_(None))
+    if filter_.sources:
+        conditions.append(
+            FileRow.source_id.in_(select(SourceRow.id).where(SourceRow.name.in_(filter_.sources)))
+        )
+    if filter_.under:
+        prefix = filter_.under.strip("/") + "/"
+        conditions.append(func.substr(FileRow.path, 1, len(prefix)) == prefix)
+    return and_(*conditions)
+
+
+def load(connection: Connection, model_id: int, dim: int, filter_: PlaceFilter) -> Gallery:
+    """Load the vectors of one model for every content that has a place that counts."""
+    holding = select(FileRow.image_id).where(_places(filter_))
+    statement = (
+        select(EmbeddingRow.image_id, EmbeddingRow.vector)
+        .where(EmbeddingRow.model_id == model_id, EmbeddingRow.image_id.in_(holding))
+        .order_by(EmbeddingRow.image_id)
+    )
+    if not filter_.include_partial:
+        whole = select(ImageRow.id).where(ImageRow.partial.is_(False))
+        statement = statement.where(EmbeddingRow.image_id.in_(whole))
+    rows = connection.execute(statement).all()
+    ids = np.fromiter((row[0] for row in rows), dtype=np.int64, count=len(rows))
+    vectors = np.frombuffer(b"".join(row[1] for row in rows), dtype="<f2").reshape(len(rows), dim)
+    return Gallery(ids, vectors)
+
+
+def vector_of(connection: Connection, model_id: int, sha256: str) -> npt.NDArray[np.float16] | None:
+    """The stored vector of a content, or None."""
+    statement = (
+        select(EmbeddingRow.vector)
+        .join(ImageRow, ImageRow.id == EmbeddingRow.image_id)
+        .where(ImageRow.sha256 == sha256, EmbeddingRow.model_id == model_id)
+    )
+    blob = connection.execute(statement).scalar()
+    return None if blob is None else np.frombuffer(blob, dtype="<f2")
+
+
+def with_scenes(
+    connection: Connection, scene_ids: Sequence[int], *, top_only: bool = False
+) -> npt.NDArray[np.int64]:
+    """The contents that carry one of these scenes among their labels (or, `top_only`, as their first), ascending."""
+    statement = (
+        select(ImageSceneRow.image_id).distinct().where(ImageSceneRow.scene_id.in_(scene_ids))
+    )
+    if top_only:
+        statement = statement.where(ImageSceneRow.rank == 1)
+    return np.sort(np.fromiter(connection.execute(statement).scalars(), dtype=np.int64))
+
+
+def scenes_of(
+    connection: Connection, image_ids: Collection[int], model_id: int | None
+) -> dict[int, tuple[SceneScore, ...]]:
+    """The stored labels of contents, most probable first; with None those of every scene model, by model."""
+    labels: dict[int, list[SceneScore]] = {}
+    for portion in _portions(image_ids):
+        statement = (
+            select(ImageSceneRow.image_id, SceneRow.name, ImageSceneRow.probability)
+            .join(SceneRow, SceneRow.id == ImageSceneRow.scene_id)
+            .where(ImageSceneRow.image_id.in_(portion))
+            .order_by(ImageSceneRow.image_id, SceneRow.model_id, ImageSceneRow.rank)
+        )
+        if model_id is not None:
+            statement = statement.where(SceneRow.model_id == model_id)
+        for image_id, name, probability in connection.execute(statement):
+            labels.setdefault(image_id, []).append(SceneScore(name, probability))
+    return {image_id: tuple(scores) for image_id, scores in labels.items()}
+
+
+def hashes_of(connection: Connection, image_ids: Collection[int]) -> dict[int, str]:
+    """The SHA-256 of contents by id."""
+    hashes: dict[int, str] = {}
+    for portion in _portions(image_ids):
+        statement = select(ImageRow.id, ImageRow.sha256).where(ImageRow.id.in_(portion))
+        hashes.update((id_, sha256) for id_, sha256 in connection.execute(statement))
+    return hashes
+
+
+def places_of(
+    connection: Connection, image_ids: Collection[int], filter_: PlaceFilter | None = None
+) -> dict[int, tuple[Place, ...]]:
+    """The places of contents by id: live ones first, then by source and path."""
+    filter_ = filter_ or PlaceFilter(include_gone=True)
+    places: dict[int, list[Place]] = {}
+    gone = RunRow.__table__.alias("gone")
+    for portion in _portions(image_ids):
+        statement = (
+            select(
+                FileRow.image_id,
+                SourceRow.name,
+                SourceRow.root_path,
+                FileRow.path,
+                RunRow.started_at,
+                FileRow.mtime_ns,
+                gone.c.started_at,
+            )
+            .join(SourceRow, SourceRow.id == FileRow.source_id)
+            .join(RunRow, RunRow.id == FileRow.first_run_id)
+            .outerjoin(gone, gone.c.id == FileRow.gone_run_id)
+            .where(FileRow.image_id.in_(portion), _places(filter_))
+            .order_by(FileRow.gone_run_id.is_not(None), SourceRow.name, FileRow.path)
+        )
+        for image_id, *row in connection.execute(statement):
+            places.setdefault(image_id, []).append(Place(*row))
+    return {image_id: tuple(found) for image_id, found in places.items()}
+
+
+def records(
+    connection: Connection,
+    image_ids: Collection[int],
+    *,
+    scene_model: int | None = None,
+    places: PlaceFilter | None = None,
+) -> dict[int, ImageRecord]:
+    """Everything known of contents, by id."""
+    found = places_of(connection, image_ids, places)
+    scenes = scenes_of(connection, image_ids, scene_model)
+    result: dict[int, ImageRecord] = {}
+    for portion in _portions(image_ids):
+        for (row,) in connection.execute(select(ImageRow).where(ImageRow.id.in_(portion))):
+            result[row.id] = ImageRecord(
+                sha256=row.sha256,
+                sha1=row.sha1,
+                md5=row.md5,
+                size=row.size,
+                width=row.width,
+                height=row.height,
+                format=row.format,
+                mime=row.mime,
+                partial=row.partial,
+                exif=row.exif,
+                places=found.get(row.id, ()),
+                scenes=scenes.get(row.id, ()),
+            )
+    return result
+
+
+def _portions(ids: Iterable[int]) -> Iterator[list[int]]:
+    ordered = [int(id_) for id_ in ids]
+    for start in range(0, len(ordered), PORTION):
+        yield ordered[start : start + PORTION]

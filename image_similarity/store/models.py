@@ -1,0 +1,117 @@
+"""Models as recorded beside their vectors, and the scene classes of each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from sqlalchemy import Connection, func, insert, select
+
+from image_similarity.store.runs import now
+from image_similarity.store.schema import EmbeddingRow, ImageSceneRow, ModelRow, SceneRow
+from image_similarity.values import ModelInfo, Preprocess
+
+VECTOR_DTYPE = "f2"
+
+
+def register(connection: Connection, info: ModelInfo) -> int:
+    """Give the id of a model, recording it (and its scene classes) at first sight."""
+    known = connection.execute(
+        select(ModelRow.id).where(ModelRow.fingerprint == info.fingerprint)
+    ).scalar()
+    if known is not None:
+        return known
+    values = {
+        "name": info.name,
+        "fingerprint": info.fingerprint,
+        "architecture": info.architecture,
+        "weights_sha256": info.weights_sha256,
+        "preprocess": asdict(info.preprocess),
+        "dim": info.dim,
+        "dtype": VECTOR_DTYPE,
+        "metric": info.metric,
+        "normalisation": info.normalisation,
+        "numeric_class": info.numeric_class,
+        "scene_top_k": info.scene_top_k,
+        "scene_mass": info.scene_mass,
+        "licence": info.licence,
+        "origin": info.origin,
+        "created_at": now(),
+    }
+    model_id = connection.execute(
+        insert(ModelRow).values(values).returning(ModelRow.id)
+    ).scalar_one()
+    if info.scenes:
+        connection.execute(
+            insert(SceneRow),
+            [
+                {"model_id": model_id, "position": position, "name": name}
+                for position, name in enumerate(info.scenes)
+            ],
+        )
+    return model_id
+
+
+def stored(connection: Connection) -> dict[int, ModelInfo]:
+    """All recorded models by id, oldest first."""
+    scenes: dict[int, list[str]] = {}
+    for model_id, name in connection.execute(
+        select(SceneRow.model_id, SceneRow.name).order_by(SceneRow.model_id, SceneRow.position)
+    ):
+        scenes.setdefault(model_id, []).append(name)
+    rows = connection.execute(select(ModelRow).order_by(ModelRow.id)).scalars()
+    return {row.id: _info(row, tuple(scenes.get(row.id, ()))) for row in _rows(rows)}
+
+
+def _rows(rows: Any) -> list[Any]:
+    return list(rows)
+
+
+def _info(row: Any, scenes: tuple[str, ...]) -> ModelInfo:
+    return ModelInfo(
+        name=row.name,
+        fingerprint=row.fingerprint,
+        architecture=row.architecture,
+        weights_sha256=row.weights_sha256,
+        preprocess=_preprocess(row.preprocess),
+        dim=row.dim,
+        metric=row.metric,
+        normalisation=row.normalisation,
+        numeric_class=row.numeric_class,
+        scenes=scenes,
+        scene_top_k=row.scene_top_k,
+        scene_mass=row.scene_mass,
+        licence=row.licence,
+        origin=row.origin,
+    )
+
+
+def _preprocess(values: Mapping[str, Any]) -> Preprocess:
+    return Preprocess(**{**values, "mean": tuple(values["mean"]), "std": tuple(values["std"])})
+
+
+def scene_ids(connection: Connection, model_id: int) -> dict[str, int]:
+    """The scene classes of a model: name to id, in the order of the classifier's output."""
+    statement = (
+        select(SceneRow.name, SceneRow.id)
+        .where(SceneRow.model_id == model_id)
+        .order_by(SceneRow.position)
+    )
+    return {name: id_ for name, id_ in connection.execute(statement)}
+
+
+def embedding_counts(connection: Connection) -> dict[int, int]:
+    """How many vectors each model has, by model id; a model without any is absent."""
+    statement = select(EmbeddingRow.model_id, func.count()).group_by(EmbeddingRow.model_id)
+    return {model_id: count for model_id, count in connection.execute(statement)}
+
+
+def labelled_models(connection: Connection) -> set[int]:
+    """The models whose scene labels are stored for at least one content."""
+    statement = (
+        select(SceneRow.model_id)
+        .distinct()
+        .where(select(ImageSceneRow.image_id).where(ImageSceneRow.scene_id == SceneRow.id).exists())
+    )
+    return set(connection.execute(statement).scalars())

@@ -1,0 +1,142 @@
+"""Schema states and upgrades: recognise a file, build or upgrade it in one transaction, keep a backup.
+
+Alembic's default on SQLite leaves half a migration behind when one fails; so BEGIN is ours, `transactional_ddl` is on,
+foreign keys are off around it and checked before COMMIT (see migrations/README.md).
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from sqlalchemy import Engine
+
+from image_similarity.errors import DatabaseError, DatabaseNotWritable
+from image_similarity.store.engine import name_error
+from image_similarity.store.schema import APPLICATION_ID
+
+SQLITE_HEADER = b"SQLite format 3\x00"
+
+StateKind = Literal["missing", "empty", "foreign", "older", "current", "newer"]
+
+
+@dataclass(frozen=True, slots=True)
+class SchemaState:
+    """What a file is to this program; `detail` says why it is foreign."""
+
+    kind: StateKind
+    revision: str = ""
+    head: str = ""
+    detail: str = ""
+
+
+def migrations_folder() -> Path:
+    """The migration scripts: inside the wheel, else at the top of a checkout.
+
+    Found by path: a nested `package_dir` mapping cannot be imported in an editable install (setuptools issue 4248).
+    """
+    package = Path(__file__).resolve().parent.parent
+    for folder in (package / "_migrations", package.parent / "migrations"):
+        if (folder / "env.py").is_file():
+            return folder
+    raise DatabaseError(
+        "the migration scripts are missing from this installation", hint="install the package again"
+    )
+
+
+def revisions() -> list[str]:
+    """The numbers of all migrations, oldest first: plain four-digit file names, so no Alembic is needed to list them."""
+    return sorted(
+        file.name[:4]
+        for file in (migrations_folder() / "versions").glob("[0-9][0-9][0-9][0-9]_*.py")
+    )
+
+
+def head_revision() -> str:
+    """The schema revision that this program writes and reads."""
+    return revisions()[-1]
+
+
+def read_state(path: Path) -> SchemaState:
+    """Recognise a file without changing it; raises nothing for any kind of file.
+
+    Raises:
+        DatabaseError: If SQLite itself cannot open or read it (locked, damaged, no permission).
+    """
+    head = head_revision()
+    if not path.exists():
+        return SchemaState("missing", head=head)
+    if not path.is_file():
+        return SchemaState("foreign", head=head, detail="it is not a file")
+    try:
+        with path.open("rb") as stream:
+            header = stream.read(len(SQLITE_HEADER))
+    except OSError as error:
+        raise DatabaseNotWritable(
+            f"cannot read {path}: {error.strerror}", hint="check its permissions"
+        ) from error
+    if not header:
+        return SchemaState("empty", head=head)
+    if header != SQLITE_HEADER:
+        return SchemaState("foreign", head=head, detail="it is no SQLite database")
+    return _read_sqlite_state(path, head)
+
+
+def _read_sqlite_state(path: Path, head: str) -> SchemaState:
+    try:
+        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+        try:
+            (application_id,) = connection.execute("PRAGMA application_id").fetchone()
+            tables = {
+                name
+                for (name,) in connection.execute(
+                    "SELECT name FROM sqlite_master WHERE type = 'table'"
+                )
+            }
+            revision = ""
+            if "alembic_version" in tables:
+                row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+                revision = row[0] if row else ""
+        finally:
+            connection.close()
+    except sqlite3.Error as error:
+        raise name_error(error, path) from error
+    if application_id != APPLICATION_ID:
+        detail = "it belongs to another program"
+        if "metadata" in tables:
+            detail = "it looks like a database of the earlier image-similarity (table metadata)"
+        return SchemaState("foreign", head=head, detail=detail)
+    if not tables:
+        return SchemaState("empty", head=head)
+    if not revision:
+        return SchemaState("foreign", head=head, detail="it carries no schema revision")
+    if revision == head:
+        return SchemaState("current", revision, head)
+    return SchemaState("older" if revision in revisions() else "newer", revision, head)
+
+
+def upgrade(engine: Engine) -> None:
+    """Bring a database of ours to the head revision in one transaction; a failing migration leaves it as it was."""
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(migrations_folder()).replace("%", "%%"))
+    with engine.connect().execution_options(immediate=True) as connection:
+        # The pragma is ignored inside a transaction, so it goes to the driver before BEGIN.
+        raw = connection.connection.driver_connection
+        assert isinstance(raw, sqlite3.Connection)  # noqa: S101  (the only dialect that comes here)
+        raw.execute("PRAGMA foreign_keys = OFF")
+        try:
+            with connection.begin():
+                config.attributes["connection"] = connection
+                command.upgrade(config, "head")
+                broken = connection.exec_driver_sql("PRAGMA foreign_key_check").fetchall()
+                if broken:
+                    raise DatabaseError(
+                        f"the upgrade would leave {len(broken)} broken references; nothing was changed"
+                    )
+        finally:
+            raw.execute("PRAGMA foreign_keys = ON")
