@@ -95,7 +95,7 @@ need_space() {
 }
 
 pip_install() {
-    "$venv/bin/python" -m pip --disable-pip-version-check --no-input install -q "$@" ||
+    "$venv/bin/python" -m pip --disable-pip-version-check --no-input install -qq "$@" ||
         die "pip could not install what is needed, its own words stand above (no network: see --offline in --help)"
 }
 
