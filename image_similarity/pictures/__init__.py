@@ -1,0 +1,1 @@
+"""From a folder to upright RGB pictures: walk, read once and hash, decode, prepare; evidence is only ever read."""

@@ -1,0 +1,93 @@
+"""Any colour mode to sRGB in 8 bits, in a defined way.
+
+- Transparency of any form is laid on white.
+- An embedded ICC profile that fits the pixels is applied (RGB, grey and CMYK); a broken or unfit one is ignored.
+- CMYK without a profile is converted by Pillow, which also turns Adobe's inverted files round.
+- Grey deeper than 8 bits is scaled, not clipped. Whole numbers are divided by the smallest of 255, 1023, 4095, 16383
+  and 65535 that holds the greatest value; fractions are multiplied by 255 if all lie in [0, 1], and taken as they
+  are if all lie in [0, 255]. All else is stretched from its own least and greatest value to 0 and 255.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageCms
+
+# Real profiles have up to about 3 MB (large CMYK tables); beyond this lies abuse.
+_LARGEST_PROFILE = 8 * 1024**2
+_PROFILE_MODES = {"RGB ": "RGB", "GRAY": "L", "CMYK": "CMYK", "Lab ": "LAB"}
+_DEPTHS = (255, 1023, 4095, 16383, 65535)
+
+# Made once: the profile itself is never changed, and every transform is made from it anew.
+_SRGB = ImageCms.createProfile("sRGB")
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Return the loaded `image` as RGB without metadata; the input is not changed."""
+    if image.mode == "F" or image.mode.startswith("I"):
+        return _grey_to_8_bits(image).convert("RGB")
+    if image.mode == "LAB":
+        return _lab_to_rgb(image)
+    profile = image.info.get("icc_profile")
+    if image.has_transparency_data or image.mode in {"RGBa", "La"}:
+        rgba = image.convert("RGBA")
+        opaque = _colours(rgba.convert("RGB"), profile)
+        white = Image.new("RGB", image.size, (255, 255, 255))
+        white.paste(opaque, mask=rgba.getchannel("A"))
+        return white
+    return _bare(_colours(image, profile))
+
+
+def _bare(image: Image.Image) -> Image.Image:
+    """Drop what would travel along: profiles, comments, EXIF."""
+    image.info = {}
+    return image
+
+
+def _colours(image: Image.Image, profile: Any) -> Image.Image:
+    """Opaque pixels to RGB, through the profile if there is one of the right kind."""
+    pixels = image if image.mode in {"L", "CMYK", "RGB"} else image.convert("RGB")
+    if isinstance(profile, bytes) and 0 < len(profile) <= _LARGEST_PROFILE:
+        converted = _through_profile(pixels, profile)
+        if converted is not None:
+            return converted
+    return pixels.convert("RGB") if pixels.mode != "RGB" else pixels
+
+
+def _through_profile(pixels: Image.Image, profile: bytes) -> Image.Image | None:
+    """The pixels in sRGB, or None if the profile is broken, of another kind, or says sRGB already."""
+    # The decoder of profiles is foreign code too: whatever it raises means that the profile is of no use.
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        if _PROFILE_MODES.get(source.profile.xcolor_space) != pixels.mode:
+            return None
+        if (source.profile.profile_description or "").startswith("sRGB"):
+            return None
+        return ImageCms.profileToProfile(pixels, source, _SRGB, outputMode="RGB")
+    except Exception:
+        return None
+
+
+def _lab_to_rgb(image: Image.Image) -> Image.Image:
+    """Pillow has no plain conversion from LAB; the colour management library has."""
+    transform = ImageCms.buildTransform(ImageCms.createProfile("LAB"), _SRGB, "LAB", "RGB")
+    converted = ImageCms.applyTransform(image, transform)
+    if converted is None:
+        raise ValueError("LAB could not be converted")
+    return _bare(converted)
+
+
+def _grey_to_8_bits(image: Image.Image) -> Image.Image:
+    values = np.nan_to_num(np.asarray(image, dtype=np.float64), posinf=0.0, neginf=0.0)
+    low, high = float(values.min()), float(values.max())
+    if low < 0 or high > (_DEPTHS[-1] if image.mode != "F" else 255.0):
+        scaled: NDArray[np.float64] = (values - low) * (255.0 / (high - low))
+    elif image.mode == "F":
+        scaled = values * (255.0 if high <= 1.0 else 1.0)
+    else:
+        scaled = values * (255.0 / next(depth for depth in _DEPTHS if high <= depth))
+    return Image.fromarray(np.rint(scaled).astype(np.uint8))

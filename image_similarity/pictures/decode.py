@@ -1,0 +1,153 @@
+"""From a picture file's bytes to upright RGB frames and the facts of the picture.
+
+Bytes of evidence are hostile input to foreign code. Whatever the decoder raises becomes a `PictureError`; this is the
+one room where `except Exception` is the rule.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+import pi_heif
+from PIL import Image, ImageFile, UnidentifiedImageError
+
+from image_similarity.pictures.colours import to_rgb
+from image_similarity.pictures.exif import read_exif, read_orientation
+from image_similarity.pictures.picture_error import PictureError
+from image_similarity.pictures.pillow_state import decoding
+from image_similarity.values import PictureFacts
+
+MAX_PIXELS = 250_000_000
+
+_JPEG = frozenset({"JPEG", "MPO"})
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+# EPS would run Ghostscript on the evidence, WMF the drawing engine of Windows; the others only name a format that
+# something else must decode.
+_NEVER_OPENED = frozenset({"EPS", "WMF", "BUFR", "GRIB", "HDF5", "MPEG"})
+
+Image.init()
+pi_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
+_FORMATS = tuple(name for name in Image.ID if name not in _NEVER_OPENED)
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A decoded picture; `frames` maps each side asked for to an RGB image.
+
+    Sides may share one image: do not change it.
+    """
+
+    facts: PictureFacts
+    frames: Mapping[int, Image.Image]
+
+
+def decode(data: bytes, sides: Collection[int], *, max_pixels: int = MAX_PIXELS) -> Picture:
+    """Return the picture upright and in RGB, once for every side asked for.
+
+    A side of 0 decodes in full. For any other, a JPEG is decoded at the smallest of the scales 1/8, 1/4, 1/2 and 1 at
+    which both its sides stay at least that long; other formats are decoded in full. A frame depends on the bytes and
+    its own side only. Of an animation the first frame is taken. A damaged file gives what decodes, with
+    `facts.partial` set.
+
+    Raises:
+        PictureError: stage "decode": nothing can be decoded, or the picture has more than `max_pixels` pixels.
+    """
+    if not sides:
+        raise ValueError("decode needs at least one side")
+    first: Exception
+    try:
+        return _decode(data, sides, max_pixels, tolerant=False)
+    except Exception as error:
+        first = error
+    if not isinstance(first, MemoryError | Image.DecompressionBombError):
+        try:
+            return _decode(data, sides, max_pixels, tolerant=True)
+        except Image.DecompressionBombError as error:
+            first = error
+        except Exception:  # noqa: S110 - the first error is the one that says what is wrong with the file
+            pass
+    raise _decode_error(first, max_pixels) from first
+
+
+def _decode(data: bytes, sides: Collection[int], max_pixels: int, *, tolerant: bool) -> Picture:
+    frames: dict[int, Image.Image] = {}
+    by_scale: dict[int, tuple[PictureFacts, Image.Image]] = {}
+    with decoding(max_pixels=max_pixels, tolerant=tolerant):
+        for side in sorted(set(sides)):
+            with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+                scale = _scale(image, side)
+                if scale not in by_scale:
+                    by_scale[scale] = _load(image, side if scale > 1 else 0, tolerant=tolerant)
+                facts, frames[side] = by_scale[scale]
+    return Picture(facts, frames)
+
+
+def _scale(image: ImageFile.ImageFile, side: int) -> int:
+    """The greatest reduction that the JPEG decoder offers and `side` allows; 1 for all other formats.
+
+    The same rule as that of Pillow's `draft`, known beforehand so that equal scales are decoded once.
+    """
+    if side == 0 or image.format not in _JPEG:
+        return 1
+    longest = min(image.size) // side
+    return next((scale for scale in (8, 4, 2) if longest >= scale), 1)
+
+
+def _load(
+    image: ImageFile.ImageFile, side: int, *, tolerant: bool
+) -> tuple[PictureFacts, Image.Image]:
+    """Decode, reduced to no less than `side` if that is not 0; the facts and the upright frame."""
+    header_size = image.size
+    if side:
+        image.draft(None, (side, side))
+    image.load()
+    # Some formats know their size only now; a reduced JPEG only before.
+    width, height = header_size if side else image.size
+    orientation = read_orientation(image)
+    frame = to_rgb(image)
+    if orientation in _UPRIGHT:
+        frame = frame.transpose(_UPRIGHT[orientation])
+    if orientation >= 5:
+        width, height = height, width
+    if tolerant and frame.getcolors(1):
+        # What a decoder leaves where it decoded nothing is one colour.
+        raise ValueError("nothing was decoded")
+    return _facts(image, width, height, partial=tolerant), frame
+
+
+def _facts(image: ImageFile.ImageFile, width: int, height: int, *, partial: bool) -> PictureFacts:
+    name = image.format or "unknown"
+    mime = image.get_format_mimetype() or f"image/x-{name.lower()}"
+    if name in _JPEG:
+        # MPO is a JPEG with further pictures behind it, such as the depth map of a telephone's camera.
+        name, mime = "JPEG", "image/jpeg"
+    return PictureFacts(width, height, name, mime, partial, read_exif(image))
+
+
+def _decode_error(error: Exception, max_pixels: int) -> PictureError:
+    if isinstance(error, Image.DecompressionBombError):
+        pixels = re.search(r"\d+", str(error))
+        return PictureError(
+            "decode",
+            "TooManyPixels",
+            f"{pixels.group() if pixels else 'too many'} pixels; the limit is {max_pixels} pixels,"
+            " and --max-megapixels raises it",
+        )
+    if isinstance(error, MemoryError):
+        return PictureError("decode", "MemoryError", "not enough memory to decode the picture")
+    if isinstance(error, UnidentifiedImageError):
+        # Its own text names an object in memory.
+        return PictureError("decode", "UnidentifiedImageError", "not a picture that can be decoded")
+    return PictureError("decode", type(error).__name__, str(error))

@@ -1,0 +1,177 @@
+"""Every entry below a folder, in a fixed order: files to read, what a rule leaves out, and what cannot be reached."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from image_similarity.pictures.names import to_text
+from image_similarity.values import Failure, Skipped
+
+# What SQLite may lay beside a database while it is written.
+_SIDE_FILES = ("", "-journal", "-wal", "-shm")
+
+
+@dataclass(frozen=True, slots=True)
+class FileEntry:
+    """A regular file, or a link to one.
+
+    `path` is relative to the root, in text form; `os_path` opens it. Size and time are those of the link's target.
+    """
+
+    path: str
+    os_path: str
+    size: int
+    mtime_ns: int
+
+
+Entry = FileEntry | Skipped | Failure
+
+
+@dataclass(frozen=True, slots=True)
+class _Rules:
+    """What this walk leaves out."""
+
+    root: str
+    exclude: tuple[str, ...]
+    avoid: frozenset[str]
+
+    def excludes(self, relative: str, name: str) -> bool:
+        """Whether a pattern matches the path or the name, both in text form."""
+        return any(
+            fnmatchcase(relative, pattern) or fnmatchcase(name, pattern) for pattern in self.exclude
+        )
+
+    def avoids(self, relative: str) -> bool:
+        """Whether this is the database that the run writes, or a file that SQLite lays beside it."""
+        if not self.avoid:
+            return False
+        return os.path.normcase(os.path.join(self.root, relative)) in self.avoid  # noqa: PTH118
+
+
+def walk(
+    root: Path, *, exclude: Sequence[str] = (), avoid: Collection[Path] = ()
+) -> Iterator[Entry]:
+    """Give every entry below `root` once, sorted by the bytes of its name, depth first.
+
+    Links to folders are reported and not followed, so loops cannot happen; `root` itself may be one. A folder that
+    cannot be listed is a `Failure` of stage "walk" whose path is the folder's ("" for the root): what lies below it is
+    unknown, not gone. If `root` is a file, it is the one entry.
+
+    Args:
+        root: a folder or a file.
+        exclude: glob patterns, matched with their case against the relative path (where `*` also crosses `/`) and
+            against the name; an excluded folder is one `Skipped` and is not entered.
+        avoid: files that are never given, nor the side files that SQLite lays beside them.
+    """
+    top = os.fspath(root)
+    rules = _Rules(os.path.realpath(top), tuple(p.rstrip("/") for p in exclude), _avoided(avoid))
+    try:
+        is_folder = stat.S_ISDIR(os.stat(top).st_mode)  # noqa: PTH116 - one form of path in this module
+    except OSError as error:
+        yield _failure("", "walk", error)
+        return
+    if not is_folder:
+        yield _single(top)
+        return
+    pending: list[Iterator[os.DirEntry[str]]] = []
+    prefixes = [""]
+    listing, failure = _list(top)
+    pending.append(iter(listing))
+    if failure:
+        yield _failure("", "walk", failure)
+    # An explicit stack: nesting is as deep as the evidence makes it, which must not meet Python's recursion limit.
+    while pending:
+        entry = next(pending[-1], None)
+        if entry is None:
+            pending.pop()
+            prefixes.pop()
+            continue
+        relative = prefixes[-1] + entry.name
+        taken = _classify(entry, relative, rules)
+        if taken is not None:
+            yield taken
+            continue
+        listing, failure = _list(entry.path)
+        if failure:
+            yield _failure(to_text(relative), "walk", failure)
+        pending.append(iter(listing))
+        prefixes.append(relative + os.sep)
+
+
+def _avoided(avoid: Collection[Path]) -> frozenset[str]:
+    """Both the name as given and the file that it leads to, each with its side files."""
+    names = {os.path.abspath(path) for path in avoid} | {os.path.realpath(path) for path in avoid}  # noqa: PTH100
+    return frozenset(os.path.normcase(name + suffix) for name in names for suffix in _SIDE_FILES)
+
+
+def _list(folder: str) -> tuple[list[os.DirEntry[str]], OSError | None]:
+    """The entries of a folder in order, as far as they could be listed, and the error that ended the listing."""
+    entries: list[os.DirEntry[str]] = []
+    failure = None
+    try:
+        with os.scandir(folder) as listing:
+            entries.extend(listing)
+    except OSError as error:
+        failure = error
+    entries.sort(key=lambda entry: os.fsencode(entry.name))
+    return entries, failure
+
+
+def _classify(entry: os.DirEntry[str], relative: str, rules: _Rules) -> Entry | None:
+    """What is known of one entry without opening it; None for a folder to enter."""
+    text = to_text(relative)
+    if rules.avoids(relative):
+        return Skipped(text, "our own database", "database")
+    try:
+        is_link = entry.is_symlink()
+        is_folder = not is_link and entry.is_dir(follow_symlinks=False)
+        if rules.excludes(text, to_text(entry.name)):
+            return Skipped(text, "excluded", "folder" if is_folder else "file")
+        if is_folder and not _is_junction(entry):
+            return None
+        found = entry.stat()
+    except OSError as error:
+        # A link whose target is missing, or that leads to itself.
+        if entry.is_symlink() and (isinstance(error, FileNotFoundError) or _leads_to_itself(error)):
+            return Skipped(text, "broken link", "link")
+        return _failure(text, "stat", error)
+    if stat.S_ISDIR(found.st_mode):
+        return Skipped(text, "symbolic link to a folder", "link")
+    if not stat.S_ISREG(found.st_mode):
+        return Skipped(text, "special file", "special")
+    return FileEntry(text, entry.path, found.st_size, found.st_mtime_ns)
+
+
+def _is_junction(entry: os.DirEntry[str]) -> bool:
+    """Whether a folder is a Windows mount point, which `is_symlink` does not know; always false elsewhere."""
+    if os.name != "nt":
+        return False
+    tag: int = getattr(entry.stat(follow_symlinks=False), "st_reparse_tag", 0)
+    return tag == 0xA0000003  # IO_REPARSE_TAG_MOUNT_POINT
+
+
+def _leads_to_itself(error: OSError) -> bool:
+    return error.errno == errno.ELOOP or getattr(error, "winerror", None) == 1921
+
+
+def _single(path: str) -> Entry:
+    """The root that is no folder."""
+    name = to_text(os.path.basename(path))  # noqa: PTH119
+    try:
+        found = os.stat(path)  # noqa: PTH116
+    except OSError as error:
+        return _failure(name, "stat", error)
+    if not stat.S_ISREG(found.st_mode):
+        return Skipped(name, "special file", "special")
+    return FileEntry(name, path, found.st_size, found.st_mtime_ns)
+
+
+def _failure(path: str, stage: str, error: OSError) -> Failure:
+    message = error.strerror or str(error) or type(error).__name__
+    return Failure(path, "walk" if stage == "walk" else "stat", type(error).__name__, message)
