@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         WeightsMissing,
         WeightsRefused,
     )
+    from image_similarity.settings import IndexOptions
     from image_similarity.values import (
         Failure,
         Hit,
@@ -80,6 +81,7 @@ _HOMES = {
         "WeightsMissing",
         "WeightsRefused",
     ),
+    "image_similarity.settings": ("IndexOptions",),
     "image_similarity.values": (
         "Failure",
         "Hit",
@@ -108,6 +110,7 @@ __all__ = [
     "ImageRecord",
     "ImageSimilarityError",
     "ImageUnreadable",
+    "IndexOptions",
     "InvalidSetting",
     "ModelError",
     "ModelInfo",

@@ -31,6 +31,7 @@ PROMISED = {
     "Failure",
     "Hit",
     "ImageRecord",
+    "IndexOptions",
     "ModelInfo",
     "Place",
     "RunReport",
