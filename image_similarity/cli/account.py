@@ -1,0 +1,84 @@
+"""The account of a run: what was seen, what became of it, and what was not searched."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from image_similarity.cli.output import count, line, size
+from image_similarity.cli.progress import failure_line
+from image_similarity.values import RunReport
+
+FAILURES_SHOWN = 20
+
+PARTIAL = 3
+_EXIT_CODES = {"done": 0, "running": 0, "partial": PARTIAL, "failed": 1}
+
+# Kinds that may well hold pictures.
+_NOT_SEARCHED = ("document", "video", "archive")
+
+
+def print_account(report: RunReport, database: Path) -> None:
+    """Print the account of one run, its first failures, and how to see the others."""
+    line(f"{report.source}: {report.status}", bold=True)
+    line(f"  run {report.run_id} ({report.kind}) over {report.root}")
+    line(f"  {sum_line(report)}")
+    line(
+        f"  of these partly decoded {report.partial}, moved {report.moved}; no longer there {report.gone}"
+    )
+    line(f"  {_work_line(report)}")
+    if report.skipped:
+        line(f"  skipped by rule: {_by_kind(report.skipped.items())}")
+    if apart := [
+        (kind, report.skipped[kind]) for kind in _NOT_SEARCHED if report.skipped.get(kind)
+    ]:
+        line(f"  NOT searched: {_by_kind(apart)}. Pictures inside them are not in this database.")
+    if not report.accounted:
+        line("  The account does not add up: please report this as an error of the program.")
+    _print_failures(report, database)
+    if report.status == "interrupted":
+        line("  Interrupted: what was finished is saved; run the same command again to go on.")
+
+
+def sum_line(report: RunReport) -> str:
+    """Return the sum in which every file seen stands exactly once."""
+    return (
+        f"{report.seen} seen = {report.new} new + {report.duplicate} duplicate + {report.unchanged} unchanged"
+        f" + {report.failed} failed + {sum(report.skipped.values())} skipped by rule"
+    )
+
+
+def exit_code(reports: Iterable[RunReport], stopped: int) -> int:
+    """Return the worst exit code of the runs: stopped by a signal, then failed, then partial, then done."""
+    codes = [
+        stopped if report.status == "interrupted" else _EXIT_CODES[report.status]
+        for report in reports
+    ]
+    return max(codes, key=[0, PARTIAL, 1, stopped].index, default=0)
+
+
+def _work_line(report: RunReport) -> str:
+    rate = (
+        f" ({report.embedded / report.seconds:.1f} a second)"
+        if report.seconds and report.embedded
+        else ""
+    )
+    models = f" with {', '.join(report.models)}" if report.models else ""
+    return (
+        f"{count(report.embedded, 'picture')} embedded{models} in {report.seconds:.1f} s{rate}, "
+        f"{size(report.bytes_read)} read"
+    )
+
+
+def _by_kind(kinds: Iterable[tuple[str, int]]) -> str:
+    return ", ".join(f"{kind} {number}" for kind, number in sorted(kinds))
+
+
+def _print_failures(report: RunReport, database: Path) -> None:
+    for failure in report.failures[:FAILURES_SHOWN]:
+        line(f"  not taken: {failure_line(failure)}")
+    more = max(report.failed, len(report.failures)) - min(len(report.failures), FAILURES_SHOWN)
+    if more > 0 and report.failed:
+        line(
+            f"  ... and {more} more: image-similarity runs failures {report.run_id} -dp {database}"
+        )

@@ -1,0 +1,147 @@
+"""`db`: the state of a database, its upgrade, verification and copy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from image_similarity.case import Case
+from image_similarity.cli import evidence, options, output, progress
+from image_similarity.cli.options import Talk
+from image_similarity.errors import VerificationFailed
+from image_similarity.values import DatabaseStatus, VerifyReport
+
+
+@click.group(context_settings=options.CONTEXT)
+def db() -> None:
+    """Look after a database."""
+
+
+@db.command()
+@options.database
+@options.output_format("table", "json")
+@options.talk
+@click.pass_obj
+def status(talk: Talk, /, database: Path, form: str) -> None:
+    """Show what the database holds."""
+    with (
+        progress.listener(talk) as on_event,
+        Case.open(database, read_only=True, on_event=on_event) as case,
+    ):
+        found = case.status()
+    if form == "json":
+        output.emit(found)
+    else:
+        _print_status(found)
+
+
+@db.command()
+@options.database
+@options.talk
+@click.pass_obj
+def upgrade(talk: Talk, /, database: Path) -> None:
+    """Bring a database of an earlier version up to date; a copy of the old file is kept beside it."""
+    evidence.require_database(database)
+    with (
+        progress.listener(talk) as on_event,
+        Case.open(database, upgrade=True, on_event=on_event) as case,
+    ):
+        found = case.status()
+    output.line(f"{found.path}: schema {found.revision}, up to date")
+
+
+@db.command()
+@options.database
+@click.option("--rehash", is_flag=True, help="Read every file again and compare its hash.")
+@options.output_format("table", "json")
+@options.talk
+@click.pass_obj
+def verify(talk: Talk, /, database: Path, rehash: bool, form: str) -> int:
+    """Compare the records with themselves and, with --rehash, with the files."""
+    with (
+        progress.listener(talk) as on_event,
+        Case.open(database, read_only=True, on_event=on_event) as case,
+    ):
+        report = case.verify(rehash=rehash, on_event=on_event)
+    if form == "json":
+        output.emit(report)
+    else:
+        _print_verification(report)
+    return 0 if report.clean else VerificationFailed.exit_code
+
+
+@db.command()
+@click.argument("destination", metavar="DEST", type=options.PATH)
+@options.database
+@options.talk
+@click.pass_obj
+def backup(talk: Talk, /, destination: Path, database: Path) -> None:
+    """Copy the database to the new file DEST, consistently also while a run writes."""
+    with (
+        progress.listener(talk) as on_event,
+        Case.open(database, read_only=True, on_event=on_event) as case,
+    ):
+        evidence.refuse_inside_sources(destination, [case])
+        output.line(str(case.backup(destination)))
+
+
+def _print_status(found: DatabaseStatus) -> None:
+    last = found.last_run
+    skipped = ", ".join(f"{kind} {number}" for kind, number in sorted(found.skipped.items()))
+    output.pairs(
+        [
+            ("database", found.path),
+            ("schema", f"{found.revision} (this program: {found.head})"),
+            ("size", output.size(found.size)),
+            ("pictures", found.images),
+            ("places", f"{found.files}, and {found.gone} where they are no longer"),
+            ("failures", found.failures),
+            ("not searched", skipped or "nothing"),
+            (
+                "last run",
+                f"{last.run_id} ({last.status}) over {last.source}, {last.started_at}"
+                if last
+                else None,
+            ),
+        ]
+    )
+    output.line()
+    output.table(
+        ("model", "fingerprint", "dim", "vectors", "scenes"),
+        [
+            (
+                m.name,
+                m.fingerprint[:12],
+                m.dim,
+                found.embeddings.get(m.fingerprint, 0),
+                len(m.scenes),
+            )
+            for m in found.models
+        ],
+    )
+    output.line()
+    output.table(
+        ("source", "places", "pictures", "failures", "gone", "folder"),
+        [(s.name, s.files, s.images, s.failures, s.gone, s.root) for s in found.sources],
+    )
+
+
+def _print_verification(report: VerifyReport) -> None:
+    for each in report.findings:
+        place = f"{each.source}:{each.path}" if each.source else each.path
+        was = (
+            f" (recorded {each.expected}, found {each.found})"
+            if each.expected or each.found
+            else ""
+        )
+        output.line(f"{each.kind:10}  {place}  {each.message}{was}")
+    checked = f"{output.count(report.images, 'picture')}, {output.count(report.embeddings, 'vector')} checked"
+    output.line(f"{checked}; {output.count(len(report.findings), 'finding')}")
+    if report.rehashed:
+        output.line(
+            f"{output.count(report.files, 'file')} since first indexed: {report.unchanged} unchanged / "
+            f"{report.changed} changed / {report.missing} missing / {report.unreadable} unreadable"
+        )
+    else:
+        output.line("The files themselves were not read; --rehash does that.")

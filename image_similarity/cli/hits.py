@@ -1,0 +1,115 @@
+"""Search results on stdout: a table with what it left out, or rows for other programs."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from image_similarity.cli.output import count, line, note, table
+from image_similarity.reports import rows
+from image_similarity.reports.text import visible
+from image_similarity.values import Hit, Place, SearchResult
+
+
+class Renderer:
+    """Shows one result after the other in the form asked for."""
+
+    def __init__(self, form: str, *, null: bool = False) -> None:
+        self._form = form
+        self._null = null
+        self._shown = 0
+
+    def show(self, result: SearchResult) -> None:
+        """Write a result to stdout; what is said beside the data of a machine's form goes to stderr."""
+        getattr(self, f"_{self._form}")(result)
+        if self._form != "table":
+            for text in [_query_line(result), *explain(result)]:
+                note(text)
+        self._shown += 1
+
+    def _table(self, result: SearchResult) -> None:
+        if self._shown:
+            line()
+        line(_query_line(result), bold=True)
+        if result.hits:
+            several = len({hit.database for hit in result.hits}) > 1
+            columns = ["rank", "distance", "similarity", "scene", "marks", "picture"]
+            if several:
+                columns.insert(5, "database")
+            table(columns, [_cells(hit, several=several) for hit in result.hits])
+        for text in explain(result):
+            line(text)
+
+    def _json(self, result: SearchResult) -> None:
+        rows.write_jsonl(rows.hit_rows(result, absolute), sys.stdout)
+
+    def _csv(self, result: SearchResult) -> None:
+        found = rows.hit_rows(result, absolute)
+        rows.write_csv(found, sys.stdout, rows.COLUMNS, header=self._shown == 0)
+
+    def _paths(self, result: SearchResult) -> None:
+        for hit in result.hits:
+            path = absolute(hit.place)
+            if self._null:
+                click.echo(os.fsencode(path) + b"\0", nl=False)
+            elif sys.stdout.isatty():
+                click.echo(visible(path))
+            else:
+                click.echo(os.fsencode(path))
+
+
+def absolute(place: Place) -> str:
+    """Return where a place lies on disk, as this system opens it."""
+    from image_similarity.pictures.names import from_text
+
+    return str(Path(from_text(place.root)) / from_text(place.path))
+
+
+def explain(result: SearchResult) -> list[str]:
+    """Return what a reader must know of a result beside its hits: what was searched, what was left out, and how."""
+    found = result.filter
+    total = found.searched + found.hidden
+    if found.mode == "off":
+        scenes = f"scenes searched: all; none of {count(total, 'picture')} left out"
+    else:
+        scenes = (
+            f"scenes searched: {', '.join(found.scenes) or 'none'} ({found.mode}); "
+            f"left out {found.hidden} of {count(total, 'picture')}; {found.hidden_nearer} of those "
+            "would have ranked above the last hit (--scene off shows them)"
+        )
+    near = "" if result.max_distance is None else f" within distance {result.max_distance:g}"
+    model = f"model {result.model.name} ({result.model.fingerprint[:12]})"
+    if (
+        result.scene_model is not None
+        and result.scene_model.fingerprint != result.model.fingerprint
+    ):
+        model += f"; scene model {result.scene_model.name} ({result.scene_model.fingerprint[:12]})"
+    return [
+        *([] if result.hits else [f"no picture found{near}"]),
+        scenes,
+        f"search: {result.search} over {count(found.searched, 'picture')}, k {result.k}{near}; {model}",
+    ]
+
+
+def marks(hit: Hit) -> str:
+    """Return what is special about a hit, in words."""
+    found = {
+        "identical": hit.identical,
+        "partial": hit.image.partial,
+        "gone": hit.place.gone_since is not None,
+    }
+    return ",".join(word for word, holds in found.items() if holds)
+
+
+def _query_line(result: SearchResult) -> str:
+    known = "already indexed" if result.stored else "not indexed"
+    return f"{result.query}  (SHA-256 {result.sha256}, {known})"
+
+
+def _cells(hit: Hit, *, several: bool) -> list[object]:
+    scene = f"{hit.scene.name} ({hit.scene.probability:.2f})" if hit.scene else "-"
+    cells: list[object] = [hit.rank, hit.distance, hit.similarity, scene, marks(hit)]
+    return [*cells, *([hit.database] if several else []), f"{hit.place.source}:{hit.place.path}"]

@@ -1,0 +1,91 @@
+"""`index`, which is also `generate_embeddings`: take the pictures of a folder into a database."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from image_similarity.cli import account, evidence, options, output, progress
+from image_similarity.cli.options import Talk
+from image_similarity.cli.signals import Stop
+from image_similarity.settings import BUILTIN, MAX_MEGAPIXELS, IndexOptions
+
+
+@click.command(context_settings=options.CONTEXT)
+@options.model(multiple=True)
+@click.option(
+    "-ip",
+    "--image-path",
+    "folder",
+    metavar="DIR",
+    required=True,
+    type=click.Path(exists=True, path_type=Path),
+    help="The folder of pictures, or one picture; only ever read.",
+)
+@options.created_database
+@click.option(
+    "--source", metavar="NAME", help="The name of the folder in the database.  [default: its own]"
+)
+@click.option(
+    "--scenes",
+    metavar="MODEL|none",
+    default=BUILTIN,
+    show_default=True,
+    help="The model that labels scenes, or none.",
+)
+@click.option(
+    "--weights", type=options.PATH, metavar="FILE", help="A weights file for the one model named."
+)
+@options.machine
+@click.option(
+    "--exclude", multiple=True, metavar="GLOB", help="Leave out what matches; may be repeated."
+)
+@click.option(
+    "--max-megapixels",
+    type=float,
+    metavar="N",
+    default=MAX_MEGAPIXELS,
+    show_default=True,
+    help="Larger pictures are recorded as failures.",
+)
+@click.option("--no-upgrade", is_flag=True, help="Refuse a database of an earlier version.")
+@options.output_format("table", "json")
+@options.talk
+@click.pass_obj
+def index(
+    talk: Talk, /, folder: Path, database: Path, source: str | None, form: str, **given: Any
+) -> int:
+    """Take every new or changed picture of a folder into a database.
+
+    A second run reads only what is new or changed. Stopped with Ctrl-C it finishes its batch; the next run goes on
+    from there.
+    """
+    from image_similarity.case import Case
+
+    evidence.refuse_database_inside(database, folder)
+    upgrade = not given.pop("no_upgrade")
+    chosen = _options(**given)
+    with (
+        Stop() as stop,
+        progress.listener(talk) as on_event,
+        Case.open(database, upgrade=upgrade, on_event=on_event) as case,
+    ):
+        report = case.index(folder, options=chosen, source=source, on_event=on_event, stop=stop)
+    if form == "json":
+        output.emit(report)
+    else:
+        account.print_account(report, database)
+    return account.exit_code([report], stop.exit_code)
+
+
+def _options(
+    models: tuple[str, ...], scenes: str, exclude: tuple[str, ...], **given: Any
+) -> IndexOptions:
+    return IndexOptions(
+        models=models or (BUILTIN,),
+        scenes=None if scenes == "none" else scenes,
+        exclude=tuple(exclude),
+        **given,
+    )

@@ -1,0 +1,127 @@
+"""The two console scripts; the one place that turns errors into messages and exit codes."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn
+
+import click
+
+from image_similarity import __version__
+from image_similarity.cli import options
+from image_similarity.cli.options import Talk
+from image_similarity.errors import ImageSimilarityError
+from image_similarity.reports.text import visible
+
+INTERRUPTED = 130
+# What a shell reports for a program that the reader of its output left (128 + SIGPIPE).
+PIPE_CLOSED = 141
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are named by module, and imported only when one is asked for."""
+
+    def __init__(self, *args: Any, homes: Mapping[str, str], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._homes = homes
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in the order in which they are declared: the order of work."""
+        return list(self._homes)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a command, importing its module."""
+        home = self._homes.get(cmd_name)
+        if home is None:
+            return None
+        command: click.Command = getattr(importlib.import_module(home), cmd_name)
+        return command
+
+
+@click.group(
+    cls=LazyGroup,
+    homes={
+        "index": "image_similarity.cli.index",
+        "refresh": "image_similarity.cli.refresh",
+        "query": "image_similarity.cli.query",
+        "show": "image_similarity.cli.show",
+        "models": "image_similarity.cli.models",
+        "runs": "image_similarity.cli.runs",
+        "db": "image_similarity.cli.db",
+    },
+    context_settings=options.CONTEXT,
+)
+@click.version_option(__version__, prog_name="image-similarity")
+@options.talk
+def cli() -> None:
+    """Index folders of photographs and rank them by similarity; offline, evidence is only read.
+
+    What is found are documented leads for examination, never findings.
+    """
+
+
+def main() -> NoReturn:
+    """Run `image-similarity` and exit."""
+    sys.exit(run(cli, sys.argv[1:], "image-similarity"))
+
+
+def generate_embeddings() -> NoReturn:
+    """Run `generate_embeddings`, which is `image-similarity index`, and exit."""
+    from image_similarity.cli.index import index
+
+    sys.exit(run(index, sys.argv[1:], "generate_embeddings"))
+
+
+def run(command: click.Command, arguments: Sequence[str], name: str) -> int:
+    """Run a command and return its exit code; whatever goes wrong is said in one line on stderr."""
+    talk = Talk()
+    for stream in (sys.stdout, sys.stderr):
+        # A name from evidence that this terminal's encoding cannot show must not end a run.
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    color = False if os.environ.get("NO_COLOR") else None
+    try:
+        with command.make_context(name, list(arguments), obj=talk, color=color) as context:
+            code = command.invoke(context)
+        sys.stdout.flush()
+        return code if isinstance(code, int) else 0
+    except click.exceptions.Exit as done:
+        return done.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("Interrupted.", err=True)
+        return INTERRUPTED
+    except BrokenPipeError:
+        _forget_stdout()
+        return PIPE_CLOSED
+    except ImageSimilarityError as error:
+        return _say(talk, error.message, hint=error.hint, code=error.exit_code)
+    except OSError as error:
+        what = f"{error.strerror or error}" + (f": {error.filename}" if error.filename else "")
+        return _say(talk, what, code=1)
+    except Exception as error:
+        hint = "" if talk.verbose else "-v shows where it happened."
+        return _say(talk, f"unexpected {type(error).__name__}: {error}", hint=hint, code=1)
+
+
+def _say(talk: Talk, message: str, *, code: int, hint: str = "") -> int:
+    """Say what went wrong, with -v also where, and return the exit code."""
+    if talk.verbose:
+        click.echo(traceback.format_exc(), err=True)
+    click.echo(click.style("Error:", fg="red") + f" {visible(message)}", err=True)
+    if hint:
+        click.echo(f"Hint: {visible(hint)}", err=True)
+    return code
+
+
+def _forget_stdout() -> None:
+    """Keep the interpreter from complaining at its end that stdout cannot be flushed."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,66 @@
+"""Whether a model works as it is recorded: loaded, tried twice on a generated picture, its vectors looked at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from image_similarity.errors import ModelError, WeightsChanged
+from image_similarity.values import ModelInfo
+
+# Vectors are stored as float16; a norm further from 1 than its step is no rounding.
+NORM_TOLERANCE = 1e-3
+
+
+def check(name: str, *, weights: Path | None, device: str) -> ModelInfo:
+    """Return what is recorded of a model that passed.
+
+    Raises:
+        ModelError: It is unknown, its weights are missing or changed, or its vectors are not what they should be.
+    """
+    from image_similarity.encoding import registry
+    from image_similarity.encoding.encoder import Encoder
+
+    encoder = Encoder.load(registry.get(name, weights=weights), device=device)
+    pictures = _pictures(encoder.info.preprocess.size)
+    first, second = encoder.encode(pictures), encoder.encode(pictures)
+    _compare_runs(name, first, second)
+    return encoder.info
+
+
+def compare(info: ModelInfo, stored: ModelInfo | None) -> None:
+    """Refuse a model whose fingerprint is not the one stored under its name.
+
+    Raises:
+        WeightsChanged.
+    """
+    if stored is not None and stored.fingerprint != info.fingerprint:
+        raise WeightsChanged(
+            f"The database holds vectors of {info.name} with fingerprint {stored.fingerprint[:12]}, "
+            f"this machine has {info.fingerprint[:12]}",
+            hint="Their vectors cannot be compared; use the weights of the first, or index again.",
+        )
+
+
+def _compare_runs(name: str, first: Any, second: Any) -> None:
+    import numpy as np
+
+    if not (first.finite.all() and second.finite.all()):
+        raise ModelError(f"{name} gives values that are no numbers")
+    for one, other in ((first.vectors, second.vectors), (first.scenes, second.scenes)):
+        if one is not None and not np.allclose(one, other, atol=NORM_TOLERANCE):
+            raise ModelError(f"{name} gives two answers for one picture")
+    if first.vectors is not None:
+        norms = np.linalg.norm(first.vectors, axis=1)
+        if not np.allclose(norms, 1.0, atol=NORM_TOLERANCE):
+            raise ModelError(
+                f"{name} gives vectors of length {norms.min():.4f} to {norms.max():.4f}, not 1"
+            )
+
+
+def _pictures(size: int) -> Any:
+    """Two generated pictures: a ramp and its negative."""
+    import numpy as np
+
+    ramp = np.linspace(0, 255, size * size * 3).reshape(size, size, 3).astype(np.uint8)
+    return np.stack([ramp, 255 - ramp])

@@ -1,0 +1,141 @@
+"""`models`: which models can be used, which are stored, and whether one works as recorded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from image_similarity.case import Case
+from image_similarity.cli import model_check, options, output
+from image_similarity.cli.options import Talk
+from image_similarity.errors import ModelError, WeightsMissing
+from image_similarity.settings import BUILTIN
+from image_similarity.values import ModelInfo
+
+
+@click.group(context_settings=options.CONTEXT)
+def models() -> None:
+    """List, describe and check the models."""
+
+
+@models.command("list")
+@options.optional_database
+@options.output_format("table", "json")
+@options.talk
+@click.pass_obj
+def list_models(talk: Talk, /, database: Path | None, form: str) -> None:
+    """List the models that can be named, and with -dp those that the database holds vectors of."""
+    found = _registered() + ([] if database is None else _stored(database))
+    if form == "json":
+        for each in found:
+            output.emit(each)
+        return
+    columns = ("name", "dim", "scenes", "weights", "fingerprint", "licence")
+    output.table(columns, [[each[column] for column in columns] for each in found])
+
+
+@models.command()
+@click.argument("name")
+@click.option(
+    "--weights", type=options.PATH, metavar="FILE", help="Its weights file, if not the usual one."
+)
+@options.output_format("table", "json")
+@options.talk
+@click.pass_obj
+def show(talk: Talk, /, name: str, weights: Path | None, form: str) -> None:
+    """Show all that is recorded of a model; NAME may be a weights file with its card."""
+    from image_similarity.encoding import registry
+
+    spec = registry.get(name, weights=weights)
+    info = registry.info(spec)
+    if form == "json":
+        output.emit({**_card(info), "layer": spec.layer, "weights": str(spec.weights)})
+    else:
+        card = {
+            **_card(info),
+            "layer": spec.layer,
+            "weights": spec.weights,
+            "scenes": len(info.scenes),
+        }
+        output.pairs(list(card.items()))
+        for scene in info.scenes:
+            output.line(f"  {scene}")
+
+
+@models.command()
+@click.argument("name", default=BUILTIN)
+@click.option(
+    "--weights", type=options.PATH, metavar="FILE", help="Its weights file, if not the usual one."
+)
+@options.optional_database
+@options.device
+@options.talk
+@click.pass_obj
+def check(
+    talk: Talk, /, name: str, weights: Path | None, database: Path | None, device: str
+) -> None:
+    """Load a model and try it: weights as recorded, unit vectors, and the same answer twice.
+
+    NAME is builtin unless given. With -dp its fingerprint is also compared with the one stored under its name.
+    """
+    info = model_check.check(name, weights=weights, device=device)
+    if database is not None:
+        stored = {each.name: each for each in _models_of(database)}
+        model_check.compare(info, stored.get(info.name))
+    output.line(f"ok: {info.name} ({info.fingerprint[:12]}), weights SHA-256 {info.weights_sha256}")
+
+
+def _registered() -> list[dict[str, Any]]:
+    from image_similarity.encoding import registry
+
+    return [_row(name, registry) for name in registry.model_names()]
+
+
+def _row(name: str, registry: Any) -> dict[str, Any]:
+    """One registered model; whether its weights are there is a column, not an error."""
+    row = {
+        "name": name,
+        "dim": None,
+        "scenes": 0,
+        "weights": "missing",
+        "fingerprint": None,
+        "licence": "",
+    }
+    try:
+        spec = registry.describe(name)
+        row |= {"dim": spec.dim, "scenes": len(spec.scenes), "licence": spec.licence}
+        info = registry.info(registry.get(name))
+        row |= {"weights": "present", "fingerprint": info.fingerprint[:12]}
+    except WeightsMissing:
+        pass
+    except ModelError as error:
+        row["weights"] = str(error)
+    return row
+
+
+def _stored(database: Path) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": info.name,
+            "dim": info.dim,
+            "scenes": len(info.scenes),
+            "weights": f"stored in {database}",
+            "fingerprint": info.fingerprint[:12],
+            "licence": info.licence,
+        }
+        for info in _models_of(database)
+    ]
+
+
+def _models_of(database: Path) -> list[ModelInfo]:
+    with Case.open(database, read_only=True) as case:
+        return case.models()
+
+
+def _card(info: ModelInfo) -> dict[str, Any]:
+    from image_similarity.reports.rows import plain
+
+    card: dict[str, Any] = plain(info)
+    return card

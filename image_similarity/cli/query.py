@@ -1,0 +1,109 @@
+"""`query`: rank the pictures of one or several databases by their distance to a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import click
+
+from image_similarity.cli import account, options, output, progress
+from image_similarity.cli.hits import Renderer
+from image_similarity.cli.options import Talk
+from image_similarity.cli.report import Report
+from image_similarity.values import Failure, SearchResult
+
+
+@click.command(context_settings=options.CONTEXT)
+@click.argument("picture", metavar="[IMAGE|DIR]", required=False, type=options.PATH)
+@click.option("--sha256", metavar="HEX", help="Search with an indexed picture; 6 or more digits.")
+@options.databases
+@options.model()
+@click.option(
+    "-k", "k", type=int, default=5, show_default=True, metavar="N", help="Hits for each query."
+)
+@click.option("--max-distance", type=float, metavar="X", help="Only hits this near; from 0 to 2.")
+@click.option(
+    "--scene",
+    "scene",
+    multiple=True,
+    default=("auto",),
+    metavar="auto|hard|off|NAME",
+    help="Search the query's likely scenes, its first one, all, or those named; may be repeated."
+    "  [default: auto]",
+)
+@click.option(
+    "--source", "sources", multiple=True, metavar="NAME", help="Only this source; may be repeated."
+)
+@click.option(
+    "--under", metavar="PREFIX", help="Only paths below this one, relative to their source."
+)
+@click.option("--include-gone", is_flag=True, help="Also places where the picture is no longer.")
+@click.option("--no-partial", is_flag=True, help="No pictures that could be decoded only in part.")
+@options.device
+@options.output_format("table", "json", "csv", "paths")
+@click.option(
+    "-0", "--null", is_flag=True, help="With --format paths: end each path with a NUL byte."
+)
+@click.option(
+    "--report", type=options.PATH, metavar="FILE.html", help="Also write a contact sheet."
+)
+@click.option("--force", is_flag=True, help="Let --report replace an earlier report.")
+@options.talk
+@click.pass_obj
+def query(
+    talk: Talk,
+    /,
+    picture: Path | None,
+    databases: tuple[Path, ...],
+    form: str,
+    null: bool,
+    report: Path | None,
+    force: bool,
+    **given: Any,
+) -> int:
+    """Rank pictures by their distance to IMAGE, to each picture in DIR, or to an indexed picture.
+
+    Hits are documented leads for examination, never findings.
+    """
+    from image_similarity.case import Case
+
+    if (picture is None) == (given["sha256"] is None):
+        raise click.UsageError("Give either IMAGE (or DIR) or --sha256.")
+    if null and form != "paths":
+        raise click.UsageError("-0 goes with --format paths.")
+    given["include_partial"] = not given.pop("no_partial")
+    renderer, failures = Renderer(form, null=null), 0
+    with ExitStack() as stack:
+        on_event = stack.enter_context(progress.listener(talk))
+        cases = [
+            stack.enter_context(Case.open(path, read_only=True, on_event=on_event))
+            for path in databases
+        ]
+        sheet = Report(report, cases, force=force) if report else None
+        for answer in _answers(cases, picture, given):
+            if isinstance(answer, Failure):
+                failures += 1
+                output.note(f"not searched: {progress.failure_line(answer)}")
+                continue
+            renderer.show(answer)
+            if sheet:
+                sheet.add(answer)
+        if sheet:
+            output.note(f"report: {sheet.write()}")
+    return account.PARTIAL if failures else 0
+
+
+def _answers(
+    cases: list[Any], picture: Path | None, given: dict[str, Any]
+) -> Iterator[SearchResult | Failure]:
+    from image_similarity import case
+    from image_similarity.search import SearchRequest
+
+    request = SearchRequest(query=picture, **given)
+    if picture is not None and picture.is_dir():
+        yield from case.search_cases_folder(cases, picture, request)
+    else:
+        yield case.search_cases(cases, request)

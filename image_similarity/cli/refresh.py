@@ -1,0 +1,55 @@
+"""`refresh`: the batch job, every known source again with its recorded settings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from image_similarity.cli import account, evidence, options, output, progress
+from image_similarity.cli.options import Talk
+from image_similarity.cli.signals import Stop
+from image_similarity.settings import IndexOptions
+
+
+@click.command(context_settings=options.CONTEXT)
+@options.database
+@click.option(
+    "--source", "sources", multiple=True, metavar="NAME", help="Only this source; may be repeated."
+)
+@options.machine
+@click.option("--no-upgrade", is_flag=True, help="Refuse a database of an earlier version.")
+@options.output_format("table", "json")
+@options.talk
+@click.pass_obj
+def refresh(
+    talk: Talk,
+    /,
+    database: Path,
+    sources: tuple[str, ...],
+    no_upgrade: bool,
+    form: str,
+    **given: Any,
+) -> int:
+    """Index every known source again, with the models and settings of its last run.
+
+    Made for cron and timers: only new or changed files are read, and the worst exit code of all sources is returned.
+    """
+    from image_similarity.case import Case
+
+    evidence.require_database(database)
+    with (
+        Stop() as stop,
+        progress.listener(talk) as on_event,
+        Case.open(database, upgrade=not no_upgrade, on_event=on_event) as case,
+    ):
+        reports = case.refresh(sources, options=IndexOptions(**given), on_event=on_event, stop=stop)
+    for report in reports:
+        if form == "json":
+            output.emit(report)
+        else:
+            account.print_account(report, database)
+    if not reports and form != "json":
+        output.line("The database knows no source yet.")
+    return account.exit_code(reports, stop.exit_code)

@@ -1,0 +1,96 @@
+"""`runs`: what was done, and what could not be taken."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from image_similarity.case import Case
+from image_similarity.cli import account, options, output, progress
+from image_similarity.cli.options import Talk
+
+
+@click.group(context_settings=options.CONTEXT)
+def runs() -> None:
+    """List runs, their accounts and their failures."""
+
+
+@runs.command("list")
+@options.database
+@options.output_format("table", "json")
+@options.talk
+@click.pass_obj
+def list_runs(talk: Talk, /, database: Path, form: str) -> None:
+    """List all runs, newest first."""
+    with (
+        progress.listener(talk) as on_event,
+        Case.open(database, read_only=True, on_event=on_event) as case,
+    ):
+        found = case.runs()
+    if form == "json":
+        for report in found:
+            output.emit(report)
+        return
+    output.table(
+        ("run", "kind", "status", "started", "seen", "embedded", "failed", "gone", "source"),
+        [
+            (
+                r.run_id,
+                r.kind,
+                r.status,
+                r.started_at,
+                r.seen,
+                r.embedded,
+                r.failed,
+                r.gone,
+                r.source,
+            )
+            for r in found
+        ],
+    )
+
+
+@runs.command("show")
+@click.argument("run_id", metavar="ID", type=int)
+@options.database
+@options.output_format("table", "json")
+@options.talk
+@click.pass_obj
+def show_run(talk: Talk, /, run_id: int, database: Path, form: str) -> None:
+    """Show the account of one run."""
+    with (
+        progress.listener(talk) as on_event,
+        Case.open(database, read_only=True, on_event=on_event) as case,
+    ):
+        report = case.run(run_id)
+    if form == "json":
+        output.emit(report)
+    else:
+        account.print_account(report, database)
+
+
+@runs.command("failures")
+@click.argument("run_id", metavar="[ID]", type=int, required=False)
+@options.database
+@options.output_format("table", "json")
+@options.talk
+@click.pass_obj
+def failures(talk: Talk, /, run_id: int | None, database: Path, form: str) -> None:
+    """List the failures that are still open, or those that the run ID met."""
+    with (
+        progress.listener(talk) as on_event,
+        Case.open(database, read_only=True, on_event=on_event) as case,
+    ):
+        if run_id is not None:
+            case.run(run_id)  # says that there is no such run, where an empty list would not
+        found = case.failures(run_id)
+    if form == "json":
+        for failure in found:
+            output.emit(failure)
+        return
+    output.table(
+        ("run", "stage", "error", "picture", "message"),
+        [(f.run_id, f.stage, f.error, f"{f.source}:{f.path}", f.message) for f in found],
+    )
+    output.note(output.count(len(found), "failure"))

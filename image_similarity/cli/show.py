@@ -1,0 +1,76 @@
+"""`show`: everything that a database knows of a picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from image_similarity.case import Case
+from image_similarity.cli import options, output, progress
+from image_similarity.cli.options import Talk
+from image_similarity.values import Failure, ImageRecord
+
+
+@click.command(context_settings=options.CONTEXT)
+@click.argument("path", metavar="[PATH]", required=False)
+@click.option("--sha256", metavar="HEX", help="A picture by its hash; 6 or more digits.")
+@options.database
+@options.output_format("table", "json")
+@options.talk
+@click.pass_obj
+def show(talk: Talk, /, path: str | None, sha256: str | None, database: Path, form: str) -> int:
+    """Show what is known of the picture at PATH, on disk or as hits print it, or of a SHA-256.
+
+    A path that held several pictures over time gives them all.
+    """
+    if (path is None) == (sha256 is None):
+        raise click.UsageError("Give either PATH or --sha256.")
+    with (
+        progress.listener(talk) as on_event,
+        Case.open(database, read_only=True, on_event=on_event) as case,
+    ):
+        found = _look_up(case, path, sha256)
+    for number, record in enumerate(found):
+        if form == "json":
+            output.emit(record)
+            continue
+        if number:
+            output.line()
+        if isinstance(record, Failure):
+            output.line(f"not taken: {progress.failure_line(record)}")
+        else:
+            _print(record)
+    return 0
+
+
+def _look_up(case: Case, path: str | None, sha256: str | None) -> list[ImageRecord | Failure]:
+    if sha256 is not None:
+        return [case.image(sha256)]
+    # Hits are printed as source:path; the part behind the name is what the database knows.
+    names = {source.name for source in case.sources()}
+    name, colon, rest = str(path).partition(":")
+    wanted = rest if colon and name in names else str(path)
+    found: list[ImageRecord | Failure] = [*case.images_at(wanted)]
+    return found or [each for each in case.failures() if each.path == wanted]
+
+
+def _print(image: ImageRecord) -> None:
+    output.line(image.sha256, bold=True)
+    output.pairs(
+        [
+            ("SHA-1", image.sha1),
+            ("MD5", image.md5),
+            ("size", f"{image.size} bytes"),
+            ("picture", f"{image.width} x {image.height}, {image.format} ({image.mime})"),
+            ("decoded", "only in part" if image.partial else "in full"),
+            *((f"EXIF {name}", value) for name, value in sorted(image.exif.items())),
+            *(("scene", f"{each.name} ({each.probability:.2f})") for each in image.scenes),
+        ],
+        indent=2,
+    )
+    output.line("  places:")
+    for place in image.places:
+        gone = f", gone since {place.gone_since}" if place.gone_since else ""
+        output.line(f"    {place.source}:{place.path}")
+        output.line(f"      below {place.root}, first seen {place.first_seen}{gone}")

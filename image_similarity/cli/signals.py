@@ -1,0 +1,59 @@
+"""Ctrl-C and SIGTERM: the first asks for an orderly end, the second ends at once."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from types import FrameType, TracebackType
+from typing import Any
+
+_MESSAGE = b"\nfinishing the batch; press Ctrl-C again to stop now\n"
+
+
+class Stop:
+    """A context in which signals set a flag; called, it says whether one came.
+
+    Example:
+        ```
+        with Stop() as stop:
+            report = case.index(folder, stop=stop)
+        ```
+    """
+
+    def __init__(self) -> None:
+        self._received: int | None = None
+        self._before: dict[int, Any] = {}
+
+    def __call__(self) -> bool:
+        """Return whether the work should end after its current batch."""
+        return self._received is not None
+
+    @property
+    def exit_code(self) -> int:
+        """The exit code of a run that was stopped: 128 and the signal's number, as shells have it."""
+        return 128 + (self._received or signal.SIGINT)
+
+    def __enter__(self) -> Stop:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            # Only the main thread may set handlers; elsewhere the flag stays down.
+            with contextlib.suppress(ValueError):
+                self._before[number] = signal.signal(number, self._handle)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self._received is not None:
+            raise KeyboardInterrupt
+        self._received = number
+        # Not print: the signal may come while the progress bar is inside a write to the same buffer.
+        with contextlib.suppress(OSError):
+            os.write(2, _MESSAGE)
