@@ -7,7 +7,6 @@ by a plug-in's own module and to recognise a Places365 checkpoint that carries n
 from __future__ import annotations
 
 import difflib
-import os
 from dataclasses import replace
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -38,18 +37,18 @@ def model_names() -> list[str]:
 def get(name_or_path: str, *, weights: Path | None = None) -> ModelSpec:
     """Return the specification of a model whose weights lie on this machine.
 
-    A registered name comes first. Otherwise a value that holds a path separator or names an
-    existing file is a weights file, and must carry a card. `weights` replaces the file that
-    belongs to a name; if that file carries a card, it must be one of the same architecture.
+    A registered name comes first. Any other value must be the path of a weights file that carries
+    a card. `weights` replaces the file that belongs to a name; if that file carries a card, it must
+    be one of the same architecture.
 
     Raises:
-        UnknownModel: no such name; near matches stand in the hint.
-        WeightsMissing: the name is known, the file is not there.
+        UnknownModel: no such name and no such file; near matches stand in the hint.
+        WeightsMissing: the name is known, its weights are not there.
         WeightsRefused: the file carries no card, or a wrong one.
     """
     if name_or_path in (BUILTIN, *_PUBLISHED) or name_or_path in _plug_ins():
         return _with_weights(name_or_path, weights)
-    if weights is None and _is_path(name_or_path):
+    if weights is None and Path(name_or_path).is_file():
         return _from_file(Path(name_or_path))
     raise _unknown(name_or_path)
 
@@ -78,13 +77,12 @@ def get_scene_model(name_or_path: str) -> ModelSpec:
     is recognised by its arrays. Only a checkpoint without a card makes this load torch.
 
     Raises:
-        UnknownModel: no such name, or a model that knows no scenes.
-        WeightsMissing: the file is not there.
+        UnknownModel: no such name and no such file, or a model that knows no scenes.
+        WeightsMissing: the name is known, its weights are not there.
         WeightsRefused: the file is neither.
     """
     path = Path(name_or_path)
-    is_file = name_or_path not in model_names() and _is_path(name_or_path)
-    if is_file and read_card(_present(path, name_or_path)) is None:
+    if name_or_path not in model_names() and path.is_file() and read_card(path) is None:
         from image_similarity.encoding.networks.places365 import places365_spec
 
         return places365_spec(path)
@@ -165,12 +163,6 @@ def _present(path: Path | None, name: str) -> Path:
     return path
 
 
-def _is_path(value: str) -> bool:
-    """Whether a value that is no registered name is meant as a file."""
-    separators = {"/", "\\", os.sep}
-    return any(each in value for each in separators) or Path(value).is_file()
-
-
 def _plug_ins() -> dict[str, EntryPoint]:
     """Return the installed entry points by name, none of them loaded."""
     return {each.name: each for each in entry_points(group=ENTRY_POINT_GROUP)}
@@ -194,14 +186,16 @@ def _no_card(path: Path | None) -> WeightsRefused:
 
 
 def _unknown(name: str) -> UnknownModel:
-    """Return the error for a name that is not registered."""
+    """Return the error for a value that is neither a registered name nor a file."""
     names = model_names()
     tails = {each.rpartition("/")[2]: each for each in names}
     near = difflib.get_close_matches(name, names, n=3)
     near += [tails[each] for each in difflib.get_close_matches(name, tails, n=3)]
     meant = f"Did you mean {' or '.join(dict.fromkeys(near))}? " if near else ""
+    is_path = any(separator in name for separator in "/\\") or Path(name).suffix
+    no_file = ", and no such file is there" if is_path else ""
     return UnknownModel(
-        f"No model is called {name!r}.",
+        f"No model is called {name!r}{no_file}.",
         hint=f"{meant}Accepted are the names {', '.join(names)}, or the path of a weights file "
         "that carries a card.",
     )
