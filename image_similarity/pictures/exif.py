@@ -110,7 +110,7 @@ def _degrees(value: Any, reference: Any, negative: str, limit: float) -> float |
     parts = [_number(part) for part in value]
     if None in parts:
         return None
-    degrees = sum(part / 60**power for power, part in enumerate(parts) if part is not None)
+    degrees = sum(part / 60.0**power for power, part in enumerate(parts) if part is not None)
     if not 0 <= degrees <= limit:
         return None
     return -degrees if (_text(reference) or "").upper() == negative else degrees
