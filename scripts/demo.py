@@ -55,7 +55,7 @@ def main() -> int:
     run("generate_embeddings", "-m", arguments.model, "-ip", gallery, "-dp", database)
     lines = run(
         "image-similarity", "query", edits, "-dp", database,
-        "-k", "3", "--format", "json", "--report", sheet,
+        "-k", "3", "--format", "json", "--report", sheet, "--force",
     )  # fmt: skip
     found, asked = show(lines)
     print(f"\nContact sheet: {sheet}")

@@ -229,7 +229,8 @@ def test_the_installed_wheel_indexes_queries_and_upgrades_in_a_foreign_folder(
     umbrella = installed / "image-similarity"
     assert image_similarity.__version__ in run(umbrella, "--version", cwd=elsewhere)
     run(
-        installed / "generate_embeddings", "-m", tiny_model, "-ip", evidence, "-dp", "case.db",
+        installed / "generate_embeddings", "-m", tiny_model, "--scenes", tiny_model,
+        "-ip", evidence, "-dp", "case.db",
         cwd=elsewhere,
     )  # fmt: skip
     picture = evidence / "picture-001.png"
