@@ -28,10 +28,12 @@ def refuse_inside_sources(target: Path, cases: Iterable[Case]) -> None:
     Raises:
         UsageError.
     """
+    from image_similarity.pictures.names import from_text
+
     place = target.resolve()
     for case in cases:
         for source in case.sources():
-            if place.is_relative_to(Path(source.root).resolve()):
+            if place.is_relative_to(Path(from_text(source.root)).resolve()):
                 raise UsageError(
                     f"{target} would be written into the indexed folder {source.root}",
                     hint="Evidence is never written to; choose another folder.",
