@@ -136,8 +136,8 @@ class Encoder:
         """Normalise on the device and run the network once for both of its outputs."""
         import torch
 
-        # torch warns of read-only arrays, although nothing here writes.
-        pixels = torch.from_numpy(batch if batch.flags.writeable else batch.copy())
+        # torch takes no negative strides, and warns of read-only arrays although nothing here writes.
+        pixels = torch.from_numpy(np.require(batch, requirements=("C", "W")))
         # (N, H, W, C) seen as (N, C, H, W) is channels_last in memory: nothing is moved.
         values = pixels.to(self.device).permute(0, 3, 1, 2).float()
         output = self._network(values.mul_(self._scale).sub_(self._shift))

@@ -50,9 +50,7 @@ _ARGUMENTS: dict[str, dict[str, Any]] = {
 }
 
 # The published densenet file is older than torchvision's ban of points in names of layers.
-_OLD_DENSENET = re.compile(
-    r"^(.*denselayer\d+\.(?:norm|conv))\.([12]\.(?:weight|bias|running_mean|running_var))$"
-)
+_OLD_DENSENET = re.compile(r"(\.denselayer\d+\.(?:norm|conv))\.([12]\.)")
 
 
 def backbone(name: str) -> nn.Module:

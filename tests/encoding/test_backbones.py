@@ -1,0 +1,134 @@
+"""Published networks are cut where they should be, and published files fit them as they are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from image_similarity.encoding import registry
+from image_similarity.encoding.architectures import TORCHVISION
+from image_similarity.encoding.encoder import Encoder
+from image_similarity.encoding.networks.backbones import adapt_state, backbone
+from image_similarity.encoding.published import TORCHVISION_SPECS
+from image_similarity.encoding.spec import ModelSpec
+from image_similarity.encoding.torchvision_import import import_torchvision
+from image_similarity.errors import WeightsRefused
+
+models = import_torchvision().models
+
+# The networks that are built in well under a second; the others are built in the slow tests.
+QUICK = ("resnet18", "mobilenet_v2", "mobilenet_v3_large", "efficientnet_b0", "densenet121")
+EVERY = [
+    pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in TORCHVISION
+]
+
+
+def published(name: str) -> torch.nn.Module:
+    """Return torchvision's own network as its weights are published: with all heads."""
+    extra = {"transform_input": True} if name == "inception_v3" else {}
+    if name.startswith(("vgg", "inception")):
+        extra["init_weights"] = False
+    torch.manual_seed(0)
+    network = getattr(models, name)(weights=None, **extra)
+    return network.eval()
+
+
+def pictures(name: str, count: int = 1) -> torch.Tensor:
+    """Return normalised noise of the smallest size that the network takes."""
+    side = {"vit_b_16": 224, "inception_v3": 75}.get(name, 32)
+    return torch.randn(count, 3, side, side, generator=torch.Generator().manual_seed(1))
+
+
+def spec_of(name: str) -> ModelSpec:
+    return next(spec for spec in TORCHVISION_SPECS if spec.name == f"torchvision/{name}")
+
+
+def test_there_is_a_spec_for_every_network() -> None:
+    assert tuple(spec.name for spec in TORCHVISION_SPECS) == tuple(
+        f"torchvision/{name}" for name in TORCHVISION
+    )
+
+
+@pytest.mark.parametrize("spec", TORCHVISION_SPECS, ids=lambda spec: spec.name)
+def test_a_spec_repeats_what_torchvision_documents_for_its_weights(spec: ModelSpec) -> None:
+    weights = models.get_model_weights(spec.architecture.partition("/")[2]).DEFAULT
+    transform = weights.transforms()
+    preprocess = spec.preprocess
+    assert (preprocess.fit, [preprocess.size], [preprocess.resize]) == (
+        "crop",
+        transform.crop_size,
+        transform.resize_size,
+    )
+    assert preprocess.interpolation == transform.interpolation.value
+    assert (list(preprocess.mean), list(preprocess.std)) == (transform.mean, transform.std)
+    assert spec.origin.endswith(weights.url.rpartition("/")[2])
+    assert weights.name in spec.origin
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_a_published_file_fits_and_the_embedding_is_what_the_classifier_sees(name: str) -> None:
+    whole = published(name)
+    cut = backbone(name).eval()
+    cut.load_state_dict(adapt_state(name, whole.state_dict()), strict=True)
+    values = pictures(name)
+    with torch.inference_mode():
+        embedding = cut(values)
+        seen = expected_embedding(name, whole, values)
+    assert embedding.shape == (1, spec_of(name).dim)
+    torch.testing.assert_close(embedding, seen)
+
+
+def expected_embedding(name: str, whole: torch.nn.Module, values: torch.Tensor) -> torch.Tensor:
+    """Return what the docstring of the module promises, taken from the whole network by a hook."""
+    if name.startswith("vgg"):
+        return whole.features(values).mean(dim=(2, 3))
+    head = {
+        "convnext_tiny": "classifier.2",
+        "mobilenet_v2": "classifier",
+        "mobilenet_v3_large": "classifier",
+        "efficientnet_b0": "classifier",
+        "densenet121": "classifier",
+        "vit_b_16": "heads",
+    }.get(name, "fc")
+    seen = []
+    whole.get_submodule(head).register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    whole(values)
+    return seen[0]
+
+
+def test_the_old_names_of_the_published_densenet_are_understood() -> None:
+    state = published("densenet121").state_dict()
+    old = {}
+    for key, value in state.items():
+        for layer in ("norm1", "norm2", "conv1", "conv2"):
+            if ".denselayer" in key:
+                key = key.replace(f".{layer}.", f".{layer[:-1]}.{layer[-1]}.")
+        old[key] = value
+    assert old.keys() != state.keys()
+    backbone("densenet121").load_state_dict(adapt_state("densenet121", old), strict=True)
+
+
+def test_a_published_file_is_encoded_from_end_to_end(tmp_path: Path) -> None:
+    path = tmp_path / "resnet18.pth"
+    whole = published("resnet18")
+    torch.save(whole.state_dict(), path)
+    encoder = Encoder.load(registry.get("torchvision/resnet18", weights=path), device="cpu")
+    batch = np.random.default_rng(3).integers(0, 256, (2, 224, 224, 3), np.uint8)
+    vectors = encoder.encode(batch).vectors
+    transform = models.ResNet18_Weights.DEFAULT.transforms(crop_size=224, resize_size=224)
+    with torch.inference_mode():
+        seen = expected_embedding(
+            "resnet18", whole, transform(torch.from_numpy(batch).permute(0, 3, 1, 2))
+        )
+    wanted = torch.nn.functional.normalize(seen.flatten(1)).numpy()
+    np.testing.assert_allclose(vectors, wanted, atol=1e-5)  # type: ignore[arg-type]
+
+
+def test_the_weights_of_another_network_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "torchvision-resnet50.pth"
+    torch.save(published("resnet18").state_dict(), path)
+    with pytest.raises(WeightsRefused, match="missing: layer1"):
+        Encoder.load(registry.get("torchvision/resnet50", weights=path), device="cpu")
