@@ -39,13 +39,14 @@ def to_rgb(image: Image.Image) -> Image.Image:
         white = Image.new("RGB", image.size, (255, 255, 255))
         white.paste(opaque, mask=rgba.getchannel("A"))
         return white
-    return _bare(_colours(image, profile))
+    return _bare(_colours(image, profile), source=image)
 
 
-def _bare(image: Image.Image) -> Image.Image:
-    """Drop what would travel along: profiles, comments, EXIF."""
-    image.info = {}
-    return image
+def _bare(image: Image.Image, *, source: Image.Image) -> Image.Image:
+    """The image without what would travel along: profiles, comments, EXIF; never the source itself."""
+    bare = image.copy() if image is source else image
+    bare.info = {}
+    return bare
 
 
 def _colours(image: Image.Image, profile: Any) -> Image.Image:
@@ -78,7 +79,7 @@ def _lab_to_rgb(image: Image.Image) -> Image.Image:
     converted = ImageCms.applyTransform(image, transform)
     if converted is None:
         raise ValueError("LAB could not be converted")
-    return _bare(converted)
+    return _bare(converted, source=image)
 
 
 def _grey_to_8_bits(image: Image.Image) -> Image.Image:

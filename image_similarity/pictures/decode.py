@@ -11,6 +11,7 @@ import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import pi_heif
 from PIL import Image, ImageFile, UnidentifiedImageError
 
@@ -32,6 +33,9 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+
+# Less than a fiftieth of a picture is no picture to compare; the file is better recorded as failed.
+_BLANK_SHARE = 0.98
 
 # EPS would run Ghostscript on the evidence, WMF the drawing engine of Windows; the others only name a format that
 # something else must decode.
@@ -116,15 +120,28 @@ def _load(
     # Some formats know their size only now; a reduced JPEG only before.
     width, height = header_size if side else image.size
     orientation = read_orientation(image)
+    if orientation >= 5:
+        width, height = height, width
+    facts = _facts(image, width, height, partial=tolerant)
     frame = to_rgb(image)
     if orientation in _UPRIGHT:
         frame = frame.transpose(_UPRIGHT[orientation])
-    if orientation >= 5:
-        width, height = height, width
-    if tolerant and frame.getcolors(1):
-        # What a decoder leaves where it decoded nothing is one colour.
+    if tolerant and _is_blank(frame):
         raise ValueError("nothing was decoded")
-    return _facts(image, width, height, partial=tolerant), frame
+    return facts, frame
+
+
+def _is_blank(frame: Image.Image) -> bool:
+    """Whether nearly all of a damaged picture is one colour: what a decoder leaves where it decoded nothing.
+
+    Not all of it, because a JPEG decoder makes a first block out of no data at all.
+    """
+    # Some hundred thousand of its pixels tell the share; sorting them all would cost more memory than the picture.
+    width, height = frame.size
+    sample = frame.resize((min(width, 512), min(height, 512)), Image.Resampling.NEAREST)
+    colours = np.asarray(sample).astype(np.uint32) @ np.array([1, 256, 65536], dtype=np.uint32)
+    most = int(np.unique(colours, return_counts=True)[1].max())
+    return most > _BLANK_SHARE * colours.size
 
 
 def _facts(image: ImageFile.ImageFile, width: int, height: int, *, partial: bool) -> PictureFacts:

@@ -8,12 +8,13 @@ only without its warning.
 
 from __future__ import annotations
 
+import ctypes
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
-from PIL import Image, ImageFile
+from PIL import Image, ImageFile, _imaging
 
 # Pillow's own threshold for refusing a picture.
 _PILLOW_LIMIT = 2 * (1024**3 // 4 // 3)
@@ -65,6 +66,19 @@ def _install() -> None:
     ImageFile.LOAD_TRUNCATED_IMAGES = _tolerance  # type: ignore[assignment]
 
 
+def _silence_libtiff() -> None:
+    """Make libtiff keep its messages: it prints them to stderr, file by file and without a name.
+
+    What matters of them comes back as an exception anyway. Pillow offers no switch. Its own binary leads to the
+    libtiff that it uses; where that is linked in without a name (Windows), the messages stay.
+    """
+    with suppress(OSError, AttributeError):
+        set_handler = ctypes.CDLL(_imaging.__file__).TIFFSetErrorHandler
+        set_handler.argtypes, set_handler.restype = [ctypes.c_void_p], ctypes.c_void_p
+        set_handler(None)
+
+
 # Pillow warns of odd metadata on stderr, file by file and without its name. `catch_warnings` is of no use in threads.
 warnings.filterwarnings("ignore", module=r"(PIL|pi_heif)\b")
 _install()
+_silence_libtiff()
