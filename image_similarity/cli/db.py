@@ -41,7 +41,10 @@ def status(talk: Talk, /, database: Path, form: str) -> None:
 @options.talk
 @click.pass_obj
 def upgrade(talk: Talk, /, database: Path) -> None:
-    """Bring a database of an earlier version up to date; a copy of the old file is kept beside it."""
+    """Bring an older database up to date.
+
+    A copy of the old file is kept beside it.
+    """
     evidence.require_database(database)
     with (
         progress.listener(talk) as on_event,
@@ -58,7 +61,10 @@ def upgrade(talk: Talk, /, database: Path) -> None:
 @options.talk
 @click.pass_obj
 def verify(talk: Talk, /, database: Path, rehash: bool, form: str) -> int:
-    """Compare the records with themselves and, with --rehash, with the files."""
+    """Check the records, or the files as well.
+
+    With --rehash every file is compared with the hash of the time it was first indexed.
+    """
     with (
         progress.listener(talk) as on_event,
         Case.open(database, read_only=True, on_event=on_event) as case,
@@ -77,7 +83,10 @@ def verify(talk: Talk, /, database: Path, rehash: bool, form: str) -> int:
 @options.talk
 @click.pass_obj
 def backup(talk: Talk, /, destination: Path, database: Path) -> None:
-    """Copy the database to the new file DEST, consistently also while a run writes."""
+    """Copy the database to a new file.
+
+    The copy is consistent even while a run writes. DEST must not exist.
+    """
     with (
         progress.listener(talk) as on_event,
         Case.open(database, read_only=True, on_event=on_event) as case,

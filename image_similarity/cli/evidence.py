@@ -6,20 +6,19 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from image_similarity.case import Case
-from image_similarity.errors import DatabaseInsideEvidence, DatabaseMissing, UsageError
+from image_similarity.errors import DatabaseMissing, UsageError
 
 
-def refuse_database_inside(database: Path, folder: Path) -> None:
-    """Refuse a database below the folder to be indexed, before it is created there.
+def require_folder(folder: Path, database: Path) -> None:
+    """Refuse what cannot be indexed into this database, before opening it creates the file.
 
     Raises:
-        DatabaseInsideEvidence.
+        FolderMissing: There is no such folder or picture.
+        DatabaseInsideEvidence: The database would lie below it.
     """
-    if folder.is_dir() and database.resolve().is_relative_to(folder.resolve()):
-        raise DatabaseInsideEvidence(
-            f"The database {database} would lie inside the folder to index, {folder}",
-            hint="Evidence is never written to; put the database into another folder.",
-        )
+    from image_similarity.indexing.sources import locate
+
+    locate(folder, database)
 
 
 def refuse_inside_sources(target: Path, cases: Iterable[Case]) -> None:

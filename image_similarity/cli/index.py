@@ -21,7 +21,7 @@ from image_similarity.settings import BUILTIN, MAX_MEGAPIXELS, IndexOptions
     "folder",
     metavar="DIR",
     required=True,
-    type=click.Path(exists=True, path_type=Path),
+    type=options.PATH,
     help="The folder of pictures, or one picture; only ever read.",
 )
 @options.created_database
@@ -57,14 +57,14 @@ from image_similarity.settings import BUILTIN, MAX_MEGAPIXELS, IndexOptions
 def index(
     talk: Talk, /, folder: Path, database: Path, source: str | None, form: str, **given: Any
 ) -> int:
-    """Take every new or changed picture of a folder into a database.
+    """Take the pictures of a folder into a database.
 
     A second run reads only what is new or changed. Stopped with Ctrl-C it finishes its batch; the next run goes on
     from there.
     """
     from image_similarity.case import Case
 
-    evidence.refuse_database_inside(database, folder)
+    evidence.require_folder(folder, database)
     upgrade = not given.pop("no_upgrade")
     chosen = _options(**given)
     with (

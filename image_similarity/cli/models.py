@@ -26,7 +26,10 @@ def models() -> None:
 @options.talk
 @click.pass_obj
 def list_models(talk: Talk, /, database: Path | None, form: str) -> None:
-    """List the models that can be named, and with -dp those that the database holds vectors of."""
+    """List the models that can be named.
+
+    With -dp also those that the database holds vectors of.
+    """
     found = _registered() + ([] if database is None else _stored(database))
     if form == "json":
         for each in found:
@@ -45,7 +48,10 @@ def list_models(talk: Talk, /, database: Path | None, form: str) -> None:
 @options.talk
 @click.pass_obj
 def show(talk: Talk, /, name: str, weights: Path | None, form: str) -> None:
-    """Show all that is recorded of a model; NAME may be a weights file with its card."""
+    """Show all that is recorded of a model.
+
+    NAME may be a weights file that carries its card.
+    """
     from image_similarity.encoding import registry
 
     spec = registry.get(name, weights=weights)
@@ -76,9 +82,10 @@ def show(talk: Talk, /, name: str, weights: Path | None, form: str) -> None:
 def check(
     talk: Talk, /, name: str, weights: Path | None, database: Path | None, device: str
 ) -> None:
-    """Load a model and try it: weights as recorded, unit vectors, and the same answer twice.
+    """Load a model and try it.
 
-    NAME is builtin unless given. With -dp its fingerprint is also compared with the one stored under its name.
+    Its weights are as recorded, its vectors have length 1, and one picture gives the same answer twice. NAME is builtin
+    unless given. With -dp its fingerprint is also compared with the one stored under its name.
     """
     info = model_check.check(name, weights=weights, device=device)
     if database is not None:

@@ -64,7 +64,9 @@ def query(
     force: bool,
     **given: Any,
 ) -> int:
-    """Rank pictures by their distance to IMAGE, to each picture in DIR, or to an indexed picture.
+    """Rank pictures by their distance to a query.
+
+    The query is IMAGE, each picture in DIR, or an indexed picture named by its SHA-256.
 
     Hits are documented leads for examination, never findings.
     """

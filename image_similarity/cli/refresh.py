@@ -32,9 +32,10 @@ def refresh(
     form: str,
     **given: Any,
 ) -> int:
-    """Index every known source again, with the models and settings of its last run.
+    """Index every known source again.
 
-    Made for cron and timers: only new or changed files are read, and the worst exit code of all sources is returned.
+    Each with the models and settings of its last run. Made for cron and timers: only new or changed files are read, and
+    the worst exit code of all sources is returned.
     """
     from image_similarity.case import Case
 

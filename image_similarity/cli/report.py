@@ -11,7 +11,7 @@ from image_similarity.case import Case
 from image_similarity.cli import evidence
 from image_similarity.cli.hits import absolute
 from image_similarity.reports import html
-from image_similarity.values import SearchResult
+from image_similarity.values import Hit, SearchResult
 
 
 class Report:
@@ -36,7 +36,6 @@ class Report:
             self._target,
             settings={"databases": ", ".join(self._databases), **_settings()},
             preview=_preview,
-            absolute=absolute,
             overwrite=self._force,
         )
         return self._target
@@ -56,14 +55,19 @@ def _settings() -> dict[str, str]:
     }
 
 
-def _preview(path: Path, sha256: str) -> bytes | None:
-    """A small JPEG of the file, or None where it is missing, unreadable, or no longer the picture that was indexed."""
+def _preview(shown: SearchResult | Hit) -> bytes | None:
+    """A small JPEG, or None where the file is missing, unreadable, or no longer the picture that was compared."""
+    from image_similarity.pictures.names import from_text
     from image_similarity.pictures.picture_error import PictureError
     from image_similarity.pictures.read import Contents, read_file
     from image_similarity.pictures.thumbnail import thumbnail
 
     try:
-        found = read_file(str(path))
+        if isinstance(shown, Hit):
+            path, sha256 = absolute(shown.place), shown.image.sha256
+        else:
+            path, sha256 = from_text(shown.query), shown.sha256
+        found = read_file(path)
         if isinstance(found, Contents) and found.digests.sha256 == sha256:
             return thumbnail(found.data, side=html.PREVIEW_SIDE)
     except (PictureError, ValueError):

@@ -77,7 +77,10 @@ def show_run(talk: Talk, /, run_id: int, database: Path, form: str) -> None:
 @options.talk
 @click.pass_obj
 def failures(talk: Talk, /, run_id: int | None, database: Path, form: str) -> None:
-    """List the failures that are still open, or those that the run ID met."""
+    """List what could not be taken.
+
+    The failures that are still open or, with ID, those that this run met.
+    """
     with (
         progress.listener(talk) as on_event,
         Case.open(database, read_only=True, on_event=on_event) as case,

@@ -20,9 +20,9 @@ from image_similarity.values import Failure, ImageRecord
 @options.talk
 @click.pass_obj
 def show(talk: Talk, /, path: str | None, sha256: str | None, database: Path, form: str) -> int:
-    """Show what is known of the picture at PATH, on disk or as hits print it, or of a SHA-256.
+    """Show what is known of a picture.
 
-    A path that held several pictures over time gives them all.
+    PATH is a path on disk, or one as hits print it. A path that held several pictures over time gives them all.
     """
     if (path is None) == (sha256 is None):
         raise click.UsageError("Give either PATH or --sha256.")

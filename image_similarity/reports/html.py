@@ -16,7 +16,7 @@ from typing import Any
 from image_similarity import __version__
 from image_similarity.errors import UsageError
 from image_similarity.reports.text import visible
-from image_similarity.values import Hit, Place, SearchResult
+from image_similarity.values import Hit, SearchResult
 
 PREVIEW_SIDE = 160
 
@@ -24,8 +24,8 @@ PREVIEW_SIDE = 160
 _GENERATOR = "image_similarity contact sheet"
 _BEGINNING = 1024
 
-# Gives a small JPEG of the file at a path as long as it is the content with this SHA-256, else None.
-Preview = Callable[[Path, str], bytes | None]
+# Gives a small JPEG of a query or a hit, as long as its file still is the content that was compared, else None.
+Preview = Callable[[SearchResult | Hit], bytes | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,6 @@ def write(
     *,
     settings: Mapping[str, str],
     preview: Preview,
-    absolute: Callable[[Place], str],
     overwrite: bool = False,
 ) -> None:
     """Write the contact sheet of some results, readable by its owner only; it is there whole or not at all.
@@ -71,7 +70,6 @@ def write(
         target: The file.
         settings: What was asked for, shown as it is.
         preview: Gives the small pictures.
-        absolute: Says where a place lies on disk.
         overwrite: Replace an earlier contact sheet.
 
     Raises:
@@ -79,7 +77,7 @@ def write(
     """
     refuse_existing(target, overwrite=overwrite)
     pieces = _template().generate(
-        sections=_sections(results, preview, absolute),
+        sections=_sections(results, preview),
         settings=settings,
         generator=_GENERATOR,
         version=__version__,
@@ -99,18 +97,12 @@ def write(
         raise
 
 
-def _sections(
-    results: Sequence[SearchResult], preview: Preview, absolute: Callable[[Place], str]
-) -> Iterator[_Section]:
+def _sections(results: Sequence[SearchResult], preview: Preview) -> Iterator[_Section]:
     """One at a time: the small pictures of a large sheet need not be in memory together."""
     for result in results:
-        hits = [
-            (hit, _data_uri(preview(Path(absolute(hit.place)), hit.image.sha256)))
-            for hit in result.hits
-        ]
-        own = _data_uri(preview(Path(result.query), result.sha256))
+        hits = [(hit, _data_uri(preview(hit))) for hit in result.hits]
         same = (image for hit, image in hits if hit.image.sha256 == result.sha256)
-        yield _Section(result, own or next(same, None), hits)
+        yield _Section(result, _data_uri(preview(result)) or next(same, None), hits)
 
 
 def _data_uri(jpeg: bytes | None) -> str | None:
