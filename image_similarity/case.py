@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -11,6 +11,7 @@ from image_similarity.events import Listener, ignore
 from image_similarity.settings import IndexOptions
 
 if TYPE_CHECKING:
+    from image_similarity.search import SearchRequest
     from image_similarity.store.catalog import Catalog
     from image_similarity.values import (
         DatabaseStatus,
@@ -61,7 +62,9 @@ class Case:
         """
         from image_similarity.store.catalog import Catalog
 
-        return cls(Catalog.open(Path(path), read_only=read_only, upgrade=upgrade, on_event=on_event))
+        return cls(
+            Catalog.open(Path(path), read_only=read_only, upgrade=upgrade, on_event=on_event)
+        )
 
     def close(self) -> None:
         """Close the database; a second call does nothing."""
@@ -71,7 +74,10 @@ class Case:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.close()
 
@@ -109,7 +115,12 @@ class Case:
         from image_similarity.indexing import index_folder
 
         return index_folder(
-            self._catalog, Path(folder), options or IndexOptions(), source=source, on_event=on_event, stop=stop
+            self._catalog,
+            Path(folder),
+            options or IndexOptions(),
+            source=source,
+            on_event=on_event,
+            stop=stop,
         )
 
     def refresh(
@@ -130,7 +141,9 @@ class Case:
         """
         from image_similarity.indexing import refresh_sources
 
-        return refresh_sources(self._catalog, sources, options or IndexOptions(), on_event=on_event, stop=stop)
+        return refresh_sources(
+            self._catalog, sources, options or IndexOptions(), on_event=on_event, stop=stop
+        )
 
     # -- searching ----------------------------------------------------------------------------------------------
 
@@ -205,6 +218,14 @@ class Case:
         """
         return self._catalog.run(run_id)
 
+    def close_run(self, run_id: int) -> None:
+        """Close a run that was killed on another machine and still counts as writing.
+
+        Raises:
+            UsageError: If no such run is open.
+        """
+        self._catalog.close_run(run_id)
+
     def failures(self, run_id: int | None = None) -> list[Failure]:
         """The failures that are still open (or those that one run met), by source and path."""
         return self._catalog.failures(run_id)
@@ -224,3 +245,30 @@ class Case:
     def backup(self, target: str | Path) -> Path:
         """Copy the database, consistently even while a run writes, to a new file; an existing one is refused."""
         return self._catalog.backup(Path(target))
+
+
+def search_cases(cases: Sequence[Case], request: SearchRequest) -> SearchResult:
+    """Rank the pictures of several cases by their distance to one query, without merging the databases."""
+    from image_similarity.search import search
+
+    return search([case._catalog for case in cases], request)
+
+
+def search_cases_folder(
+    cases: Sequence[Case], folder: str | Path, request: SearchRequest
+) -> Iterator[SearchResult | Failure]:
+    """Give one ranked result for each picture below a folder; unreadable ones come as `Failure`."""
+    from image_similarity.search import search_folder
+
+    return search_folder([case._catalog for case in cases], Path(folder), request)
+
+
+def check_folder(folder: str | Path, database: str | Path) -> None:
+    """Refuse a folder that cannot be indexed into this database, before the database is created.
+
+    Raises:
+        FolderMissing, DatabaseInsideEvidence.
+    """
+    from image_similarity.indexing import check_folder as check
+
+    check(Path(folder), Path(database))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
@@ -86,64 +87,66 @@ class BatchRows:
 def load_knowledge(
     connection: Connection, source_id: int, models: Collection[int], scene_models: Collection[int]
 ) -> Knowledge:
-    """Load what decides about each file: three streamed SELECTs and one a model."""
-    files = {
-        path: LiveFile(*row)
-        for path, *row in connection.execute(
-            select(
-                FileRow.path,
-                FileRow.id,
-                FileRow.image_id,
-                FileRow.size,
-                FileRow.mtime_ns,
-                FileRow.settled,
-            ).where(FileRow.source_id == source_id, FileRow.gone_run_id.is_(None))
-        )
+    """Load what decides about each file: four SELECTs and one a model."""
+    return Knowledge(
+        files=_live_files(connection, source_id),
+        failed=_open_failures(connection, source_id),
+        skipped=_skipped_files(connection, source_id),
+        images=dict(connection.execute(select(ImageRow.sha256, ImageRow.id)).tuples().all()),
+        present={
+            **{model: _with_vector(connection, model) for model in models},
+            **{-model: _with_labels(connection, model) for model in scene_models},
+        },
+    )
+
+
+def _live_files(connection: Connection, source_id: int) -> dict[str, LiveFile]:
+    statement = select(
+        FileRow.path,
+        FileRow.id,
+        FileRow.image_id,
+        FileRow.size,
+        FileRow.mtime_ns,
+        FileRow.settled,
+    ).where(FileRow.source_id == source_id, FileRow.gone_run_id.is_(None))
+    return {
+        path: LiveFile(file_id, image_id, size, mtime_ns, settled)
+        for path, file_id, image_id, size, mtime_ns, settled in connection.execute(statement)
     }
-    failed = {
-        path: Failure(path, stage, error, message, size=size, mtime_ns=mtime_ns)
-        for path, stage, error, message, size, mtime_ns in connection.execute(
-            select(
-                FailureRow.path,
-                FailureRow.stage,
-                FailureRow.error,
-                FailureRow.message,
-                FailureRow.size,
-                FailureRow.mtime_ns,
-            ).where(FailureRow.source_id == source_id, FailureRow.resolved_run_id.is_(None))
+
+
+def _open_failures(connection: Connection, source_id: int) -> dict[str, Failure]:
+    statement = select(FailureRow).where(
+        FailureRow.source_id == source_id, FailureRow.resolved_run_id.is_(None)
+    )
+    rows: Iterable[Any] = connection.execute(statement)
+    return {
+        row.path: Failure(
+            row.path, row.stage, row.error, row.message, size=row.size, mtime_ns=row.mtime_ns
         )
+        for row in rows
     }
-    skipped = {
-        path: Skipped(path, *row)
-        for path, *row in connection.execute(
-            select(
-                SkippedRow.path,
-                SkippedRow.rule,
-                SkippedRow.kind,
-                SkippedRow.size,
-                SkippedRow.mtime_ns,
-            ).where(SkippedRow.source_id == source_id)
-        )
-    }
-    images = {
-        sha256: id_ for sha256, id_ in connection.execute(select(ImageRow.sha256, ImageRow.id))
-    }
-    present = {
-        model: set(
-            connection.execute(
-                select(EmbeddingRow.image_id).where(EmbeddingRow.model_id == model)
-            ).scalars()
-        )
-        for model in models
-    }
-    for model in scene_models:
-        labelled = (
-            select(ImageSceneRow.image_id)
-            .join(SceneRow, SceneRow.id == ImageSceneRow.scene_id)
-            .where(SceneRow.model_id == model, ImageSceneRow.rank == 1)
-        )
-        present[-model] = set(connection.execute(labelled).scalars())
-    return Knowledge(files, failed, skipped, images, present)
+
+
+def _skipped_files(connection: Connection, source_id: int) -> dict[str, Skipped]:
+    rows: Iterable[Any] = connection.execute(
+        select(SkippedRow).where(SkippedRow.source_id == source_id)
+    )
+    return {row.path: Skipped(row.path, row.rule, row.kind, row.size, row.mtime_ns) for row in rows}
+
+
+def _with_vector(connection: Connection, model_id: int) -> set[int]:
+    statement = select(EmbeddingRow.image_id).where(EmbeddingRow.model_id == model_id)
+    return set(connection.execute(statement).scalars())
+
+
+def _with_labels(connection: Connection, model_id: int) -> set[int]:
+    statement = (
+        select(ImageSceneRow.image_id)
+        .join(SceneRow, SceneRow.id == ImageSceneRow.scene_id)
+        .where(SceneRow.model_id == model_id, ImageSceneRow.rank == 1)
+    )
+    return set(connection.execute(statement).scalars())
 
 
 def write_batch(
@@ -226,49 +229,55 @@ def _insert_vectors(connection: Connection, run_id: int, rows: BatchRows, known:
 def _write_files(
     connection: Connection, run_id: int, source_id: int, files: Sequence[SeenFile], known: Knowledge
 ) -> None:
-    added, touched, replaced = [], [], []
+    added: list[SeenFile] = []
+    touched: list[dict[str, Any]] = []
+    replaced: list[int] = []
     for file in files:
         image_id = known.images[file.sha256]
         before = known.files.get(file.path)
-        times = {
-            "size": file.size,
-            "mtime_ns": file.mtime_ns,
-            "atime_ns": file.atime_ns,
-            "ctime_ns": file.ctime_ns,
-            "settled": file.settled,
-        }
-        if before is not None and before.image_id == image_id:
-            if (before.size, before.mtime_ns, before.settled) != (
-                file.size,
-                file.mtime_ns,
-                file.settled,
-            ):
-                touched.append({"file_id": before.file_id, **times})
-                known.files[file.path] = LiveFile(
-                    before.file_id, image_id, file.size, file.mtime_ns, file.settled
-                )
+        if before is None or before.image_id != image_id:
+            replaced += [] if before is None else [before.file_id]
+            added.append(file)
             continue
-        if before is not None:
-            replaced.append(before.file_id)
-        added.append(
-            {
-                "source_id": source_id,
-                "path": file.path,
-                "image_id": image_id,
-                "first_run_id": run_id,
-                **times,
-            }
-        )
+        now = LiveFile(before.file_id, image_id, file.size, file.mtime_ns, file.settled)
+        if now != before:
+            touched.append({"file_id": before.file_id, **_stamp(file)})
+            known.files[file.path] = now
     mark_gone(connection, run_id, replaced)
     if touched:
         connection.execute(update(FileRow).where(FileRow.id == bindparam("file_id")), touched)
     if added:
-        statement = insert(FileRow).returning(FileRow.id, sort_by_parameter_order=True)
-        ids = connection.execute(statement, added).scalars()
-        for id_, row in zip(ids, added, strict=True):
-            known.files[row["path"]] = LiveFile(
-                id_, row["image_id"], row["size"], row["mtime_ns"], row["settled"]
-            )
+        _add_files(connection, run_id, source_id, added, known)
+
+
+def _add_files(
+    connection: Connection, run_id: int, source_id: int, added: Sequence[SeenFile], known: Knowledge
+) -> None:
+    values = [
+        {
+            "source_id": source_id,
+            "path": file.path,
+            "image_id": known.images[file.sha256],
+            "first_run_id": run_id,
+            **_stamp(file),
+        }
+        for file in added
+    ]
+    statement = insert(FileRow).returning(FileRow.id, sort_by_parameter_order=True)
+    ids = connection.execute(statement, values).scalars()
+    for file_id, file in zip(ids, added, strict=True):
+        image_id = known.images[file.sha256]
+        known.files[file.path] = LiveFile(file_id, image_id, file.size, file.mtime_ns, file.settled)
+
+
+def _stamp(file: SeenFile) -> dict[str, Any]:
+    return {
+        "size": file.size,
+        "mtime_ns": file.mtime_ns,
+        "atime_ns": file.atime_ns,
+        "ctime_ns": file.ctime_ns,
+        "settled": file.settled,
+    }
 
 
 def mark_gone(connection: Connection, run_id: int, file_ids: Iterable[int]) -> None:

@@ -6,6 +6,7 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine, distinct, func, insert, select
@@ -28,6 +29,7 @@ from image_similarity.store.schema import (
     FailureRow,
     FileRow,
     ImageRow,
+    RunRow,
     SkippedRow,
     SourceRow,
 )
@@ -133,7 +135,7 @@ class Catalog:
             ids: list[int] = []
             statement = select(SourceRow.id, SourceRow.root_path)
             for source_id, root in connection.execute(statement).all():
-                relative = path if not os.path.isabs(path) else ""
+                relative = "" if Path(path).is_absolute() else path
                 if wanted.startswith(root.rstrip(os.sep) + os.sep):
                     relative = os.path.relpath(wanted, root).replace(os.sep, "/")
                 names = {relative, path} - {""}
@@ -168,8 +170,6 @@ class Catalog:
 
     def run(self, run_id: int) -> RunReport:
         """One run with its failures."""
-        from dataclasses import replace
-
         with self.reading() as connection:
             found = runs.reports(connection, run_id)
             if not found:
@@ -205,13 +205,13 @@ class Catalog:
                 revision=self.state.revision,
                 head=self.state.head,
                 size=self.path.stat().st_size,
-                images=_count(connection, select(func.count()).select_from(ImageRow)),
+                images=count_images(connection),
                 files=_count(connection, select(func.count()).where(FileRow.gone_run_id.is_(None))),
                 gone=_count(
                     connection, select(func.count()).where(FileRow.gone_run_id.is_not(None))
                 ),
                 failures=_count(connection, open_failures),
-                skipped={kind: count for kind, count in connection.execute(by_kind)},
+                skipped=dict(connection.execute(by_kind).tuples().all()),
                 models=tuple(stored.values()),
                 embeddings={stored[id_].fingerprint: count for id_, count in counts.items()},
                 sources=tuple(_sources(connection)),
@@ -230,36 +230,38 @@ def _count(connection: Connection, statement: object) -> int:
 
 
 def _sources(connection: Connection) -> list[Source]:
-    live = func.count().filter(FileRow.gone_run_id.is_(None))
+    is_live, is_gone = FileRow.gone_run_id.is_(None), FileRow.gone_run_id.is_not(None)
     statement = (
         select(
-            SourceRow,
-            live,
-            func.count(distinct(FileRow.image_id)).filter(FileRow.gone_run_id.is_(None)),
-            func.count(FileRow.id).filter(FileRow.gone_run_id.is_not(None)),
+            SourceRow.id,
+            SourceRow.name,
+            SourceRow.root_path,
+            SourceRow.created_at,
+            func.count(FileRow.id).filter(is_live).label("files"),
+            func.count(distinct(FileRow.image_id)).filter(is_live).label("images"),
+            func.count(FileRow.id).filter(is_gone).label("gone"),
         )
         .outerjoin(FileRow, FileRow.source_id == SourceRow.id)
         .group_by(SourceRow.id)
         .order_by(SourceRow.name)
     )
-    failing = dict(
-        connection.execute(
-            select(FailureRow.source_id, func.count())
-            .where(FailureRow.resolved_run_id.is_(None))
-            .group_by(FailureRow.source_id)
-        ).all()
+    open_failures = (
+        select(FailureRow.source_id, func.count())
+        .where(FailureRow.resolved_run_id.is_(None))
+        .group_by(FailureRow.source_id)
     )
+    failing = dict(connection.execute(open_failures).tuples().all())
     return [
         Source(
             name=row.name,
             root=row.root_path,
             created_at=row.created_at,
-            files=files if images else 0,
-            images=images,
+            files=row.files,
+            images=row.images,
             failures=failing.get(row.id, 0),
-            gone=gone,
+            gone=row.gone,
         )
-        for row, files, images, gone in connection.execute(statement)
+        for row in connection.execute(statement)
     ]
 
 
@@ -282,6 +284,49 @@ def add_source(connection: Connection, name: str, root: str) -> int:
     """Record a source and give its id."""
     values = {"name": name, "root_path": root, "created_at": runs.now()}
     return connection.execute(insert(SourceRow).values(values).returning(SourceRow.id)).scalar_one()
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedFile:
+    """A live place with the hash of the content that it held when it was first indexed."""
+
+    source: str
+    root: str
+    path: str
+    sha256: str
+    first_seen: str
+
+
+def recorded_files(connection: Connection) -> list[RecordedFile]:
+    """All live places, by source and path."""
+    statement = (
+        select(
+            SourceRow.name, SourceRow.root_path, FileRow.path, ImageRow.sha256, RunRow.started_at
+        )
+        .join(SourceRow, SourceRow.id == FileRow.source_id)
+        .join(ImageRow, ImageRow.id == FileRow.image_id)
+        .join(RunRow, RunRow.id == FileRow.first_run_id)
+        .where(FileRow.gone_run_id.is_(None))
+        .order_by(SourceRow.name, FileRow.path)
+    )
+    return [RecordedFile(*row) for row in connection.execute(statement)]
+
+
+def count_images(connection: Connection) -> int:
+    """The number of contents."""
+    return connection.execute(select(func.count()).select_from(ImageRow)).scalar_one()
+
+
+def integrity_problems(connection: Connection) -> list[str]:
+    """What SQLite itself finds wrong with the file: damaged pages, broken indexes, broken references."""
+    problems = [
+        text for (text,) in connection.exec_driver_sql("PRAGMA integrity_check") if text != "ok"
+    ]
+    broken = connection.exec_driver_sql("PRAGMA foreign_key_check").fetchall()
+    return [
+        *problems,
+        *(f"row {row[1]} of table {row[0]} refers to a missing row of {row[2]}" for row in broken),
+    ]
 
 
 def vectors_in_blocks(

@@ -84,16 +84,44 @@ def vector_of(connection: Connection, model_id: int, sha256: str) -> npt.NDArray
     return None if blob is None else np.frombuffer(blob, dtype="<f2")
 
 
-def with_scenes(
-    connection: Connection, scene_ids: Sequence[int], *, top_only: bool = False
-) -> npt.NDArray[np.int64]:
-    """The contents that carry one of these scenes among their labels (or, `top_only`, as their first), ascending."""
+def id_of(connection: Connection, sha256: str) -> int | None:
+    """The id of a content, or None."""
+    return connection.execute(select(ImageRow.id).where(ImageRow.sha256 == sha256)).scalar()
+
+
+def labels_of(connection: Connection, scene_model_id: int, sha256: str) -> tuple[SceneScore, ...]:
+    """The labels that a scene model gave a content, most probable first; none if it is not stored or has none."""
+    image_id = id_of(connection, sha256)
+    return (
+        ()
+        if image_id is None
+        else scenes_of(connection, [image_id], scene_model_id).get(image_id, ())
+    )
+
+
+def labelled(connection: Connection, scene_model_id: int) -> npt.NDArray[np.int64]:
+    """The contents that have labels of a scene model."""
     statement = (
-        select(ImageSceneRow.image_id).distinct().where(ImageSceneRow.scene_id.in_(scene_ids))
+        select(ImageSceneRow.image_id)
+        .join(SceneRow, SceneRow.id == ImageSceneRow.scene_id)
+        .where(SceneRow.model_id == scene_model_id, ImageSceneRow.rank == 1)
+    )
+    return np.fromiter(connection.execute(statement).scalars(), dtype=np.int64)
+
+
+def with_scenes(
+    connection: Connection, scene_model_id: int, names: Sequence[str], *, top_only: bool = False
+) -> npt.NDArray[np.int64]:
+    """The contents that carry one of these scenes among their labels (or, `top_only`, as their first)."""
+    statement = (
+        select(ImageSceneRow.image_id)
+        .join(SceneRow, SceneRow.id == ImageSceneRow.scene_id)
+        .where(SceneRow.model_id == scene_model_id, SceneRow.name.in_(names))
+        .distinct()
     )
     if top_only:
         statement = statement.where(ImageSceneRow.rank == 1)
-    return np.sort(np.fromiter(connection.execute(statement).scalars(), dtype=np.int64))
+    return np.fromiter(connection.execute(statement).scalars(), dtype=np.int64)
 
 
 def scenes_of(
@@ -165,7 +193,7 @@ def records(
     scenes = scenes_of(connection, image_ids, scene_model)
     result: dict[int, ImageRecord] = {}
     for portion in _portions(image_ids):
-        for (row,) in connection.execute(select(ImageRow).where(ImageRow.id.in_(portion))):
+        for row in connection.execute(select(ImageRow).where(ImageRow.id.in_(portion))):
             result[row.id] = ImageRecord(
                 sha256=row.sha256,
                 sha1=row.sha1,

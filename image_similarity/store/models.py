@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, Row, func, insert, select
 
 from image_similarity.store.runs import now
 from image_similarity.store.schema import EmbeddingRow, ImageSceneRow, ModelRow, SceneRow
@@ -60,15 +60,11 @@ def stored(connection: Connection) -> dict[int, ModelInfo]:
         select(SceneRow.model_id, SceneRow.name).order_by(SceneRow.model_id, SceneRow.position)
     ):
         scenes.setdefault(model_id, []).append(name)
-    rows = connection.execute(select(ModelRow).order_by(ModelRow.id)).scalars()
-    return {row.id: _info(row, tuple(scenes.get(row.id, ()))) for row in _rows(rows)}
+    rows = connection.execute(select(ModelRow).order_by(ModelRow.id))
+    return {row.id: _info(row, tuple(scenes.get(row.id, ()))) for row in rows}
 
 
-def _rows(rows: Any) -> list[Any]:
-    return list(rows)
-
-
-def _info(row: Any, scenes: tuple[str, ...]) -> ModelInfo:
+def _info(row: Row[Any], scenes: tuple[str, ...]) -> ModelInfo:
     return ModelInfo(
         name=row.name,
         fingerprint=row.fingerprint,
@@ -98,13 +94,13 @@ def scene_ids(connection: Connection, model_id: int) -> dict[str, int]:
         .where(SceneRow.model_id == model_id)
         .order_by(SceneRow.position)
     )
-    return {name: id_ for name, id_ in connection.execute(statement)}
+    return dict(connection.execute(statement).tuples().all())
 
 
 def embedding_counts(connection: Connection) -> dict[int, int]:
     """How many vectors each model has, by model id; a model without any is absent."""
     statement = select(EmbeddingRow.model_id, func.count()).group_by(EmbeddingRow.model_id)
-    return {model_id: count for model_id, count in connection.execute(statement)}
+    return dict(connection.execute(statement).tuples().all())
 
 
 def labelled_models(connection: Connection) -> set[int]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, insert, select, update
 
 from image_similarity import __version__
 from image_similarity.errors import DatabaseLocked, UsageError
@@ -96,12 +96,22 @@ def save_account(
     )
 
 
-def latest_options(connection: Connection, source_id: int) -> Sequence[Mapping[str, Any]]:
+def latest_options(connection: Connection, source: str) -> Sequence[Mapping[str, Any]]:
     """The options of a source's runs, newest first."""
+    of_source = select(SourceRow.id).where(SourceRow.name == source).scalar_subquery()
     statement = (
-        select(RunRow.options).where(RunRow.source_id == source_id).order_by(RunRow.id.desc())
+        select(RunRow.options).where(RunRow.source_id == of_source).order_by(RunRow.id.desc())
     )
     return list(connection.execute(statement).scalars())
+
+
+def model_origins(connection: Connection) -> list[str]:
+    """The names and weights files that all runs were given for their models, newest first."""
+    origins: list[str] = []
+    for options in connection.execute(select(RunRow.options).order_by(RunRow.id.desc())).scalars():
+        given = [options.get("weights"), options.get("scenes"), *options.get("models", ())]
+        origins += [origin for origin in given if origin is not None]
+    return list(dict.fromkeys(origins))
 
 
 def reports(connection: Connection, run_id: int | None = None) -> list[RunReport]:
@@ -113,21 +123,21 @@ def reports(connection: Connection, run_id: int | None = None) -> list[RunReport
     )
     if run_id is not None:
         statement = statement.where(RunRow.id == run_id)
-    return [_report(row) for row in connection.execute(statement)]
+    rows: Iterable[Any] = connection.execute(statement)
+    return [_report(row) for row in rows]
 
 
-def _report(row: Row[Any]) -> RunReport:
-    run: RunRow = row[0]
-    account = run.account
+def _report(row: Any) -> RunReport:
+    account = row.account
     return RunReport(
-        run_id=run.id,
-        kind=run.kind,
-        status=run.status,  # type: ignore[arg-type]  # held to the literals by a CHECK
+        run_id=row.id,
+        kind=row.kind,
+        status=row.status,
         source=row.source,
         root=row.root_path,
-        models=tuple(run.options.get("models", ())),
-        started_at=run.started_at,
-        finished_at=run.finished_at,
+        models=tuple(row.options.get("models", ())),
+        started_at=row.started_at,
+        finished_at=row.finished_at,
         skipped=account.get("skipped", {}),
         seconds=account.get("seconds", 0.0),
         **{name: account.get(name, 0) for name in COUNTERS},
@@ -145,17 +155,16 @@ def failures(connection: Connection, run_id: int | None = None) -> list[Failure]
         statement = statement.where(FailureRow.resolved_run_id.is_(None))
     else:
         statement = statement.where(FailureRow.run_id == run_id)
-    return [_failure(row[0], row.source) for row in connection.execute(statement)]
-
-
-def _failure(row: FailureRow, source: str) -> Failure:
-    return Failure(
-        path=row.path,
-        stage=row.stage,  # type: ignore[arg-type]  # held to the literals by a CHECK
-        error=row.error,
-        message=row.message,
-        source=source,
-        size=row.size,
-        mtime_ns=row.mtime_ns,
-        run_id=row.run_id,
-    )
+    return [
+        Failure(
+            path=row.path,
+            stage=row.stage,
+            error=row.error,
+            message=row.message,
+            source=row.source,
+            size=row.size,
+            mtime_ns=row.mtime_ns,
+            run_id=row.run_id,
+        )
+        for row in connection.execute(statement)
+    ]

@@ -47,7 +47,7 @@ def migrations_folder() -> Path:
 
 
 def revisions() -> list[str]:
-    """The numbers of all migrations, oldest first: plain four-digit file names, so no Alembic is needed to list them."""
+    """The numbers of all migrations, oldest first; they are plain file names, so listing them needs no Alembic."""
     return sorted(
         file.name[:4]
         for file in (migrations_folder() / "versions").glob("[0-9][0-9][0-9][0-9]_*.py")

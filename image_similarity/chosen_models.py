@@ -1,0 +1,200 @@
+"""Which of the recorded models answers a query, and its network for a picture that is not stored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+from sqlalchemy import Connection
+
+from image_similarity.errors import (
+    AmbiguousModel,
+    ImageSimilarityError,
+    ModelError,
+    UnknownModel,
+    WeightsChanged,
+)
+from image_similarity.settings import BUILTIN
+from image_similarity.store import models, runs
+from image_similarity.store.catalog import Catalog
+from image_similarity.values import ModelInfo, SceneScore
+
+if TYPE_CHECKING:
+    from image_similarity.encoding.encoder import Encoded, Encoder
+    from image_similarity.encoding.spec import ModelSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A model that several databases may hold: what it is, its id in each, and where it may be loaded from."""
+
+    info: ModelInfo
+    ids: Mapping[Connection, int]
+    origins: tuple[str, ...]
+
+
+def choose(
+    catalogs: Sequence[Catalog], connections: Sequence[Connection], name: str | None
+) -> Chosen:
+    """Give the model whose vectors answer, the same in every database.
+
+    Args:
+        catalogs: The databases, for messages.
+        connections: Their connections, in the same order.
+        name: A recorded name, the beginning of a fingerprint, a registered name or a weights file; None if the
+            databases hold one model only.
+
+    Raises:
+        AmbiguousModel: Several fit.
+        UnknownModel: None fits, or a database holds no vectors of it.
+    """
+    held = [_with_vectors(connection) for connection in connections]
+    every = {info.fingerprint: info for models_here in held for info in models_here.values()}
+    fitting = list(every.values()) if name is None else _fitting(name, every)
+    if len(fitting) != 1:
+        raise _unclear(catalogs, name, fitting, list(every.values()))
+    info = fitting[0]
+    ids: dict[Connection, int] = {}
+    for catalog, connection, models_here in zip(catalogs, connections, held, strict=True):
+        for model_id, candidate in models_here.items():
+            if candidate.fingerprint == info.fingerprint:
+                ids[connection] = model_id
+        if connection not in ids:
+            raise UnknownModel(
+                f"{catalog.path} holds no vectors of {_full_name(info)}",
+                hint="index it with that model first",
+            )
+    return Chosen(info, ids, _origins(connections))
+
+
+def choose_scenes(connections: Sequence[Connection]) -> Chosen | None:
+    """Give the scene model whose labels filter: the built-in one if its labels are stored, else the newest."""
+    found: dict[str, ModelInfo] = {}
+    ids: dict[str, dict[Connection, int]] = {}
+    for connection in connections:
+        labelled = models.labelled_models(connection)
+        for model_id, info in models.stored(connection).items():
+            if model_id in labelled:
+                found[info.fingerprint] = info
+                ids.setdefault(info.fingerprint, {})[connection] = model_id
+    if not found:
+        return None
+    ranked = sorted(enumerate(found.values()), key=lambda item: (item[1].name == BUILTIN, item[0]))
+    info = ranked[-1][1]
+    return Chosen(info, ids[info.fingerprint], _origins(connections))
+
+
+def _with_vectors(connection: Connection) -> dict[int, ModelInfo]:
+    counts = models.embedding_counts(connection)
+    return {
+        model_id: info for model_id, info in models.stored(connection).items() if model_id in counts
+    }
+
+
+def _fitting(name: str, every: Mapping[str, ModelInfo]) -> list[ModelInfo]:
+    fingerprint = name.partition("@")[2] or name
+    by_fingerprint = [info for info in every.values() if info.fingerprint.startswith(fingerprint)]
+    if len(fingerprint) >= 6 and by_fingerprint:
+        return by_fingerprint
+    by_name = [info for info in every.values() if info.name == name]
+    if len(by_name) == 1:
+        return by_name
+    try:
+        registered = _registered(name)
+    except ImageSimilarityError:
+        return by_name
+    return [every[registered]] if registered in every else by_name
+
+
+def _registered(name: str) -> str:
+    """The fingerprint that a registered name or a weights file has on this machine."""
+    from image_similarity.encoding import registry
+
+    return registry.info(registry.get(name)).fingerprint
+
+
+def _unclear(
+    catalogs: Sequence[Catalog],
+    name: str | None,
+    fitting: Sequence[ModelInfo],
+    every: Sequence[ModelInfo],
+) -> ImageSimilarityError:
+    where = ", ".join(str(catalog.path) for catalog in catalogs)
+    held = ", ".join(_full_name(info) for info in every)
+    if not every:
+        return UnknownModel(
+            f"{where} holds no vectors", hint="index a folder first: generate_embeddings -m builtin"
+        )
+    if not fitting:
+        return UnknownModel(f"{where} holds no vectors of {name}", hint=f"it holds {held}")
+    return AmbiguousModel(f"{where} holds several models", hint=f"choose with -m: {held}")
+
+
+def _full_name(info: ModelInfo) -> str:
+    return f"{info.name}@{info.fingerprint[:12]}"
+
+
+def _origins(connections: Sequence[Connection]) -> tuple[str, ...]:
+    """The names and files that earlier runs gave for their models, newest first: where a network may be loaded from."""
+    return tuple(
+        dict.fromkeys(name for connection in connections for name in runs.model_origins(connection))
+    )
+
+
+def find_spec(model: Chosen) -> ModelSpec:
+    """Find the network of a recorded model on this machine: by its name, then where earlier runs loaded it from.
+
+    Raises:
+        WeightsChanged: What stands there now has another fingerprint.
+        ModelError: Nothing is found.
+    """
+    from image_similarity.encoding import registry
+
+    error: ImageSimilarityError | None = None
+    for origin in (model.info.name, *model.origins):
+        try:
+            spec = (
+                registry.get_scene_model(origin) if model.info.dim is None else registry.get(origin)
+            )
+            if registry.info(spec).fingerprint == model.info.fingerprint:
+                return spec
+        except ModelError as reason:
+            error = error or reason
+    if error is not None:
+        raise error
+    raise WeightsChanged(
+        f"the model {_full_name(model.info)} of this database is not the {model.info.name} of this installation",
+        hint=f"index again with -m {model.info.name}, or install the version that wrote the database",
+    )
+
+
+class Networks:
+    """The networks for queries that are not stored; each is loaded at its first use."""
+
+    def __init__(self, device: str) -> None:
+        self._device = device
+        self._loaded: dict[str, Encoder] = {}
+
+    def encode(self, model: Chosen, pixels: npt.NDArray[np.uint8]) -> Encoded:
+        """What the network says of one picture (size, size, 3)."""
+        fingerprint = model.info.fingerprint
+        if fingerprint not in self._loaded:
+            from image_similarity.encoding.encoder import Encoder
+
+            self._loaded[fingerprint] = Encoder.load(find_spec(model), device=self._device)
+        return self._loaded[fingerprint].encode(pixels[None])
+
+
+def labels_of(model: Chosen, encoded: Encoded) -> tuple[SceneScore, ...]:
+    """The labels of a single encoded picture as they would be stored, most probable first."""
+    from image_similarity.encoding.scenes import top_scenes
+
+    if encoded.scenes is None:
+        return ()
+    top = top_scenes(encoded.scenes[0], model.info.scene_top_k)
+    return tuple(
+        SceneScore(model.info.scenes[position], probability) for position, probability in top
+    )

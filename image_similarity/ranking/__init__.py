@@ -1,0 +1,1 @@
+"""From vectors to an order: distances, the nearest, and which scenes a query is likely to be of."""

@@ -1,0 +1,106 @@
+"""Verification: what the database holds is whole, and the files are still what they were when first indexed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from sqlalchemy import Connection
+
+from image_similarity.events import Listener, Progress, ignore
+from image_similarity.pictures.names import from_text
+from image_similarity.pictures.picture_error import PictureError
+from image_similarity.pictures.read import Left, read_file
+from image_similarity.store import catalog as stored
+from image_similarity.store import models
+from image_similarity.store.catalog import Catalog, RecordedFile
+from image_similarity.values import Finding, ModelInfo, VerifyReport
+
+# A unit vector rounded to float16 keeps its length to 2^-11 relative in each number; more is damage.
+LENGTH_TOLERANCE = 2e-3
+# Rehashed files between two progress events.
+REPORT_EVERY = 64
+
+
+def verify(catalog: Catalog, *, rehash: bool = False, on_event: Listener = ignore) -> VerifyReport:
+    """Check every record, and with `rehash` every live file against the hash recorded when it was first indexed.
+
+    A file is "changed" if its bytes have another SHA-256, "missing" if it is not there, "unreadable" if it cannot be
+    read now. Files are opened read-only; nothing is written to the database either.
+    """
+    with catalog.reading() as connection:
+        findings = list(_check_records(connection))
+        images, embeddings = (
+            stored.count_images(connection),
+            sum(models.embedding_counts(connection).values()),
+        )
+        files = stored.recorded_files(connection) if rehash else []
+    counts: Counter[str] = Counter()
+    for done, file in enumerate(files, start=1):
+        finding = _check_file(file)
+        counts[finding.kind if finding else "unchanged"] += 1
+        findings += [finding] if finding else []
+        if done % REPORT_EVERY == 0 or done == len(files):
+            on_event(Progress(done, len(files), 0, len(findings)))
+    return VerifyReport(
+        rehashed=rehash,
+        images=images,
+        embeddings=embeddings,
+        files=len(files),
+        unchanged=counts["unchanged"],
+        changed=counts["changed"],
+        missing=counts["missing"],
+        unreadable=counts["unreadable"],
+        findings=tuple(findings),
+    )
+
+
+def _check_records(connection: Connection) -> Iterator[Finding]:
+    for problem in stored.integrity_problems(connection):
+        yield Finding("record", "", problem)
+    for model_id, info in models.stored(connection).items():
+        for block in stored.vectors_in_blocks(connection, model_id):
+            for sha256, vector in block:
+                problem_found = _vector_problem(vector, info)
+                if problem_found:
+                    yield Finding("record", sha256, f"vector of {info.name}: {problem_found}")
+
+
+def _vector_problem(blob: bytes, info: ModelInfo) -> str:
+    if info.dim is None or len(blob) != 2 * info.dim:
+        return f"{len(blob)} bytes instead of {2 * (info.dim or 0)}"
+    vector = np.frombuffer(blob, dtype="<f2").astype(np.float64)
+    if not np.isfinite(vector).all():
+        return "holds NaN or infinity"
+    length = float(np.sqrt(np.sum(vector * vector)))
+    if info.normalisation == "l2" and abs(length - 1.0) > LENGTH_TOLERANCE:
+        return f"length {length:.4f} instead of 1"
+    return ""
+
+
+def _check_file(file: RecordedFile) -> Finding | None:
+    path = Path(from_text(file.root)) / from_text(file.path)
+
+    def finding(
+        kind: Literal["changed", "missing", "unreadable"], message: str, found: str = ""
+    ) -> Finding:
+        return Finding(
+            kind, file.path, message, source=file.source, expected=file.sha256, found=found
+        )
+
+    try:
+        contents = read_file(str(path))
+    except PictureError as error:
+        if error.error == "Empty":
+            return finding("changed", f"emptied since {file.first_seen}, when it was first indexed")
+        gone = error.error in ("FileNotFoundError", "NotADirectoryError")
+        return finding("missing" if gone else "unreadable", error.message)
+    since = f"since {file.first_seen}, when it was first indexed"
+    if isinstance(contents, Left):
+        return finding("changed", f"replaced by something that is no picture {since}")
+    if contents.digests.sha256 != file.sha256:
+        return finding("changed", f"changed {since}", contents.digests.sha256)
+    return None
