@@ -262,12 +262,24 @@ def _load_network(spec: ModelSpec, weights: Path) -> Any:
 def _check_size(spec: ModelSpec, state: dict[str, Any], weights: Path) -> None:
     """Refuse a configuration whose network would be far larger than the weights in the file.
 
-    Built on torch's meta device, which allocates nothing, so that a wrong card cannot fill the
-    memory.
+    It is built with weights on torch's meta device, which allocates nothing, so that a wrong card
+    cannot fill the memory.
     """
     import torch
+    from torch.overrides import TorchFunctionMode
 
-    with torch.device("meta"):
+    class Weightless(TorchFunctionMode):
+        # Layers make their weights with torch.empty. The meta device for everything, as
+        # torch.device("meta") gives, would break networks that calculate their widths with torch.
+        def __torch_function__(
+            self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+        ) -> Any:
+            kwargs = dict(kwargs or {})
+            if function is torch.empty:
+                kwargs["device"] = "meta"
+            return function(*args, **kwargs)
+
+    with Weightless():
         wanted = sum(tensor.numel() for tensor in architectures.build(spec).state_dict().values())
     # Not an exact comparison: `fit_state` names the keys that differ, which helps more.
     if wanted > 2 * sum(tensor.numel() for tensor in state.values()) + 10_000_000:
