@@ -133,6 +133,31 @@ def test_without_the_venv_module_one_line_names_the_package(checkout: Path) -> N
     ]
 
 
+def test_a_half_made_environment_is_made_anew(checkout: Path) -> None:
+    (checkout / ".venv" / "bin").mkdir(parents=True)
+    (checkout / ".venv" / "pyvenv.cfg").touch()
+    (checkout / ".venv" / "bin" / "python").symlink_to("/no/longer/there")
+    nowhere = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "", "PIP_CONFIG_FILE": os.devnull}
+    done = setup(checkout, PYTHON=sys.executable, **nowhere)
+    assert "Making the environment .venv" in done.stdout
+    # Made, and then stopped by a pip that may not look anywhere.
+    assert done.stderr.splitlines()[-1].startswith("setup_env: pip could not install")
+    working = [checkout / ".venv" / "bin" / "python", "-m", "pip", "--version"]
+    assert subprocess.run(working, capture_output=True).returncode == 0
+
+
+def test_a_full_disk_is_said_before_anything_is_installed(pretended: Path) -> None:
+    stubs = pretended / "stubs"
+    stubs.mkdir()
+    (stubs / "df").write_text("#!/bin/sh\necho head\necho disk 9000000 8500000 500000 95% /\n")
+    (stubs / "df").chmod(0o755)
+    done = setup(pretended, PATH=f"{stubs}:{os.environ['PATH']}")
+    assert done.returncode == 1
+    needed = "setup_env: the installation needs about 2 GB, .venv has 488 MB free"
+    assert done.stderr.splitlines() == [needed]
+    assert asked_of_pip(pretended) == []
+
+
 def test_a_folder_that_is_no_environment_is_never_emptied(checkout: Path) -> None:
     mine = checkout / "mine"
     mine.mkdir()
