@@ -34,7 +34,8 @@ def to_rgb(image: Image.Image) -> Image.Image:
         return _lab_to_rgb(image)
     profile = image.info.get("icc_profile")
     if image.has_transparency_data or image.mode in {"RGBa", "La"}:
-        rgba = image.convert("RGBA")
+        # Pillow leads out of the premultiplied grey mode by one door only.
+        rgba = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
         opaque = _colours(rgba.convert("RGB"), profile)
         white = Image.new("RGB", image.size, (255, 255, 255))
         white.paste(opaque, mask=rgba.getchannel("A"))
@@ -86,9 +87,9 @@ def _grey_to_8_bits(image: Image.Image) -> Image.Image:
     values = np.nan_to_num(np.asarray(image, dtype=np.float64), posinf=0.0, neginf=0.0)
     low, high = float(values.min()), float(values.max())
     if low < 0 or high > (_DEPTHS[-1] if image.mode != "F" else 255.0):
-        scaled: NDArray[np.float64] = (values - low) * (255.0 / (high - low))
+        scaled: NDArray[np.float64] = (values - low) * 255.0 / ((high - low) or 1.0)
     elif image.mode == "F":
         scaled = values * (255.0 if high <= 1.0 else 1.0)
     else:
-        scaled = values * (255.0 / next(depth for depth in _DEPTHS if high <= depth))
+        scaled = values * 255.0 / next(depth for depth in _DEPTHS if high <= depth)
     return Image.fromarray(np.rint(scaled).astype(np.uint8))

@@ -53,10 +53,7 @@ def test_crop_gives_the_pixels_that_torchvision_gives(
 ) -> None:
     frame = noise(*size)
     width, height = size
-    if width <= height:
-        new = (resize, int(resize * height / width))
-    else:
-        new = (int(resize * width / height), resize)
+    new = (int(resize * width / min(size)), int(resize * height / min(size)))
     resized = frame.resize(new, Image.Resampling.BICUBIC)
     left, top = round((new[0] - side) / 2.0), round((new[1] - side) / 2.0)
     expected = np.asarray(resized.crop((left, top, left + side, top + side)))
