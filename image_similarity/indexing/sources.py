@@ -6,13 +6,14 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from sqlalchemy import Connection
+from typing import TYPE_CHECKING, Any
 
 from image_similarity.errors import DatabaseInsideEvidence, FolderMissing, InvalidSetting
 from image_similarity.pictures.names import to_text
 from image_similarity.store import catalog as stored
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
 UNNAMED = "root"
 

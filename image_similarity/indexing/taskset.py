@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-
-from sqlalchemy import Connection
+from typing import TYPE_CHECKING
 
 from image_similarity.encoding import registry
 from image_similarity.encoding.encoder import Encoder, suggest_batch_size
@@ -14,6 +13,9 @@ from image_similarity.errors import InvalidSetting
 from image_similarity.settings import IndexOptions
 from image_similarity.store import models
 from image_similarity.values import ModelInfo, Preprocess
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
 
 @dataclass(slots=True)

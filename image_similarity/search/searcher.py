@@ -9,13 +9,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
-from sqlalchemy import Connection
 
-from image_similarity import chosen_models
 from image_similarity.errors import (
     ImageUnreadable,
     InvalidSetting,
@@ -30,53 +28,17 @@ from image_similarity.pictures.read import Contents, Left, read_file
 from image_similarity.pictures.walk import FileEntry, walk
 from image_similarity.ranking import exhaustive
 from image_similarity.ranking.scenes import likely_scenes
-from image_similarity.settings import MAX_MEGAPIXELS
+from image_similarity.search import choice
+from image_similarity.search.request import MODES, SearchRequest
 from image_similarity.store import catalog as stored
 from image_similarity.store import gallery
 from image_similarity.store.catalog import Catalog
 from image_similarity.values import Failure, Hit, Place, SceneFilter, SceneScore, SearchResult
 
-MODES = ("auto", "hard", "off")
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
 Mode = Literal["auto", "hard", "off", "named"]
-
-
-@dataclass(frozen=True, slots=True)
-class SearchRequest:
-    """What is asked: a picture on disk (`query`) or a stored content (`sha256`), and how to answer.
-
-    `scene` holds scene names, or one of "auto" (the query's likely scenes; names may be added), "hard" (the one most
-    probable scene on either side) and "off".
-    """
-
-    query: Path | None = None
-    sha256: str | None = None
-    model: str | None = None
-    k: int = 5
-    max_distance: float | None = None
-    scene: tuple[str, ...] = ("auto",)
-    sources: tuple[str, ...] = ()
-    under: str | None = None
-    include_gone: bool = False
-    include_partial: bool = True
-    device: str = "auto"
-    max_megapixels: float = MAX_MEGAPIXELS
-
-    def check(self) -> None:
-        """Refuse what has no answer.
-
-        Raises:
-            InvalidSetting.
-        """
-        if self.k < 1:
-            raise InvalidSetting(f"k is {self.k}: that asks for no hits", hint="-k takes 1 or more")
-        if self.max_distance is not None and not 0 <= self.max_distance < math.inf:
-            raise InvalidSetting(
-                f"a maximum distance of {self.max_distance}", hint="distances lie between 0 and 2"
-            )
-        if len(self.scene) > 1 and {"hard", "off"} & set(self.scene):
-            raise InvalidSetting(
-                "--scene hard and --scene off stand alone", hint="auto takes further names"
-            )
 
 
 def search(catalogs: Sequence[Catalog], request: SearchRequest) -> SearchResult:
@@ -174,8 +136,8 @@ class Searcher:
         try:
             connections = [self._stack.enter_context(catalog.reading()) for catalog in catalogs]
             self._check_sources(connections)
-            self.model = chosen_models.choose(catalogs, connections, request.model)
-            self.scene_model = chosen_models.choose_scenes(connections)
+            self.model = choice.choose(catalogs, connections, request.model)
+            self.scene_model = choice.choose_scenes(connections)
             self._check_scenes()
             self._shelves = [
                 self._shelve(*pair) for pair in zip(catalogs, connections, strict=True)
@@ -183,7 +145,7 @@ class Searcher:
         except BaseException:
             self._stack.close()
             raise
-        self._networks = chosen_models.Networks(request.device)
+        self._networks = choice.Networks(request.device)
 
     def __enter__(self) -> Searcher:
         return self
@@ -308,7 +270,7 @@ class Searcher:
                 encoded = self._networks.encode(
                     self.scene_model, pixels[self.scene_model.info.preprocess]
                 )
-            scenes = chosen_models.labels_of(self.scene_model, encoded)
+            scenes = choice.labels_of(self.scene_model, encoded)
         return _Query(
             str(path), contents.digests.sha256, vector, scenes, own_path, was_stored=False
         )

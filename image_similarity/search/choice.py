@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from sqlalchemy import Connection
 
 from image_similarity.errors import (
     AmbiguousModel,
@@ -23,6 +22,8 @@ from image_similarity.store.catalog import Catalog
 from image_similarity.values import ModelInfo, SceneScore
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
     from image_similarity.encoding.encoder import Encoded, Encoder
     from image_similarity.encoding.spec import ModelSpec
 

@@ -1,0 +1,51 @@
+"""What is asked of a search."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from image_similarity.errors import InvalidSetting
+from image_similarity.settings import MAX_MEGAPIXELS
+
+MODES = ("auto", "hard", "off")
+
+
+@dataclass(frozen=True, slots=True)
+class SearchRequest:
+    """What is asked: a picture on disk (`query`) or a stored content (`sha256`), and how to answer.
+
+    `scene` holds scene names, or one of "auto" (the query's likely scenes; names may be added), "hard" (the one most
+    probable scene on either side) and "off".
+    """
+
+    query: Path | None = None
+    sha256: str | None = None
+    model: str | None = None
+    k: int = 5
+    max_distance: float | None = None
+    scene: tuple[str, ...] = ("auto",)
+    sources: tuple[str, ...] = ()
+    under: str | None = None
+    include_gone: bool = False
+    include_partial: bool = True
+    device: str = "auto"
+    max_megapixels: float = MAX_MEGAPIXELS
+
+    def check(self) -> None:
+        """Refuse what has no answer.
+
+        Raises:
+            InvalidSetting.
+        """
+        if self.k < 1:
+            raise InvalidSetting(f"k is {self.k}: that asks for no hits", hint="-k takes 1 or more")
+        if self.max_distance is not None and not 0 <= self.max_distance < math.inf:
+            raise InvalidSetting(
+                f"a maximum distance of {self.max_distance}", hint="distances lie between 0 and 2"
+            )
+        if len(self.scene) > 1 and {"hard", "off"} & set(self.scene):
+            raise InvalidSetting(
+                "--scene hard and --scene off stand alone", hint="auto takes further names"
+            )
