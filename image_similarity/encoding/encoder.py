@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,15 +10,24 @@ import numpy as np
 import numpy.typing as npt
 
 from image_similarity.encoding import architectures
+from image_similarity.encoding.devices import (
+    OutOfMemory,
+    exact_float32,
+    free_memory,
+    memory_errors,
+    resolve_device,
+)
 from image_similarity.encoding.spec import ModelSpec, to_info
 from image_similarity.encoding.weights import fit_state, load_state, sha256_of
 from image_similarity.errors import DeviceUnavailable, WeightsMissing, WeightsRefused
 from image_similarity.values import ModelInfo, Preprocess
 
+__all__ = ["Encoded", "Encoder", "OutOfMemory", "suggest_batch_size"]
+
 Float32 = npt.NDArray[np.float32]
 
-# Memory that one picture needs, in units of its float32 input. VGG-16, the hungriest network by
-# name, keeps about 45 such units alive (input and output of its first layers).
+# Memory that one picture needs, in units of its float32 input (3 channels). VGG, the hungriest
+# network by name, has two maps of 64 channels at full size alive at once: 43 units, by calculation.
 ACTIVATION_FACTOR = 64
 
 # The share of free memory that a batch may take: decoders, allocators and others need the rest.
@@ -29,10 +35,6 @@ MEMORY_SHARE = 0.25
 
 MAX_BATCH = 256
 BATCH_IF_UNKNOWN = 16
-
-
-class OutOfMemory(Exception):
-    """The batch did not fit into the device's memory; a smaller one may."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +97,9 @@ class Encoder:
             torch.set_num_threads(threads)
         place = resolve_device(device)
         info = to_info(spec, sha256_of(spec.weights, expected=spec.weights_sha256))
-        network = _load_network(spec, spec.weights)
         try:
-            with _memory_errors():
+            with memory_errors():
+                network = _load_network(spec, spec.weights)
                 network.to(device=place, memory_format=torch.channels_last)
                 encoder = cls(spec, info, network, device=place)
                 encoder._try_out(spec.weights)
@@ -126,7 +128,7 @@ class Encoder:
             )
         if len(batch) == 0:
             return self._nothing()
-        with _memory_errors(), torch.inference_mode(), _exact_float32():
+        with memory_errors(), torch.inference_mode(), exact_float32():
             embedding, logits = self._forward(batch)
             vectors = self._unit(embedding) if self.spec.dim is not None else None
             scenes = torch.softmax(logits.float(), dim=1) if self.spec.scenes else None
@@ -176,47 +178,6 @@ class Encoder:
             raise WeightsRefused(
                 f"{weights}: vector and scenes have lengths {given}, its card says {wanted}"
             )
-
-
-def resolve_device(device: str) -> str:
-    """Return the device to use: "cpu" or "cuda:N"; "auto" is the first GPU, else the CPU.
-
-    Raises:
-        DeviceUnavailable: the name is unknown, or this machine has no such device.
-    """
-    import torch
-
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if device == "auto":
-        return "cuda:0" if count else "cpu"
-    family, colon, number = device.partition(":")
-    if family == "cpu" and not colon:
-        return "cpu"
-    if family != "cuda" or (colon and not (number.isascii() and number.isdigit())):
-        raise DeviceUnavailable(
-            f"No device is called {device!r}.", hint="Devices are auto, cpu, cuda, cuda:N."
-        )
-    if int(number or 0) >= count:
-        raise DeviceUnavailable(
-            f"{device} is not there: torch {torch.__version__} sees {count} CUDA devices.",
-            hint="Choose --device cpu, or install a torch with CUDA.",
-        )
-    return f"cuda:{int(number or 0)}"
-
-
-def free_memory(device: str) -> int | None:
-    """Return the bytes of memory that are free on a resolved device, or None if that is unknown."""
-    if device.startswith("cuda"):
-        import torch
-
-        return int(torch.cuda.mem_get_info(device)[0])
-    try:
-        for line in Path("/proc/meminfo").read_text("ascii").splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, ValueError, AttributeError):
-        return None
 
 
 def suggest_batch_size(encoder: Encoder) -> int:
@@ -300,33 +261,3 @@ def _to_host(vectors: Any, scenes: Any) -> Encoded:
     arrays = [None if each is None else each.cpu().numpy() for each in (vectors, scenes)]
     finite = [np.isfinite(each).all(axis=1) for each in arrays if each is not None]
     return Encoded(arrays[0], arrays[1], np.logical_and.reduce(finite))
-
-
-@contextmanager
-def _exact_float32() -> Iterator[None]:
-    """Keep a GPU from rounding to TF32, whose error is larger than a float16 step."""
-    import torch
-
-    with torch.backends.cudnn.flags(
-        enabled=True, benchmark=False, deterministic=True, allow_tf32=False
-    ):
-        yield
-
-
-@contextmanager
-def _memory_errors() -> Iterator[None]:
-    """Turn every way in which torch and Python run out of memory into `OutOfMemory`."""
-    import torch
-
-    try:
-        yield
-    except (MemoryError, RuntimeError) as error:
-        text = str(error)
-        known = ("can't allocate memory", "DefaultCPUAllocator", "CUDA out of memory")
-        if not isinstance(error, (MemoryError, torch.OutOfMemoryError)) and not any(
-            each in text for each in known
-        ):
-            raise
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-        raise OutOfMemory(text.splitlines()[0] if text else "out of memory") from error

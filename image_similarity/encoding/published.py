@@ -2,7 +2,8 @@
 
 Each is cut before its classifier, see `networks.backbones`. The preprocessing is the one that
 torchvision documents for the weights named in `origin`; a test compares the two. Only the decoding
-at a reduced scale is ours, and goes into the fingerprint with the rest.
+at a reduced scale is ours. All but name, licence and origin goes into the fingerprint, the wording
+of `layer` too: to change it is to part from every vector that was stored.
 """
 
 from __future__ import annotations

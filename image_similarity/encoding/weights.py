@@ -128,9 +128,11 @@ def _read_pickle(path: Path) -> Any:
     _refuse_inflated_zip(path)
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except OSError:
+    except (OSError, MemoryError):
         raise
-    except Exception as error:  # A corrupt pickle may raise anything whatever.
+    # Everything else, since a corrupt pickle may raise anything. No code of ours runs inside this
+    # `try` whose faults it could hide.
+    except Exception as error:
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise WeightsRefused(
             f"{path} was refused: it is corrupt, or asks for code to be run ({reason[0][:200]})",

@@ -13,7 +13,7 @@ from image_similarity.encoding.architectures import TORCHVISION
 from image_similarity.encoding.encoder import Encoder
 from image_similarity.encoding.networks.backbones import adapt_state, backbone
 from image_similarity.encoding.published import TORCHVISION_SPECS
-from image_similarity.encoding.spec import ModelSpec
+from image_similarity.encoding.spec import ModelSpec, fingerprint
 from image_similarity.encoding.torchvision_import import import_torchvision
 from image_similarity.errors import WeightsRefused
 
@@ -66,6 +66,12 @@ def test_a_spec_repeats_what_torchvision_documents_for_its_weights(spec: ModelSp
     assert (list(preprocess.mean), list(preprocess.std)) == (transform.mean, transform.std)
     assert spec.origin.endswith(weights.url.rpartition("/")[2])
     assert weights.name in spec.origin
+
+
+def test_the_fingerprint_of_a_published_network_never_changes() -> None:
+    assert fingerprint(spec_of("resnet50"), "11ad3fa6" * 8) == (
+        "79be4bdd53033b72b27ec0504523f6367d51d2766293ee8cc035dba854d94489"
+    )
 
 
 @pytest.mark.parametrize("name", EVERY)

@@ -16,13 +16,8 @@ from torch import nn
 
 from image_similarity.encoding import encoder as encoder_module
 from image_similarity.encoding import registry
-from image_similarity.encoding.encoder import (
-    Encoder,
-    OutOfMemory,
-    free_memory,
-    resolve_device,
-    suggest_batch_size,
-)
+from image_similarity.encoding.devices import free_memory, resolve_device
+from image_similarity.encoding.encoder import Encoder, OutOfMemory, suggest_batch_size
 from image_similarity.encoding.spec import ModelSpec
 from image_similarity.errors import (
     DeviceUnavailable,
@@ -266,6 +261,8 @@ def failing(
         torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
         RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: not enough memory"),
         RuntimeError("could not allocate: can't allocate memory"),
+        RuntimeError("CUDA error: out of memory"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
     ],
 )
 def test_running_out_of_memory_is_told_apart_from_other_errors(
