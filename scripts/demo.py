@@ -52,12 +52,12 @@ def main() -> int:
         remove_earlier_demo(folder)
     gallery, edits = make_pictures(folder)
     database, sheet = folder / "demo.db", folder / "demo.html"
-    run("generate_embeddings", "-m", arguments.model, "-ip", gallery, "-dp", database)
-    lines = run(
+    print(run("generate_embeddings", "-m", arguments.model, "-ip", gallery, "-dp", database))
+    answer = run(
         "image-similarity", "query", edits, "-dp", database,
         "-k", "3", "--format", "json", "--report", sheet, "--force",
     )  # fmt: skip
-    found, asked = show(lines)
+    found, asked = show([json.loads(line) for line in answer.splitlines()])
     print(f"\nContact sheet: {sheet}")
     print(f"{found} of {asked} edits found their original first ({found / asked:.0%})")
     return 0 if found >= GOAL * asked else 1
@@ -119,14 +119,14 @@ def write_edits(picture: Image.Image, name: str, folder: Path) -> None:
     overlay.save(folder / f"{name}-overlay.jpg", quality=90)
 
 
-def run(command: str, *arguments: str | Path) -> list[dict[str, Any]]:
-    """Run one of our commands as a user would, and return the JSON Lines that it printed."""
+def run(command: str, *arguments: str | Path) -> str:
+    """Run one of our commands as a user would, and return what it printed."""
     words = [command, *map(str, arguments)]
     print("$", " ".join(words), flush=True)
-    done = subprocess.run([BIN / command, *words[1:]], stdout=subprocess.PIPE, text=True)
+    done = subprocess.run([BIN / command, *words[1:]], capture_output=True, text=True)
     if done.returncode:
-        sys.exit(f"demo: {command} ended with exit code {done.returncode}")
-    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+        sys.exit(f"{done.stderr}demo: {command} ended with exit code {done.returncode}")
+    return done.stdout
 
 
 def show(lines: list[dict[str, Any]]) -> tuple[int, int]:
@@ -135,7 +135,7 @@ def show(lines: list[dict[str, Any]]) -> tuple[int, int]:
     for line in lines:
         hits_of[Path(line["query"]).stem].append(line)
     found = 0
-    print(f"\n{'query':<34}{'1st':<30}{'2nd':<30}{'3rd':<30}")
+    print(f"\n{'query':<30}{'1st':<25}{'2nd':<25}3rd")
     for query, hits in sorted(hits_of.items()):
         hits.sort(key=lambda hit: hit["rank"])
         right = Path(hits[0]["path"]).stem == query.rpartition("-")[0]
