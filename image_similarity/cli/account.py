@@ -77,8 +77,13 @@ def _by_kind(kinds: Iterable[tuple[str, int]]) -> str:
 def _print_failures(report: RunReport, database: Path) -> None:
     for failure in report.failures[:FAILURES_SHOWN]:
         line(f"  not taken: {failure_line(failure)}")
-    more = max(report.failed, len(report.failures)) - min(len(report.failures), FAILURES_SHOWN)
-    if more > 0 and report.failed:
+    if (more := len(report.failures) - FAILURES_SHOWN) > 0:
         line(
             f"  ... and {more} more: image-similarity runs failures {report.run_id} -dp {database}"
         )
+    # A file that failed before and did not change is not read again, and its failure belongs to that earlier run.
+    if (earlier := report.failed - len(report.failures)) > 0:
+        line(
+            f"  {earlier} of the failures are of an earlier run; --retry-failed tries those files again"
+        )
+        line(f"  and `image-similarity runs failures -dp {database}` lists them")

@@ -9,18 +9,6 @@ from image_similarity.case import Case
 from image_similarity.errors import DatabaseMissing, UsageError
 
 
-def require_folder(folder: Path, database: Path) -> None:
-    """Refuse what cannot be indexed into this database, before opening it creates the file.
-
-    Raises:
-        FolderMissing: There is no such folder or picture.
-        DatabaseInsideEvidence: The database would lie below it.
-    """
-    from image_similarity.indexing.sources import locate
-
-    locate(folder, database)
-
-
 def refuse_inside_sources(target: Path, cases: Iterable[Case]) -> None:
     """Refuse to write a file below a folder that one of the databases knows as a source.
 

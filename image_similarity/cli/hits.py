@@ -44,15 +44,15 @@ class Renderer:
             line(text)
 
     def _json(self, result: SearchResult) -> None:
-        rows.write_jsonl(rows.hit_rows(result, absolute), sys.stdout)
+        rows.write_jsonl(rows.hit_rows(result, on_disk), sys.stdout)
 
     def _csv(self, result: SearchResult) -> None:
-        found = rows.hit_rows(result, absolute)
+        found = rows.hit_rows(result, on_disk)
         rows.write_csv(found, sys.stdout, rows.COLUMNS, header=self._shown == 0)
 
     def _paths(self, result: SearchResult) -> None:
         for hit in result.hits:
-            path = absolute(hit.place)
+            path = on_disk(hit.place)
             if self._null:
                 click.echo(os.fsencode(path) + b"\0", nl=False)
             elif sys.stdout.isatty():
@@ -61,11 +61,16 @@ class Renderer:
                 click.echo(os.fsencode(path))
 
 
-def absolute(place: Place) -> str:
-    """Return where a place lies on disk, as this system opens it."""
+def absolute(root: str, path: str) -> str:
+    """Return where a path below a source's root lies on disk, as this system opens it; both in text form."""
     from image_similarity.pictures.names import from_text
 
-    return str(Path(from_text(place.root)) / from_text(place.path))
+    return str(Path(from_text(root)) / from_text(path))
+
+
+def on_disk(place: Place) -> str:
+    """Return where a place lies on disk."""
+    return absolute(place.root, place.path)
 
 
 def explain(result: SearchResult) -> list[str]:

@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from image_similarity.cli import account, evidence, options, output, progress
+from image_similarity.case import Case, check_folder
+from image_similarity.cli import account, options, output, progress
 from image_similarity.cli.options import Talk
 from image_similarity.cli.signals import Stop
 from image_similarity.settings import BUILTIN, MAX_MEGAPIXELS, IndexOptions
@@ -62,9 +63,8 @@ def index(
     A second run reads only what is new or changed. Stopped with Ctrl-C it finishes its batch; the next run goes on
     from there.
     """
-    from image_similarity.case import Case
-
-    evidence.require_folder(folder, database)
+    # Before the database is opened, which creates it.
+    check_folder(folder, database)
     upgrade = not given.pop("no_upgrade")
     chosen = _options(**given)
     with (

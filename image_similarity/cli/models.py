@@ -54,20 +54,20 @@ def show(talk: Talk, /, name: str, weights: Path | None, form: str) -> None:
     """
     from image_similarity.encoding import registry
 
-    spec = registry.get(name, weights=weights)
-    info = registry.info(spec)
+    try:
+        spec = registry.get(name, weights=weights)
+        fingerprint = registry.info(spec).fingerprint
+    except WeightsMissing:
+        spec, fingerprint = registry.describe(name), None
+    card = {**_card(spec), "fingerprint": fingerprint}
     if form == "json":
-        output.emit({**_card(info), "layer": spec.layer, "weights": str(spec.weights)})
-    else:
-        card = {
-            **_card(info),
-            "layer": spec.layer,
-            "weights": spec.weights,
-            "scenes": len(info.scenes),
-        }
-        output.pairs(list(card.items()))
-        for scene in info.scenes:
-            output.line(f"  {scene}")
+        output.emit(card)
+        return
+    scenes = card.pop("scenes")
+    shown = card | {"centre": "yes" if card["centre"] else "no", "scenes": len(scenes)}
+    output.pairs(list(shown.items()))
+    for scene in scenes:
+        output.line(f"  {scene}")
 
 
 @models.command()
@@ -141,8 +141,9 @@ def _models_of(database: Path) -> list[ModelInfo]:
         return case.models()
 
 
-def _card(info: ModelInfo) -> dict[str, Any]:
+def _card(spec: Any) -> dict[str, Any]:
     from image_similarity.reports.rows import plain
 
-    card: dict[str, Any] = plain(info)
+    card: dict[str, Any] = plain(spec)
+    del card["build"]  # the function of a plug-in
     return card

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import click
 
@@ -29,9 +29,9 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Write rows under their headings; numbers stand right, the last column is as long as it needs to be."""
     cells = [[_text(value) for value in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
-    # A column of numbers is one in which every row holds one.
+    # A column of numbers is one that holds nothing else.
     right = [
-        bool(rows) and all(isinstance(row[place], int | float) for row in rows)
+        bool(rows) and all(isinstance(row[place], int | float | None) for row in rows)
         for place in range(len(columns))
     ]
     for number, row in enumerate([list(columns), *cells]):
@@ -69,4 +69,6 @@ def _text(value: object) -> str:
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, Mapping):
+        return json_text(value)
     return visible(f"{value:.4f}" if isinstance(value, float) else str(value))

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from image_similarity.case import Case, search_cases, search_cases_folder
 from image_similarity.cli import account, options, output, progress
 from image_similarity.cli.hits import Renderer
 from image_similarity.cli.options import Talk
@@ -70,8 +71,6 @@ def query(
 
     Hits are documented leads for examination, never findings.
     """
-    from image_similarity.case import Case
-
     if (picture is None) == (given["sha256"] is None):
         raise click.UsageError("Give either IMAGE (or DIR) or --sha256.")
     if null and form != "paths":
@@ -82,7 +81,7 @@ def query(
         on_event = stack.enter_context(progress.listener(talk))
         cases = [
             stack.enter_context(Case.open(path, read_only=True, on_event=on_event))
-            for path in databases
+            for path in {path.resolve(): path for path in databases}.values()  # none counts twice
         ]
         sheet = Report(report, cases, force=force) if report else None
         for answer in _answers(cases, picture, given):
@@ -101,11 +100,10 @@ def query(
 def _answers(
     cases: list[Any], picture: Path | None, given: dict[str, Any]
 ) -> Iterator[SearchResult | Failure]:
-    from image_similarity import case
     from image_similarity.search import SearchRequest
 
     request = SearchRequest(query=picture, **given)
     if picture is not None and picture.is_dir():
-        yield from case.search_cases_folder(cases, picture, request)
+        yield from search_cases_folder(cases, picture, request)
     else:
-        yield case.search_cases(cases, request)
+        yield search_cases(cases, request)

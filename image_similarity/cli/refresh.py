@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from image_similarity.case import Case
 from image_similarity.cli import account, evidence, options, output, progress
 from image_similarity.cli.options import Talk
 from image_similarity.cli.signals import Stop
@@ -37,8 +38,6 @@ def refresh(
     Each with the models and settings of its last run. Made for cron and timers: only new or changed files are read, and
     the worst exit code of all sources is returned.
     """
-    from image_similarity.case import Case
-
     evidence.require_database(database)
     with (
         Stop() as stop,

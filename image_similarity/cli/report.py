@@ -9,7 +9,7 @@ import click
 
 from image_similarity.case import Case
 from image_similarity.cli import evidence
-from image_similarity.cli.hits import absolute
+from image_similarity.cli.hits import on_disk
 from image_similarity.reports import html
 from image_similarity.values import Hit, SearchResult
 
@@ -64,7 +64,7 @@ def _preview(shown: SearchResult | Hit) -> bytes | None:
 
     try:
         if isinstance(shown, Hit):
-            path, sha256 = absolute(shown.place), shown.image.sha256
+            path, sha256 = on_disk(shown.place), shown.image.sha256
         else:
             path, sha256 = from_text(shown.query), shown.sha256
         found = read_file(path)

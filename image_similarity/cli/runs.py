@@ -7,13 +7,13 @@ from pathlib import Path
 import click
 
 from image_similarity.case import Case
-from image_similarity.cli import account, options, output, progress
+from image_similarity.cli import account, evidence, options, output, progress
 from image_similarity.cli.options import Talk
 
 
 @click.group(context_settings=options.CONTEXT)
 def runs() -> None:
-    """List runs, their accounts and their failures."""
+    """List runs, with their accounts and failures."""
 
 
 @runs.command("list")
@@ -97,3 +97,19 @@ def failures(talk: Talk, /, run_id: int | None, database: Path, form: str) -> No
         [(f.run_id, f.stage, f.error, f"{f.source}:{f.path}", f.message) for f in found],
     )
     output.note(output.count(len(found), "failure"))
+
+
+@runs.command("close")
+@click.argument("run_id", metavar="ID", type=int)
+@options.database
+@options.talk
+@click.pass_obj
+def close_run(talk: Talk, /, run_id: int, database: Path) -> None:
+    """Close a run that died on another machine.
+
+    A run that died on this machine is closed by the next run. What it stored stays.
+    """
+    evidence.require_database(database)
+    with progress.listener(talk) as on_event, Case.open(database, on_event=on_event) as case:
+        case.close_run(run_id)
+        output.line(f"run {run_id}: {case.run(run_id).status}")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
 
 from image_similarity.case import Case
 from image_similarity.cli import options, output, progress
+from image_similarity.cli.hits import absolute
 from image_similarity.cli.options import Talk
+from image_similarity.errors import UnknownImage
 from image_similarity.values import Failure, ImageRecord
 
 
@@ -47,12 +50,33 @@ def show(talk: Talk, /, path: str | None, sha256: str | None, database: Path, fo
 def _look_up(case: Case, path: str | None, sha256: str | None) -> list[ImageRecord | Failure]:
     if sha256 is not None:
         return [case.image(sha256)]
-    # Hits are printed as source:path; the part behind the name is what the database knows.
-    names = {source.name for source in case.sources()}
+    # Hits are printed as source:path; a path on disk may hold a colon, too.
+    roots = {source.name: source.root for source in case.sources()}
     name, colon, rest = str(path).partition(":")
-    wanted = rest if colon and name in names else str(path)
-    found: list[ImageRecord | Failure] = [*case.images_at(wanted)]
-    return found or [each for each in case.failures() if each.path == wanted]
+    wanted, source = (rest, name) if colon and name in roots else (str(path), None)
+    try:
+        return [
+            each
+            for each in case.images_at(wanted)
+            if source is None or _is_at(each, source, wanted)
+        ]
+    except UnknownImage:
+        found = [each for each in case.failures() if _failed_at(each, roots, source, wanted)]
+        if not found:
+            raise
+        return [*found]
+
+
+def _is_at(image: ImageRecord, source: str, path: str) -> bool:
+    return any(place.source == source and place.path == path for place in image.places)
+
+
+def _failed_at(failure: Failure, roots: Mapping[str, str], source: str | None, wanted: str) -> bool:
+    if source is not None:
+        return (failure.source, failure.path) == (source, wanted)
+    return failure.path == wanted or absolute(roots[failure.source], failure.path) == str(
+        Path(wanted).absolute()
+    )
 
 
 def _print(image: ImageRecord) -> None:

@@ -36,6 +36,7 @@ COLUMNS = (
     "scenes_searched",
     "hidden",
     "hidden_nearer",
+    "scene_filter",
 )
 
 
@@ -104,6 +105,7 @@ def _hit_row(result: SearchResult, hit: Hit, path: str) -> Row:
         "scenes_searched": list(result.filter.scenes),
         "hidden": result.filter.hidden,
         "hidden_nearer": result.filter.hidden_nearer,
+        "scene_filter": result.filter.mode,
     }
 
 

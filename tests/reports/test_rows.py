@@ -41,6 +41,7 @@ def test_a_row_says_where_the_hit_is_and_how_it_came_about() -> None:
             "scenes_searched": ["bedroom"],
             "hidden": 10,
             "hidden_nearer": 2,
+            "scene_filter": "auto",
         }
     ]
 
