@@ -140,10 +140,9 @@ def show(lines: list[dict[str, Any]]) -> tuple[int, int]:
         hits.sort(key=lambda hit: hit["rank"])
         right = Path(hits[0]["path"]).stem == query.rpartition("-")[0]
         found += right
-        cells = (f"{Path(hit['path']).stem} {hit['distance']:.3f}" for hit in hits[:3])
-        print(
-            f"{query:<34}" + "".join(f"{cell:<30}" for cell in cells) + ("" if right else "MISSED")
-        )
+        cells = (f"{hit['distance']:.3f} {Path(hit['path']).stem}" for hit in hits[:3])
+        line = f"{query:<30}" + "".join(f"{cell:<25}" for cell in cells)
+        print(line.rstrip() if right else f"{line}MISSED")
     # An edit without any answer is a miss, so what was made counts, not what came back.
     return found, len(PHOTOGRAPHS) * 5
 
