@@ -1,0 +1,90 @@
+"""The ranking is what a plain float64 comparison of every vector gives."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as st_numpy
+
+from image_similarity.ranking import exhaustive
+
+
+def unit_vectors(count: int, dim: int, seed: int) -> npt.NDArray[np.float16]:
+    values = np.random.default_rng(seed).standard_normal((count, dim))
+    return (values / np.linalg.norm(values, axis=1, keepdims=True)).astype(np.float16)
+
+
+def brute_force(vectors: npt.NDArray[np.float16], query: npt.NDArray[np.float16]) -> list[float]:
+    return [
+        math.sqrt(math.fsum((float(a) - float(b)) ** 2 for a, b in zip(row, query, strict=True)))
+        for row in vectors
+    ]
+
+
+def test_the_distance_to_itself_is_exactly_zero() -> None:
+    (vector,) = unit_vectors(1, 256, seed=1)
+    assert exhaustive.exact_distance(vector, vector) == 0.0
+
+
+@given(
+    vectors=st_numpy.arrays(
+        np.float16,
+        st.tuples(st.integers(1, 40), st.just(8)),
+        elements=st.floats(-1, 1, width=16),
+    ),
+    k=st.integers(1, 50),
+    furthest=st.none() | st.floats(0, 3),
+)
+@settings(deadline=None)
+def test_no_one_of_the_nearest_is_ever_missed(
+    vectors: npt.NDArray[np.float16], k: int, furthest: float | None
+) -> None:
+    """Zero vectors, duplicates and ties included; the query is the first vector."""
+    query = vectors[0]
+    exact = brute_force(vectors, query)
+    found = exhaustive.candidates(exhaustive.squared_distances(vectors, query), k, furthest)
+    allowed = [d for d in exact if furthest is None or d <= furthest]
+    border = sorted(allowed)[:k][-1] if allowed else -1.0
+    wanted = {row for row, distance in enumerate(exact) if distance <= border}
+    assert wanted <= set(found.tolist())
+    for row in found:
+        assert exhaustive.exact_distance(vectors[row], query) == exact[row]
+
+
+def test_the_float32_pass_stays_within_its_margin() -> None:
+    vectors = unit_vectors(2000, 4096, seed=2)
+    query = unit_vectors(1, 4096, seed=3)[0]
+    squared = exhaustive.squared_distances(vectors, query)
+    exact = np.array([exhaustive.exact_distance(vector, query) ** 2 for vector in vectors[:200]])
+    assert np.abs(squared[:200] - exact).max() < exhaustive.MARGIN / 10
+
+
+def test_blocks_give_the_same_distances(monkeypatch: object) -> None:
+    vectors = unit_vectors(100, 32, seed=4)
+    whole = exhaustive.squared_distances(vectors, vectors[5])
+    original = exhaustive.BLOCK
+    try:
+        exhaustive.BLOCK = 7
+        blocked = exhaustive.squared_distances(vectors, vectors[5])
+    finally:
+        exhaustive.BLOCK = original
+    assert np.abs(whole - blocked).max() < exhaustive.MARGIN / 10
+
+
+def test_those_nearer_than_a_hit_are_counted_exactly() -> None:
+    vectors = unit_vectors(300, 64, seed=5)
+    query = vectors[0]
+    exact = brute_force(vectors, query)
+    squared = exhaustive.squared_distances(vectors, query)
+    for distance in (0.0, sorted(exact)[10], sorted(exact)[150], math.inf):
+        counted = exhaustive.count_nearer(vectors, squared, query, distance)
+        assert counted == sum(value < distance for value in exact)
+
+
+def test_an_empty_gallery_has_no_candidates() -> None:
+    squared = exhaustive.squared_distances(np.empty((0, 4), np.float16), np.ones(4, np.float16))
+    assert exhaustive.candidates(squared, 5, None).tolist() == []
