@@ -83,19 +83,28 @@ def fit_state(network: Any, state: Mapping[str, Any], path: Path) -> None:
     checkpoints lack them.
 
     Raises:
-        WeightsRefused: names are missing, unknown, or of another shape; the first few are named.
+        WeightsRefused: names are missing, unknown, of another shape or hold NaN; the first few are
+            named.
     """
     wanted = network.state_dict()
     missing = [
         key for key in wanted if key not in state and not key.endswith("num_batches_tracked")
     ]
     unknown = [key for key in state if key not in wanted]
+    common = [key for key in wanted if key in state]
     other = [
         f"{key} {tuple(state[key].shape)} instead of {tuple(wanted[key].shape)}"
-        for key in wanted
-        if key in state and state[key].shape != wanted[key].shape
+        for key in common
+        if state[key].shape != wanted[key].shape
     ]
-    found = [("missing", missing), ("unknown", unknown), ("of another shape", other)]
+    # Only where all shapes are right: a hostile file may claim one that no memory holds.
+    flawed = [key for key in common if not other and bool(state[key].isnan().any())]
+    found = [
+        ("missing", missing),
+        ("unknown", unknown),
+        ("of another shape", other),
+        ("not a number", flawed),
+    ]
     if wrong := "; ".join(f"{what}: {_first(keys)}" for what, keys in found if keys):
         raise WeightsRefused(
             f"{path} does not hold the weights of this network: {wrong}",
@@ -142,9 +151,9 @@ def _read_pickle(path: Path) -> Any:
 
 def _refuse_inflated_zip(path: Path) -> None:
     """Refuse a zip that unpacks to more than it is; torch stores its tensors uncompressed."""
-    if not zipfile.is_zipfile(path):
-        return
     try:
+        if not zipfile.is_zipfile(path):
+            return
         with zipfile.ZipFile(path) as archive:
             unpacked = sum(entry.file_size for entry in archive.infolist())
     except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
@@ -164,6 +173,14 @@ def _state_of(content: Any, path: Path) -> dict[str, Any]:
     for key, value in content.items():
         if not isinstance(key, str) or not isinstance(value, torch.Tensor):
             raise WeightsRefused(f"{path}: entry {str(key)[:100]!r} is no named tensor.")
+        # Sparse, quantised and complex tensors, and such without data, which the reader also makes.
+        if (
+            value.layout != torch.strided
+            or value.is_meta
+            or value.is_quantized
+            or value.is_complex()
+        ):
+            raise WeightsRefused(f"{path}: entry {key[:100]!r} is no tensor of plain numbers.")
     if all(key.startswith("module.") for key in content):
         return {key.removeprefix("module."): value for key, value in content.items()}
     return dict(content)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+import random
 import struct
 import sys
 import zipfile
@@ -171,6 +172,40 @@ def test_a_truncated_file_is_refused(
         load_state(path)
 
 
+@pytest.mark.parametrize("kind", ["zipped.pth", "legacy.pth", "plain.safetensors"])
+def test_a_damaged_file_gives_tensors_or_a_refusal(
+    tmp_path: Path, state: dict[str, torch.Tensor], kind: str
+) -> None:
+    path = tmp_path / kind
+    if kind.endswith(".pth"):
+        torch.save(state, path, _use_new_zipfile_serialization=kind == "zipped.pth")
+    else:
+        save_file(state, path)
+    sound = path.read_bytes()
+    draw = random.Random(4)
+    for _ in range(300):
+        damaged = bytearray(sound)
+        for _ in range(draw.choice([1, 2, 5])):
+            damaged[draw.randrange(len(damaged))] = draw.randrange(256)
+        path.write_bytes(damaged[: draw.choice([len(damaged), draw.randrange(1, len(damaged))])])
+        try:
+            loaded = load_state(path)
+        except WeightsRefused:
+            continue
+        assert all(isinstance(value, torch.Tensor) for value in loaded.values())
+
+
+def test_a_zip_of_several_disks_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "disks.pth"
+    torch.save({"weight": torch.zeros(1)}, path)
+    content = bytearray(path.read_bytes())
+    position = content.rindex(b"PK\x06\x07")
+    content[position + 16 : position + 20] = struct.pack("<I", 2)
+    path.write_bytes(content)
+    with pytest.raises(WeightsRefused, match="no sound checkpoint"):
+        load_state(path)
+
+
 @pytest.mark.parametrize(
     "content", [[1, 2], {}, {"state_dict": {"a": 1}}, {3: torch.zeros(1)}, torch.zeros(2)]
 )
@@ -209,6 +244,28 @@ def test_weights_that_do_not_fit_are_refused_with_the_first_few_names() -> None:
         "unknown: extra0, extra1, extra2 and 2 more; "
         "of another shape: weight (3, 3) instead of (2, 3)"
     )
+
+
+def test_weights_with_nan_are_refused(state: dict[str, torch.Tensor]) -> None:
+    """As a training that diverged leaves them: every vector would be worthless."""
+    state["weight"][1, 1] = torch.nan
+    with pytest.raises(WeightsRefused, match=r"not a number: weight$"):
+        fit_state(nn.Linear(3, 2), state, Path("model.pth"))
+
+
+@pytest.mark.parametrize(
+    "tensor",
+    [
+        torch.eye(2).to_sparse(),
+        torch.zeros(2, dtype=torch.complex64),
+        torch.empty(2, device="meta"),
+    ],
+)
+def test_tensors_of_no_plain_numbers_are_refused(tmp_path: Path, tensor: torch.Tensor) -> None:
+    path = tmp_path / "odd.pth"
+    torch.save({"weight": tensor}, path)
+    with pytest.raises(WeightsRefused, match="plain numbers"):
+        load_state(path)
 
 
 def test_weights_are_put_into_the_network(state: dict[str, torch.Tensor]) -> None:
