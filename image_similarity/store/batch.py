@@ -92,7 +92,9 @@ def load_knowledge(
         files=_live_files(connection, source_id),
         failed=_open_failures(connection, source_id),
         skipped=_skipped_files(connection, source_id),
-        images=dict(connection.execute(select(ImageRow.sha256, ImageRow.id)).tuples().all()),
+        images={
+            key: value for key, value in connection.execute(select(ImageRow.sha256, ImageRow.id))
+        },
         present={
             **{model: _with_vector(connection, model) for model in models},
             **{-model: _with_labels(connection, model) for model in scene_models},

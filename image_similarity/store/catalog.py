@@ -211,7 +211,7 @@ class Catalog:
                     connection, select(func.count()).where(FileRow.gone_run_id.is_not(None))
                 ),
                 failures=_count(connection, open_failures),
-                skipped=dict(connection.execute(by_kind).tuples().all()),
+                skipped={key: value for key, value in connection.execute(by_kind)},
                 models=tuple(stored.values()),
                 embeddings={stored[id_].fingerprint: count for id_, count in counts.items()},
                 sources=tuple(_sources(connection)),
@@ -250,7 +250,7 @@ def _sources(connection: Connection) -> list[Source]:
         .where(FailureRow.resolved_run_id.is_(None))
         .group_by(FailureRow.source_id)
     )
-    failing = dict(connection.execute(open_failures).tuples().all())
+    failing = {key: value for key, value in connection.execute(open_failures)}
     return [
         Source(
             name=row.name,

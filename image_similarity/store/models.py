@@ -94,13 +94,13 @@ def scene_ids(connection: Connection, model_id: int) -> dict[str, int]:
         .where(SceneRow.model_id == model_id)
         .order_by(SceneRow.position)
     )
-    return dict(connection.execute(statement).tuples().all())
+    return {key: value for key, value in connection.execute(statement)}
 
 
 def embedding_counts(connection: Connection) -> dict[int, int]:
     """How many vectors each model has, by model id; a model without any is absent."""
     statement = select(EmbeddingRow.model_id, func.count()).group_by(EmbeddingRow.model_id)
-    return dict(connection.execute(statement).tuples().all())
+    return {key: value for key, value in connection.execute(statement)}
 
 
 def labelled_models(connection: Connection) -> set[int]:
