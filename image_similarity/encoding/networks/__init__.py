@@ -1,0 +1,3 @@
+"""Networks that this project defines itself."""
+
+from __future__ import annotations

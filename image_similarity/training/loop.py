@@ -1,0 +1,229 @@
+"""The training loop: one step at a time, resumable so that a restart changes nothing."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from image_similarity.encoding.networks.multiscale import MultiscaleNet
+from image_similarity.training import losses
+from image_similarity.training.augment import augment, normalise
+from image_similarity.training.batches import epoch_batches
+from image_similarity.training.mining import mine_triplets, squared_distances
+from image_similarity.training.plan import Plan, epochs_of, rate_at, stage_at
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingSet:
+    """Pictures to learn from; row i of every member belongs to the same picture.
+
+    Attributes:
+        pictures: uint8 (N, S, S, 3), on any device.
+        labels: scene numbers, int64 (N,), kept on the CPU.
+        rows: the row numbers that may be trained on.
+        features: unit vectors of the teacher (N, T), or None to train without.
+        soft_labels: scene probabilities of the teacher (N, C), or None.
+    """
+
+    pictures: Tensor
+    labels: NDArray[np.int64]
+    rows: NDArray[np.int64]
+    features: Tensor | None = None
+    soft_labels: Tensor | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StepReport:
+    """What one step did: its number, of how many, its epoch and the loss by name."""
+
+    step: int
+    steps: int
+    epoch: int
+    size: int
+    losses: dict[str, float]
+
+
+class Trainer:
+    """Trains a network by a plan. Everything random is drawn from the seed and the step number.
+
+    So a checkpoint needs no state of random generators, and a resumed training equals an
+    undisturbed one bit for bit on the same machine.
+    """
+
+    def __init__(
+        self,
+        network: MultiscaleNet,
+        training_set: TrainingSet,
+        plan: Plan,
+        *,
+        device: str = "cpu",
+        amp: bool = True,
+    ) -> None:
+        self.plan = plan
+        self.device = torch.device(device)
+        self.amp = amp
+        self.data = training_set
+        self.network = network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.average = copy.deepcopy(self.network).eval().requires_grad_(False)
+        targets = 0 if training_set.features is None else training_set.features.shape[1]
+        torch.manual_seed(plan.seed)
+        # Maps our features to the teacher's; of use while training only.
+        self.projector = nn.Linear(network.width, targets).to(self.device) if targets else None
+        self.optimizer = torch.optim.AdamW(self._parameter_groups(), lr=plan.learning_rate)
+        self.step_number = 0
+        self._epoch = -1
+        self._batches: list[NDArray[np.int64]] = []
+        self.steps_per_epoch = len(self._batches_of(0))
+        self.steps = self.steps_per_epoch * epochs_of(plan)
+
+    def run(
+        self, *, until: int | None = None, on_step: Callable[[StepReport], None] | None = None
+    ) -> None:
+        """Train up to step `until`, or to the plan's end, calling `on_step` after each."""
+        last = self.steps if until is None else min(until, self.steps)
+        while self.step_number < last:
+            report = self._step()
+            if on_step is not None:
+                on_step(report)
+
+    def state(self) -> dict[str, Any]:
+        """Return everything needed to go on, as tensors and plain values."""
+        return {
+            "network": self.network.state_dict(),
+            "average": self.average.state_dict(),
+            "projector": None if self.projector is None else self.projector.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "step": self.step_number,
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take over a state given by `state()` of a trainer of the same plan and data."""
+        self.network.load_state_dict(state["network"])
+        self.average.load_state_dict(state["average"])
+        if self.projector is not None:
+            self.projector.load_state_dict(state["projector"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step_number = state["step"]
+
+    def _step(self) -> StepReport:
+        epoch, place = divmod(self.step_number, self.steps_per_epoch)
+        size = stage_at(self.plan, epoch).size
+        rows = torch.from_numpy(self._batches_of(epoch)[place])
+        # One generator for each step, seeded with its number, is what makes resuming exact.
+        generator = torch.Generator().manual_seed(self.plan.seed * 1_000_003 + self.step_number)
+        pictures = self.data.pictures[rows.to(self.data.pictures.device)].to(self.device)
+        images = augment(pictures, size, generator, self.plan.augmentation)
+        images = normalise(images, self.plan.mean, self.plan.std)
+        images = images.contiguous(memory_format=torch.channels_last)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate_at(self.plan, self.step_number, self.steps)
+        self.network.train()
+        parts = self._losses(images, rows)
+        total = torch.stack(list(parts.values())).sum()
+        self.optimizer.zero_grad(set_to_none=True)
+        total.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self.network.parameters(), self.plan.clip_norm)
+        self.optimizer.step()
+        self.step_number += 1
+        self._update_average()
+        values = {name: float(value.detach()) for name, value in parts.items()}
+        return StepReport(self.step_number, self.steps, epoch, size, values)
+
+    def _losses(self, images: Tensor, rows: Tensor) -> dict[str, Tensor]:
+        """Return the weighted losses of a batch by name."""
+        plan = self.plan
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.amp):
+            features = self.network.describe(images)
+            embedding = self.network.embed(images, features)
+            logits = self.network.scene_head(features).float()
+            projected = None if self.projector is None else self.projector(features).float()
+        labels = torch.from_numpy(self.data.labels)[rows].to(self.device)
+        parts = {
+            "scene": plan.scene_weight * losses.scene_loss(logits, labels, smoothing=plan.smoothing)
+        }
+        if self.data.soft_labels is not None:
+            wanted = _rows_of(self.data.soft_labels, rows, self.device)
+            parts["soft labels"] = plan.soft_label_weight * losses.soft_label_loss(logits, wanted)
+        targets = None
+        if self.data.features is not None and projected is not None:
+            targets = _rows_of(self.data.features, rows, self.device)
+            parts["feature"] = plan.feature_weight * losses.feature_loss(projected, targets)
+        parts |= self._ranking_losses(embedding, labels, rows.to(self.device), targets)
+        return parts
+
+    def _ranking_losses(
+        self, embedding: Tensor, labels: Tensor, pictures: Tensor, targets: Tensor | None
+    ) -> dict[str, Tensor]:
+        """Return the losses of the embedding, the mean over its nested prefixes."""
+        plan = self.plan
+        whole = embedding.shape[1]
+        prefixes = [length for length in plan.prefixes if length < whole] + [whole]
+        triplet, relation = [], []
+        for length in prefixes:
+            vectors = nn.functional.normalize(embedding[:, :length], dim=1)
+            distances = squared_distances(vectors)
+            triplets = mine_triplets(distances.detach(), labels, pictures)
+            triplet.append(losses.triplet_loss(distances, triplets, margin=plan.margin))
+            if targets is not None:
+                relation.append(
+                    losses.relation_loss(
+                        vectors,
+                        targets,
+                        temperature=plan.temperature,
+                        target_temperature=plan.teacher_temperature,
+                    )
+                )
+        parts = {"triplet": plan.triplet_weight * torch.stack(triplet).mean()}
+        if relation:
+            parts["relation"] = plan.relation_weight * torch.stack(relation).mean()
+        return parts
+
+    @torch.no_grad()
+    def _update_average(self) -> None:
+        """Move the averaged weights, which are the ones to keep, towards the current ones."""
+        # Early on the average would be dominated by the random start, so it follows faster.
+        decay = min(self.plan.ema_decay, (1 + self.step_number) / (10 + self.step_number))
+        for kept, current in zip(
+            self.average.state_dict().values(), self.network.state_dict().values(), strict=True
+        ):
+            if kept.is_floating_point():
+                kept.lerp_(current, 1 - decay)
+            else:
+                kept.copy_(current)
+
+    def _batches_of(self, epoch: int) -> list[NDArray[np.int64]]:
+        if epoch != self._epoch:
+            plan = self.plan
+            self._batches = epoch_batches(
+                self.data.labels,
+                self.data.rows,
+                scenes_per_batch=plan.scenes_per_batch,
+                pictures_per_scene=plan.pictures_per_scene,
+                second_views=plan.second_views,
+                seed=plan.seed * 1_000_003 + epoch,
+            )
+            self._epoch = epoch
+        return self._batches
+
+    def _parameter_groups(self) -> list[dict[str, Any]]:
+        """Return the parameters in two groups: biases and normalisation must not decay."""
+        named = list(self.network.named_parameters())
+        named += [] if self.projector is None else list(self.projector.named_parameters())
+        return [
+            {
+                "params": [weight for _, weight in named if weight.ndim > 1],
+                "weight_decay": self.plan.weight_decay,
+            },
+            {"params": [weight for _, weight in named if weight.ndim <= 1], "weight_decay": 0.0},
+        ]
+
+
+def _rows_of(table: Tensor, rows: Tensor, device: torch.device) -> Tensor:
+    return table[rows.to(table.device)].to(device).float()
