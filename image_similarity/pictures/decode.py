@@ -12,11 +12,11 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import pi_heif
 from PIL import Image, ImageFile, UnidentifiedImageError
 
 from image_similarity.pictures.colours import to_rgb
 from image_similarity.pictures.exif import read_exif, read_orientation
+from image_similarity.pictures.isolate import is_heif, open_heif
 from image_similarity.pictures.picture_error import PictureError
 from image_similarity.pictures.pillow_state import decoding
 from image_similarity.values import PictureFacts
@@ -42,7 +42,6 @@ _BLANK_SHARE = 0.98
 _NEVER_OPENED = frozenset({"EPS", "WMF", "BUFR", "GRIB", "HDF5", "MPEG"})
 
 Image.init()
-pi_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
 _FORMATS = tuple(name for name in Image.ID if name not in _NEVER_OPENED)
 
 
@@ -72,7 +71,14 @@ def decode(data: bytes, sides: Collection[int], *, max_pixels: int = MAX_PIXELS)
         raise ValueError("decode needs at least one side")
     first: Exception
     try:
+        if is_heif(data):
+            return _decode_heif(data, sides, max_pixels)
         return _decode(data, sides, max_pixels, tolerant=False)
+    except PictureError as error:
+        # From the decoder of HEIF, which has nothing more to try.
+        if error.error == "TooManyPixels":
+            raise _too_many(error.message, max_pixels) from error
+        raise
     except Exception as error:
         first = error
     if not isinstance(first, MemoryError | Image.DecompressionBombError):
@@ -96,6 +102,16 @@ def _decode(data: bytes, sides: Collection[int], max_pixels: int, *, tolerant: b
                     by_scale[scale] = _load(image, side if scale > 1 else 0, tolerant=tolerant)
                 facts, frames[side] = by_scale[scale]
     return Picture(facts, frames)
+
+
+def _decode_heif(data: bytes, sides: Collection[int], max_pixels: int) -> Picture:
+    """HEIF knows neither reduced scales nor partial pictures.
+
+    Its EXIF orientation is not applied: libheif has applied the file's own rotation, which EXIF only repeats.
+    """
+    image, mime = open_heif(data, max_pixels=max_pixels)
+    facts = PictureFacts(image.width, image.height, "HEIF", mime, False, read_exif(image))
+    return Picture(facts, dict.fromkeys(sides, to_rgb(image)))
 
 
 def _scale(image: ImageFile.ImageFile, side: int) -> int:
@@ -156,15 +172,18 @@ def _facts(image: ImageFile.ImageFile, width: int, height: int, *, partial: bool
 def _decode_error(error: Exception, max_pixels: int) -> PictureError:
     if isinstance(error, Image.DecompressionBombError):
         pixels = re.search(r"\d+", str(error))
-        return PictureError(
-            "decode",
-            "TooManyPixels",
-            f"{pixels.group() if pixels else 'too many'} pixels; the limit is {max_pixels} pixels,"
-            " and --max-megapixels raises it",
-        )
+        return _too_many(pixels.group() if pixels else "too many", max_pixels)
     if isinstance(error, MemoryError):
         return PictureError("decode", "MemoryError", "not enough memory to decode the picture")
     if isinstance(error, UnidentifiedImageError):
         # Its own text names an object in memory.
         return PictureError("decode", "UnidentifiedImageError", "not a picture that can be decoded")
     return PictureError("decode", type(error).__name__, str(error))
+
+
+def _too_many(pixels: str, max_pixels: int) -> PictureError:
+    return PictureError(
+        "decode",
+        "TooManyPixels",
+        f"{pixels} pixels; the limit is {max_pixels} pixels, and --max-megapixels raises it",
+    )

@@ -42,9 +42,6 @@ def read_exif(image: Image.Image) -> dict[str, Any]:
 
 def read_orientation(image: Image.Image) -> int:
     """Return the EXIF orientation (1 to 8) that is still to be applied to the loaded `image`."""
-    # libheif has applied the file's own rotation; EXIF repeats it and must not turn the picture twice.
-    if image.format == "HEIF":
-        return 1
     with suppress(Exception):
         orientation = _tags(image).get(Base.Orientation)
         if isinstance(orientation, int) and 1 <= orientation <= 8:

@@ -113,14 +113,6 @@ def test_an_enormous_block_is_not_parsed() -> None:
     assert read_orientation(image) == 1
 
 
-def test_heif_is_upright_already_whatever_its_exif_says() -> None:
-    image = Image.new("RGB", (8, 8))
-    image.info["exif"] = exif_of({0x0112: 6}).tobytes()
-    assert read_orientation(image) == 6
-    image.format = "HEIF"
-    assert read_orientation(image) == 1
-
-
 @settings(max_examples=300, deadline=None)
 @given(st.data())
 def test_mutated_exif_raises_nothing_and_stays_valid_json(data: st.DataObject) -> None:
