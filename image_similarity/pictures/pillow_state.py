@@ -9,6 +9,7 @@ only without its warning.
 from __future__ import annotations
 
 import ctypes
+import logging
 import threading
 import warnings
 from collections.abc import Iterator
@@ -78,6 +79,8 @@ def _silence_libtiff() -> None:
         set_handler(None)
 
 
+# A logger without any handler prints errors to stderr; with this one they go where an application sends them.
+logging.getLogger("PIL").addHandler(logging.NullHandler())
 # Pillow warns of odd metadata on stderr, file by file and without its name. `catch_warnings` is of no use in threads.
 warnings.filterwarnings("ignore", module=r"(PIL|pi_heif)\b")
 _install()

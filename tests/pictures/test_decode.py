@@ -380,6 +380,13 @@ from PIL import Image
 from image_similarity.pictures.decode import decode
 from image_similarity.pictures.picture_error import PictureError
 image = Image.effect_noise((64, 64), 90).convert("RGB")
+target = io.BytesIO()
+image.save(target, "TIFF")
+samples = b"\\x15\\x01\\x03\\x00\\x01\\x00\\x00\\x00"  # the tag that counts the samples of a pixel
+try:
+    decode(target.getvalue().replace(samples + b"\\x03", samples + b"\\x08"), {0})
+except PictureError:
+    pass
 exif = Image.Exif(); exif[0x0112] = 6; exif[0x010F] = "maker"
 for name in ("JPEG", "PNG", "TIFF", "WEBP", "GIF", "AVIF", "JPEG2000", "BMP"):
     for more in ({"compression": "tiff_lzw"}, {"compression": "jpeg"}) if name == "TIFF" else ({},):
