@@ -1,0 +1,136 @@
+"""The benchmarks run, print their tables, and compare with an earlier system that is what it was."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from image_similarity.encoding import registry
+from tests.conftest import PictureFactory
+
+SCRIPTS = Path(__file__).resolve().parent.parent / "scripts"
+
+
+@pytest.fixture
+def load(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A function that imports one of the scripts, as Python finds them beside the one that it runs."""
+    monkeypatch.syspath_prepend(SCRIPTS)
+    return importlib.import_module
+
+
+@pytest.fixture
+def photos(tmp_path: Path, picture_factory: PictureFactory) -> Path:
+    for number in range(3):
+        picture_factory(tmp_path / "photos" / f"{number}.jpg", seed=number, size=(320, 240))
+    return tmp_path / "photos"
+
+
+def run(script: str, *arguments: str | Path) -> str:
+    """Run a benchmark's trial and return what it printed."""
+    done = subprocess.run(
+        [sys.executable, SCRIPTS / script, "--quick", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def first_cells(text: str) -> list[str]:
+    """The first column of all tables in a Markdown text, without their headings."""
+    lines = [line.split("|")[1].strip() for line in text.splitlines() if line.startswith("|")]
+    heads = {position - 1 for position, cell in enumerate(lines) if cell == "---"}
+    return [cell for i, cell in enumerate(lines) if cell != "---" and i not in heads]
+
+
+def test_indexing_is_measured_by_stage_and_against_the_earlier_system(
+    photos: Path, tiny_model: Path
+) -> None:
+    printed = run("bench_index.py", "--pictures", photos, "-m", tiny_model)
+    assert first_cells(printed) == [
+        "read and hash",
+        "decode and resize",
+        "network",
+        "write",
+        "one after the other",
+        "Case.index, first run",
+        "Case.index, second run, nothing changed",
+        "earlier system, network in batches of 32",
+        "earlier system, network one by one",
+        "decode and resize",
+        "DeepRanking network",
+        "scene network",
+        "JSON and write",
+    ]
+
+
+def test_memory_is_measured_for_several_numbers_of_pictures(photos: Path, tiny_model: Path) -> None:
+    printed = run("bench_memory.py", "--pictures", photos, "-m", tiny_model)
+    assert first_cells(printed) == ["1", "20"]
+
+
+def test_queries_are_measured_and_both_systems_agree(tiny_model: Path) -> None:
+    printed = run("bench_search.py", "-m", tiny_model)
+    assert len(first_cells(printed)) == 9
+    assert "Same order on the same vectors: 20 of 20 queries." in printed
+
+
+def test_the_earlier_system_ranks_as_we_do(load: Any, tiny_model: Path, tmp_path: Path) -> None:
+    bench = load("bench_search")
+    info = registry.info(registry.get(str(tiny_model)))
+    assert bench.count_same_orders(info, str(tiny_model), 7, tmp_path) == (20, 20)
+
+
+def test_another_order_or_another_distance_is_no_agreement(load: Any) -> None:
+    agree = load("bench_search").agree
+    ranking = [(0.1, "a"), (0.2, "b")]
+    assert agree(ranking, ranking)
+    assert not agree(ranking, ranking[::-1])
+    assert not agree(ranking, [(0.1, "a"), (0.20001, "b")])
+
+
+def test_the_earlier_loop_gives_the_nearest_of_the_scene_without_the_query(
+    load: Any, tmp_path: Path
+) -> None:
+    earlier = load("earlier_system")
+    vectors = np.random.default_rng(0).standard_normal((40, 8))
+    rows = [(f"{number:02d}", vectors[number].tolist(), f"{number % 2}") for number in range(40)]
+    earlier.write(tmp_path / "earlier.db", rows)
+    distances = np.linalg.norm(vectors - vectors[4], axis=1)
+    expected = sorted((distances[n], f"{n:02d}") for n in range(0, 40, 2) if n != 4)[:5]
+    found = earlier.search(tmp_path / "earlier.db", "04", "0", 5)
+    assert [path for _, path in found] == [path for _, path in expected]
+    assert [distance for distance, _ in found] == pytest.approx([d for d, _ in expected])
+
+
+def test_the_earlier_network_is_as_large_as_the_published_one(load: Any) -> None:
+    earlier = load("earlier_system")
+    with torch.device("meta"):
+        network = earlier.DeepRanking()
+        vectors = network(torch.zeros(2, 3, 224, 224))
+    assert sum(weights.numel() for weights in network.parameters()) == 62_998_528
+    assert vectors.shape == (2, 4096)
+    # 92 KB a picture, as its databases have.
+    text = json.dumps((torch.randn(4096) / 64).tolist())
+    assert 80_000 < len(text) < 100_000
+
+
+def test_copies_are_new_contents_with_the_same_pixels(
+    load: Any, photos: Path, tmp_path: Path
+) -> None:
+    copies = load("benchmark").copy_pictures(photos, 7, tmp_path / "copies")
+    assert len({hashlib.sha256(path.read_bytes()).digest() for path in copies}) == 7
+    assert copies[6].name.startswith("00000")
+    with Image.open(copies[0]) as original, Image.open(copies[6]) as copy:
+        assert original.tobytes() == copy.tobytes()
