@@ -21,8 +21,8 @@ Card = dict[str, Any]
 def fold_temperature(network: MultiscaleNet, temperature: float) -> None:
     """Divide the scene logits by a temperature, inside the weights of the scene head."""
     with torch.no_grad():
-        network.scene_head.weight /= temperature
-        network.scene_head.bias /= temperature
+        network.scene_head.weight.div_(temperature)
+        network.scene_head.bias.div_(temperature)
 
 
 def write_model(path: Path, network: MultiscaleNet, card: Card) -> None:

@@ -32,7 +32,7 @@ def open_teacher_cache(
     if cache.exists() and not done_file.exists():
         finished: NDArray[np.float16] = np.load(cache, mmap_mode="r")
         return finished
-    network = torch.jit.load(str(teacher)).float().eval()  # type: ignore[no-untyped-call]
+    network = torch.jit.load(str(teacher)).float().eval()
     first = _run_teacher(network, pictures[:1])
     start = int(done_file.read_text()) if done_file.exists() else 0
     features = np.lib.format.open_memmap(

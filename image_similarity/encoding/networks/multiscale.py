@@ -96,7 +96,8 @@ class MultiscaleNet(nn.Module):
 
     def describe(self, pictures: Tensor) -> Tensor:
         """Return the pooled trunk features (N, width), float32, before any normalisation."""
-        return self.trunk(pictures).float().mean(dim=(2, 3))
+        features: Tensor = self.trunk(pictures)
+        return features.float().mean(dim=(2, 3))
 
     def embed(self, pictures: Tensor, features: Tensor) -> Tensor:
         """Return unit embeddings (N, dim) of pictures whose trunk features are known."""
