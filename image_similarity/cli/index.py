@@ -68,7 +68,7 @@ def index(
     upgrade = not given.pop("no_upgrade")
     chosen = _options(**given)
     with (
-        Stop() as stop,
+        Stop(as_json=talk.progress == "json") as stop,
         progress.listener(talk) as on_event,
         Case.open(database, upgrade=upgrade, on_event=on_event) as case,
     ):

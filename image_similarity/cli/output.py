@@ -39,7 +39,8 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
             text.rjust(width) if to_right else text.ljust(width)
             for text, width, to_right in zip(row, widths, right, strict=True)
         ]
-        click.echo(click.style("  ".join(padded).rstrip(), bold=True if number == 0 else None))
+        text = "  ".join(padded).rstrip()
+        click.echo(text if number else click.style(text, bold=True))
 
 
 def pairs(values: Sequence[tuple[str, object]], *, indent: int = 0) -> None:

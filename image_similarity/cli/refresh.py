@@ -40,7 +40,7 @@ def refresh(
     """
     evidence.require_database(database)
     with (
-        Stop() as stop,
+        Stop(as_json=talk.progress == "json") as stop,
         progress.listener(talk) as on_event,
         Case.open(database, upgrade=not no_upgrade, on_event=on_event) as case,
     ):

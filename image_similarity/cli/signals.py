@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 from types import FrameType, TracebackType
 from typing import Any
 
-_MESSAGE = b"\nfinishing the batch; press Ctrl-C again to stop now\n"
+_MESSAGE = "finishing the batch; press Ctrl-C again to stop now"
 
 
 class Stop:
@@ -21,7 +22,10 @@ class Stop:
         ```
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, as_json: bool = False) -> None:
+        # As JSON the message is an event among the others; else it begins below the progress bar.
+        text = json.dumps({"event": "notice", "text": _MESSAGE}) if as_json else f"\n{_MESSAGE}"
+        self._message = f"{text}\n".encode("ascii")
         self._received: int | None = None
         self._before: dict[int, Any] = {}
 
@@ -56,4 +60,4 @@ class Stop:
         self._received = number
         # Not print: the signal may come while the progress bar is inside a write to the same buffer.
         with contextlib.suppress(OSError):
-            os.write(2, _MESSAGE)
+            os.write(2, self._message)
