@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,17 +29,18 @@ def check(name: str, *, weights: Path | None, device: str) -> ModelInfo:
     return encoder.info
 
 
-def compare(info: ModelInfo, stored: ModelInfo | None) -> None:
-    """Refuse a model whose fingerprint is not the one stored under its name.
+def compare(info: ModelInfo, stored: Sequence[ModelInfo]) -> None:
+    """Refuse a model under whose name a database holds only vectors of other fingerprints.
 
     Raises:
         WeightsChanged.
     """
-    if stored is not None and stored.fingerprint != info.fingerprint:
+    same_name = {each.fingerprint for each in stored if each.name == info.name}
+    if same_name and info.fingerprint not in same_name:
         raise WeightsChanged(
-            f"The database holds vectors of {info.name} with fingerprint {stored.fingerprint[:12]}, "
-            f"this machine has {info.fingerprint[:12]}",
-            hint="Their vectors cannot be compared; use the weights of the first, or index again.",
+            f"The database holds vectors of {info.name} with fingerprint "
+            f"{', '.join(sorted(each[:12] for each in same_name))}, this machine has {info.fingerprint[:12]}",
+            hint="Their vectors cannot be compared; use the recorded weights, or index again.",
         )
 
 
