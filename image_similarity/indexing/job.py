@@ -38,6 +38,8 @@ SECONDS_PER_BATCH = 10.0
 # Rows without a vector (duplicates, failures, skipped files) that make a batch of their own.
 ROWS_PER_BATCH = 1024
 LARGEST_DEFAULT_BATCH = 64
+# Entries of a walk between two questions whether to stop: a fraction of a second.
+ENTRIES_PER_QUESTION = 1024
 MOST_WORKERS = 8
 
 Stop = Callable[[], bool]
@@ -181,32 +183,58 @@ def _run(
 ) -> RunReport:
     _check(options)
     resolved = taskset.resolve(options)
-    entries = list(walk(place.target, exclude=options.exclude, avoid=[catalog.path]))
-    if not entries:
-        raise NothingToIndex(
-            f"{place.root} holds no file; nothing was marked as gone",
-            hint="is the evidence mounted?",
-        )
+
+    def look() -> Iterator[Entry]:
+        return walk(place.target, exclude=options.exclude, avoid=[catalog.path])
+
+    # Before anything is recorded: a folder that is not mounted must not become a source.
+    _first_of(look(), place)
     with catalog.writing() as connection:
         source_id, name = sources.enter(connection, place, source)
         settings = sources.as_options(place, _settings(options))
         run_id = runs.begin(connection, runs.RunStart(kind, source_id, settings, _environment()))
         tasks = taskset.register(connection, resolved, options.device)
-    on_event(Started(name, to_text(str(place.root)), len(entries)))
-    with catalog.reading() as connection:
         known = store.load_knowledge(connection, source_id, tasks.vector_models, tasks.scene_models)
-    job = _Job(catalog, run_id, source_id, options, tasks, known, on_event, total=len(entries))
-    status: RunStatus = "failed"
+    job = _Job(catalog, run_id, source_id, options, tasks, known, on_event)
     try:
-        stopped = job.take_all(entries, stop)
-        status = "interrupted" if stopped else ("partial" if job.account.failed else "done")
-        job.finish(entries, place, status, complete=not stopped)
-    except BaseException:
-        job.give_up()
+        # Only now that no other run can add what this walk does not see, and would then call gone.
+        entries, stopped = _list(look(), stop)
+        if not stopped:
+            _first_of(iter(entries), place)
+        job.total = len(entries)
+        on_event(Started(name, to_text(str(place.root)), len(entries)))
+        stopped = stopped or job.take_all(entries, stop)
+        status: RunStatus = "partial" if job.account.failed else "done"
+        job.finish(entries, place, "interrupted" if stopped else status, complete=not stopped)
+    except BaseException as error:
+        job.give_up("interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
         raise
     report = catalog.run(run_id)
     on_event(Finished(report))
     return report
+
+
+def _first_of(entries: Iterator[Entry], place: sources.Place) -> None:
+    """Refuse a folder without any entry.
+
+    Raises:
+        NothingToIndex.
+    """
+    if next(entries, None) is None:
+        raise NothingToIndex(
+            f"{place.root} holds no file; nothing was marked as gone",
+            hint="is the evidence mounted?",
+        )
+
+
+def _list(found: Iterator[Entry], stop: Stop) -> tuple[list[Entry], bool]:
+    """All entries of a walk, and whether it was stopped before its end."""
+    entries: list[Entry] = []
+    for entry in found:
+        entries.append(entry)
+        if len(entries) % ENTRIES_PER_QUESTION == 0 and stop():
+            return entries, True
+    return entries, False
 
 
 @dataclass(slots=True)
@@ -241,16 +269,15 @@ class _Job:
         tasks: taskset.TaskSet,
         known: store.Knowledge,
         on_event: Listener,
-        *,
-        total: int,
     ) -> None:
         self.catalog, self.run_id, self.source_id = catalog, run_id, source_id
         self.options, self.tasks, self.known, self.on_event = options, tasks, known, on_event
-        self.total = total
+        self.total = 0
         self.account = _Account()
+        self._saved: dict[str, Any] = {}
         self.waiting: dict[str, batches.Waiting] = {}
         self.rows = store.BatchRows()
-        self.arrived: set[int] = set()
+        self.arrived: Counter[int] = Counter()
         self._size: batches.BatchSize | None = None
         self._began = self._last_flush = time.monotonic()
 
@@ -317,6 +344,8 @@ class _Job:
             self._skip(outcome)
         elif isinstance(outcome, Failure):
             self._fail(outcome)
+        elif isinstance(outcome, loader.Refused):
+            self._refuse(outcome.failure, outcome.sha256)
         else:
             self._take_loaded(outcome)
 
@@ -341,6 +370,13 @@ class _Job:
         self.account.failed += 1
         self.rows.failures.append(failure)
         self.on_event(Failed(failure))
+
+    def _refuse(self, failure: Failure, sha256: str) -> None:
+        """Record a failure of a file whose bytes were read: where they are others than before, those are history."""
+        self._fail(failure)
+        before = self.known.files.get(failure.path)
+        if before is not None and self.known.images.get(sha256) != before.image_id:
+            self.rows.overwritten.append(failure.path)
 
     # -- storing ------------------------------------------------------------------------------------------------
 
@@ -376,11 +412,13 @@ class _Job:
             assert self._size is not None  # noqa: S101 - set by the line above
             results = batches.encode(list(self.waiting.values()), self.tasks, self._size)
         rows = self._finished_rows(results)
+        self.account.embedded += len({sha256 for _, sha256, _ in results.vectors})
         if rows.files or rows.failures or rows.skipped:
+            account = self._account()
             with self.catalog.writing() as connection:
                 store.write_batch(connection, self.run_id, self.source_id, rows, self.known)
-                runs.save_account(connection, self.run_id, self._account())
-        self.account.embedded += len({sha256 for _, sha256, _ in results.vectors})
+                runs.save_account(connection, self.run_id, account)
+            self._saved = account
         self.waiting, self.rows = {}, store.BatchRows()
         self._last_flush = time.monotonic()
         self.on_event(
@@ -398,11 +436,11 @@ class _Job:
         for file in files:
             if file.sha256 in results.refused:
                 error, message = results.refused[file.sha256]
-                self._fail(
-                    Failure(
-                        file.path, "embed", error, message, size=file.size, mtime_ns=file.mtime_ns
-                    )
+                stamp = file.mtime_ns if file.settled else None
+                failure = Failure(
+                    file.path, "embed", error, message, size=file.size, mtime_ns=stamp
                 )
+                self._refuse(failure, file.sha256)
                 continue
             rows.files.append(file)
             self._count(file, encoded=file.sha256 in self.waiting and file.sha256 not in counted)
@@ -418,8 +456,8 @@ class _Job:
             self.account.unchanged += 1
         else:
             self.account.duplicate += 1
-        if before is None and image_id is not None:
-            self.arrived.add(image_id)
+        if image_id is not None and (before is None or before.image_id != image_id):
+            self.arrived[image_id] += 1
 
     # -- ending -------------------------------------------------------------------------------------------------
 
@@ -431,7 +469,8 @@ class _Job:
             if complete:
                 vanished = self._vanished(entries, place)
                 places = [self.known.files[path] for path in vanished if path in self.known.files]
-                self.account.moved = sum(file.image_id in self.arrived for file in places)
+                left = Counter(file.image_id for file in places)
+                self.account.moved = (left & self.arrived).total()
                 self.account.gone = store.close_vanished(
                     connection, self.run_id, self.source_id, vanished, self.known
                 )
@@ -450,11 +489,11 @@ class _Job:
         prefixes = tuple(path + "/" for path in closed)
         return sorted(path for path in recorded - seen if not path.startswith(prefixes))
 
-    def give_up(self) -> None:
-        """Mark the run as failed, if the database still takes that; what was stored stays."""
+    def give_up(self, status: RunStatus) -> None:
+        """Close the run with the account of what was stored, if the database still takes that."""
         try:
             with self.catalog.writing() as connection:
-                runs.save_account(connection, self.run_id, self._account(), "failed")
+                runs.save_account(connection, self.run_id, self._saved, status)
         except DatabaseError:
             # The error that ended the run is the one to tell; the next run closes this one.
             return

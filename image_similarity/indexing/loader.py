@@ -8,7 +8,9 @@ beyond the largest picture allowed.
 
 from __future__ import annotations
 
+import hashlib
 import os
+import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -22,7 +24,7 @@ from image_similarity.pictures.prepared import decode_for
 from image_similarity.pictures.read import Left, read_file
 from image_similarity.pictures.walk import FileEntry
 from image_similarity.store.batch import NewContent, SeenFile
-from image_similarity.values import Failure, Preprocess, Skipped
+from image_similarity.values import Failure, Preprocess, Skipped, Stage
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -39,7 +41,22 @@ class Loaded:
     pixels: Mapping[Preprocess, Pixels] = field(default_factory=dict)
 
 
-Outcome = Loaded | Skipped | Failure
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A file that was read and holds nothing that can be taken; `sha256` is what it holds."""
+
+    failure: Failure
+    sha256: str
+
+
+Outcome = Loaded | Skipped | Failure | Refused
+
+# A file written this shortly before it was read may be written again without a new time (FAT keeps times to 2 s), so
+# what was found in it then must not stand for longer than this run.
+SETTLING_NS = 2_000_000_000
+# What the database's integers hold. NTFS counts from 1601 and ext4 to 2446, which in nanoseconds is beyond that.
+EARLIEST_NS, LATEST_NS = -(2**63), 2**63 - 1
+NO_BYTES = hashlib.sha256(b"", usedforsecurity=False).hexdigest()
 
 # Says, by SHA-256, which preprocessings of a content are still wanted; asked from the worker threads.
 Wanted = Callable[[str], Collection[Preprocess]]
@@ -47,47 +64,60 @@ Wanted = Callable[[str], Collection[Preprocess]]
 
 def load(entry: FileEntry, wanted: Wanted, *, max_pixels: int) -> Outcome:
     """Read one file once, hash it, and decode it if anything of it is wanted."""
+    sha256 = ""
+    stamp = _lasting(entry.mtime_ns)
     try:
         times = os.stat(entry.os_path)  # noqa: PTH116 - before the file is opened, so that its access time is as found
         contents = read_file(entry.os_path)
         if isinstance(contents, Left):
+            kind = contents.kind
             return Skipped(
-                entry.path, contents.kind.rule, contents.kind.kind, contents.size, contents.mtime_ns
+                entry.path, kind.rule, kind.kind, contents.size, _lasting(contents.mtime_ns)
             )
-        digests = contents.digests
+        digests, sha256 = contents.digests, contents.digests.sha256
         file = SeenFile(
             path=entry.path,
-            sha256=digests.sha256,
+            sha256=sha256,
             size=contents.size,
-            mtime_ns=contents.mtime_ns,
-            atime_ns=times.st_atime_ns,
-            ctime_ns=times.st_ctime_ns,
+            mtime_ns=_storable(contents.mtime_ns),
+            atime_ns=_storable(times.st_atime_ns),
+            ctime_ns=_storable(times.st_ctime_ns),
             settled=contents.settled,
         )
-        preprocessings = wanted(digests.sha256)
+        preprocessings = wanted(sha256)
         if not preprocessings:
             return Loaded(file)
         facts, pixels = decode_for(contents.data, preprocessings, max_pixels=max_pixels)
     except PictureError as error:
-        return Failure(
-            entry.path,
-            error.stage,
-            error.error,
-            error.message,
-            size=entry.size,
-            mtime_ns=entry.mtime_ns,
-        )
+        if error.error == "Empty":
+            sha256 = NO_BYTES
+        elif error.error == "Changed":
+            # Its size and time may be as the walk found them once it has come to rest.
+            stamp = None
+        failure = _failure(entry, error.stage, error.error, error.message, stamp)
+        return Refused(failure, sha256) if sha256 else failure
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        return Failure(
-            entry.path,
-            "stat",
-            type(error).__name__,
-            reason,
-            size=entry.size,
-            mtime_ns=entry.mtime_ns,
-        )
+        return _failure(entry, "stat", type(error).__name__, reason, stamp)
+    except MemoryError:
+        failure = _failure(entry, "decode", "MemoryError", "not enough memory for it", stamp)
+        return Refused(failure, sha256) if sha256 else failure
     return Loaded(file, NewContent(digests, contents.size, facts), pixels)
+
+
+def _failure(
+    entry: FileEntry, stage: Stage, error: str, message: str, stamp: int | None
+) -> Failure:
+    return Failure(entry.path, stage, error, message, size=entry.size, mtime_ns=stamp)
+
+
+def _storable(time_ns: int) -> int:
+    return max(EARLIEST_NS, min(LATEST_NS, time_ns))
+
+
+def _lasting(mtime_ns: int) -> int | None:
+    """The time by which a later run recognises a file that was not taken; None if it must be tried again."""
+    return mtime_ns if EARLIEST_NS <= mtime_ns <= time.time_ns() - SETTLING_NS else None
 
 
 def read_ahead(

@@ -24,8 +24,9 @@ def decide(entry: FileEntry, known: Knowledge, *, rehash: bool, retry_failed: bo
         stands = (failure.size, failure.mtime_ns) == stamp
         return "failed" if stands and not retry_failed else "read"
     skipped = known.skipped.get(entry.path)
-    if skipped is not None and (skipped.size, skipped.mtime_ns) == stamp:
-        return "skipped"
+    if skipped is not None:
+        # A rule that no longer holds (an exclusion that was taken back) must not be counted for ever.
+        return "skipped" if (skipped.size, skipped.mtime_ns) == stamp else "read"
     file = known.files.get(entry.path)
     if file is None or not file.settled or (file.size, file.mtime_ns) != stamp:
         return "read"

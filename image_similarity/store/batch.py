@@ -74,7 +74,10 @@ class NewContent:
 
 @dataclass(slots=True)
 class BatchRows:
-    """The rows of one batch. Vectors and scenes refer to contents by SHA-256, new ones of this batch included."""
+    """The rows of one batch. Vectors and scenes refer to contents by SHA-256, new ones of this batch included.
+
+    `overwritten` are paths that were read and hold neither what they held nor anything that can be taken.
+    """
 
     contents: list[NewContent] = field(default_factory=list)
     files: list[SeenFile] = field(default_factory=list)
@@ -82,6 +85,7 @@ class BatchRows:
     scenes: list[tuple[int, str, Sequence[tuple[int, float]]]] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
+    overwritten: list[str] = field(default_factory=list)
 
 
 def load_knowledge(
@@ -161,7 +165,8 @@ def write_batch(
     _resolve_failures(
         connection, run_id, source_id, [*taken, *(s.path for s in rows.skipped)], known
     )
-    _forget_skipped(connection, source_id, taken, known)
+    _forget_skipped(connection, source_id, [*taken, *(f.path for f in rows.failures)], known)
+    _close_overwritten(connection, run_id, rows.overwritten, known)
     _write_files(connection, run_id, source_id, rows.files, known)
     _write_failures(connection, run_id, source_id, rows.failures, known)
     _write_skipped(connection, run_id, source_id, rows.skipped, known)
@@ -290,6 +295,12 @@ def mark_gone(connection: Connection, run_id: int, file_ids: Iterable[int]) -> N
             update(FileRow).where(FileRow.id == bindparam("file_id")).values(gone_run_id=run_id)
         )
         connection.execute(statement, rows)
+
+
+def _close_overwritten(
+    connection: Connection, run_id: int, paths: Iterable[str], known: Knowledge
+) -> None:
+    mark_gone(connection, run_id, [known.files.pop(path).file_id for path in paths])
 
 
 def _resolve_failures(
