@@ -18,6 +18,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import cycle
 from pathlib import Path
 
@@ -200,13 +201,8 @@ def time_earlier(database: Path, pictures: Pictures) -> tuple[float, int]:
     scenes = pictures.clusters % earlier_system.SCENES
     times, counts = [], []
     for path, scene in zip(pictures.queries, scenes, strict=False):
-        times.append(
-            seconds_of(
-                lambda path=path, scene=scene: earlier_system.search(
-                    database, str(path), f"scene-{scene}", K
-                )
-            )
-        )
+        ask = partial(earlier_system.search, database, str(path), f"scene-{scene}", K)
+        times.append(seconds_of(ask))
         counts.append(int((scenes == scene).sum()) - 1)
     return statistics.median(times), int(statistics.median(counts))
 
@@ -235,7 +231,7 @@ def time_opening(database: Path, pictures: Pictures) -> float:
 
 def query_command(picture: Path, database: Path) -> list[str]:
     """Return the arguments of Python for our command."""
-    options = ["-dp", database, "-k", K, "--format", "json", "-q"]
+    options = ["-dp", database, "-k", K, "--format", "json"]
     return ["-m", "image_similarity", "query", *map(str, [picture, *options])]
 
 
@@ -243,9 +239,9 @@ def time_command(repeats: int, *arguments: str) -> float:
     """Return the median time of a Python process; of several, one more comes first and fills the caches."""
 
     def call() -> None:
-        subprocess.run(
-            [sys.executable, *arguments], cwd=ROOT, check=True, stdout=subprocess.DEVNULL
-        )
+        done = subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True)
+        if done.returncode:
+            raise SystemExit(done.stderr.decode())
 
     if repeats > 1:
         call()
