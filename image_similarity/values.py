@@ -95,7 +95,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """A file that was left out by a rule (not a picture, excluded, a special file); `kind` says what it seemed to be."""
+    """A file left out by a rule (not a picture, excluded, a special file); `kind` says what it seemed to be."""
 
     path: str
     rule: str
@@ -226,7 +226,9 @@ class RunReport:
     @property
     def accounted(self) -> bool:
         """Whether every entry seen is in exactly one class."""
-        return self.seen == self.new + self.duplicate + self.unchanged + self.failed + sum(self.skipped.values())
+        return self.seen == self.new + self.duplicate + self.unchanged + self.failed + sum(
+            self.skipped.values()
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,4 +14,6 @@ def top_scenes(probabilities: npt.NDArray[np.float32], k: int) -> list[tuple[int
         k: how many to keep; all C if there are fewer.
     """
     order = np.argsort(-probabilities, kind="stable")[:k]
-    return [(int(position), min(1.0, max(0.0, float(probabilities[position])))) for position in order]
+    return [
+        (int(position), min(1.0, max(0.0, float(probabilities[position])))) for position in order
+    ]
