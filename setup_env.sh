@@ -155,7 +155,10 @@ case $mode in
 plain) echo "Ready. Next: . $venv/bin/activate && generate_embeddings --help" ;;
 demo) exec python scripts/demo.py ;;
 test)
-    scripts/check
-    exec scripts/test
+    # The tests run also where a check fails: whoever mends one wants to know of the other.
+    status=0
+    scripts/check || status=1
+    scripts/test || status=1
+    exit $status
     ;;
 esac
