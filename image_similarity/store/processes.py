@@ -19,18 +19,30 @@ def started(pid: int) -> str | None:
     Process numbers are used again (in a container the same small ones after every start), so a number alone would keep
     a database locked by a run that is long dead.
     """
+    fields = _kernel_fields(pid)
     try:
-        text = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:
         return None
-    # Field 22, counted after the command's name, which may itself hold blanks and brackets.
-    return f"{boot}:{text.rpartition(')')[2].split()[19]}"
+    return f"{boot}:{fields[19]}" if fields else None
+
+
+def _kernel_fields(pid: int) -> list[str]:
+    """What Linux says of a process, from its state on; nothing where that cannot be read."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return []
+    # Counted after the command's name, which may itself hold blanks and brackets.
+    return text.rpartition(")")[2].split()
 
 
 def is_alive(pid: int, start: str | None) -> bool:
     """Whether the process that had this number and start time still runs on this machine."""
     if not _exists(pid):
+        return False
+    # A killed process that nobody waited for stays in the list for ever: in a container without an init process.
+    if _kernel_fields(pid)[:1] in (["Z"], ["X"]):
         return False
     return start is None or started(pid) in (None, start)
 
