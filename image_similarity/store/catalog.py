@@ -67,7 +67,8 @@ class Catalog:
             on_event(Notice(f"{path}: an interrupted write was rolled back"))
         state = upgrades.read_state(path)
         _refuse(path, state, read_only=read_only, upgrade=upgrade)
-        if state.kind == "missing":
+        if state.kind in ("missing", "empty"):
+            # An empty file, too, needs our mark and page size: without the mark it would be refused from then on.
             engines.create_file(path)
         engine = engines.make_engine(path, read_only=read_only)
         if state.kind != "current":

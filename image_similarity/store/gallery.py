@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from sqlalchemy import ColumnElement, Connection, and_, func, select, true
 
+from image_similarity.errors import DatabaseDamaged
 from image_similarity.store.schema import (
     EmbeddingRow,
     FileRow,
@@ -68,6 +69,13 @@ def load(connection: Connection, model_id: int, dim: int, filter_: PlaceFilter) 
         whole = select(ImageRow.id).where(ImageRow.partial.is_(False))
         statement = statement.where(EmbeddingRow.image_id.in_(whole))
     rows = connection.execute(statement).all()
+    # Two wrong lengths may add up to a right one: each vector behind them would go to another picture.
+    damaged = sum(len(vector) != 2 * dim for _, vector in rows)
+    if damaged:
+        raise DatabaseDamaged(
+            f"{damaged} of {len(rows)} stored vectors have another length than {dim} numbers",
+            hint="see which: image-similarity db verify; then restore a backup or index anew",
+        )
     ids = np.fromiter((row[0] for row in rows), dtype=np.int64, count=len(rows))
     vectors = np.frombuffer(b"".join(row[1] for row in rows), dtype="<f2").reshape(len(rows), dim)
     return Gallery(ids, vectors)
