@@ -12,13 +12,15 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from image_similarity.encoding import registry
 from image_similarity.errors import (
     DatabaseError,
-    FolderMissing,
     ImageSimilarityError,
     InvalidSetting,
+    ModelError,
     NothingToIndex,
     UnknownSource,
+    UsageError,
 )
 from image_similarity.events import Failed, Finished, Listener, Notice, Progress, Started
 from image_similarity.indexing import batches, loader, sources, taskset
@@ -73,7 +75,8 @@ def refresh_sources(
 ) -> list[RunReport]:
     """Index known sources again with what their last runs were told; see `Case.refresh`.
 
-    A source that cannot be reached does not keep the others from being refreshed; its error is raised at the end.
+    A source that cannot be reached, or whose model is not there, does not keep the others from being refreshed; its
+    error is raised at the end.
     """
     known = {source.name: source.root for source in catalog.sources()}
     for name in names:
@@ -87,14 +90,15 @@ def refresh_sources(
     for name in names or known:
         if stop():
             break
-        try:
-            for target, recorded in _recorded_runs(catalog, name, known[name]):
+        for target, recorded in _recorded_runs(catalog, name, known[name]):
+            try:
                 again = _merge(options, recorded)
                 place = sources.locate(target, catalog.path)
                 reports.append(_run(catalog, place, again, "refresh", name, on_event, stop))
-        except (FolderMissing, NothingToIndex) as error:
-            on_event(Notice(f"source {name}: {error.message}"))
-            first_error = first_error or error
+            except (UsageError, NothingToIndex, ModelError) as error:
+                # Of this source alone; trouble with the database would be that of all others, too.
+                on_event(Notice(f"source {name}: {error.message}"))
+                first_error = first_error or error
     if first_error is not None:
         raise first_error
     return reports
@@ -140,7 +144,9 @@ def _settings(options: IndexOptions) -> dict[str, Any]:
 
 def _absolute(name: str) -> str:
     """A model's registered name as it is, a weights file by its absolute path in text form."""
-    return to_text(str(Path(name).absolute())) if Path(name).is_file() else name
+    # In the order of the registry: a file that happens to be called like a model was not the one used.
+    is_file = name not in registry.model_names() and Path(name).is_file()
+    return to_text(str(Path(name).absolute())) if is_file else name
 
 
 def _from_recorded(name: str) -> str:
