@@ -61,6 +61,8 @@ def verify(catalog: Catalog, *, rehash: bool = False, on_event: Listener = ignor
 def _check_records(connection: Connection) -> Iterator[Finding]:
     for problem in stored.integrity_problems(connection):
         yield Finding("record", "", problem)
+    for sha256 in stored.contents_without_vector(connection):
+        yield Finding("record", sha256, "holds no vector of any model: no search can find it")
     for model_id, info in models.stored(connection).items():
         for block in stored.vectors_in_blocks(connection, model_id):
             for sha256, vector in block:
@@ -69,7 +71,10 @@ def _check_records(connection: Connection) -> Iterator[Finding]:
                     yield Finding("record", sha256, f"vector of {info.name}: {problem_found}")
 
 
-def _vector_problem(blob: bytes, info: ModelInfo) -> str:
+def _vector_problem(blob: object, info: ModelInfo) -> str:
+    # SQLite keeps any type in any column.
+    if not isinstance(blob, bytes):
+        return f"{type(blob).__name__} instead of bytes"
     if info.dim is None or len(blob) != 2 * info.dim:
         return f"{len(blob)} bytes instead of {2 * (info.dim or 0)}"
     vector = np.frombuffer(blob, dtype="<f2").astype(np.float64)

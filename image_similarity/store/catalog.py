@@ -343,6 +343,13 @@ def vectors_in_blocks(
         yield [(sha256, vector) for sha256, vector in rows]
 
 
+def contents_without_vector(connection: Connection) -> list[str]:
+    """The SHA-256 of every content that no model gave a vector: a run stores none of these."""
+    # Not EXISTS: the index begins with the model, so that would read all of it once for each content.
+    without = ImageRow.id.not_in(select(EmbeddingRow.image_id))
+    return list(connection.execute(select(ImageRow.sha256).where(without)).scalars())
+
+
 def copy_database(source: Path, target: Path) -> Path:
     """Copy a database with SQLite's backup API: consistent even while it is written to."""
     try:
