@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -196,7 +197,7 @@ class Case:
         Raises:
             UnknownImage: If neither an image nor a failure nor a skipped file is known there.
         """
-        return self._catalog.images_at(str(path))
+        return self._catalog.images_at(_text_forms(os.fspath(path)))
 
     def models(self) -> list[ModelInfo]:
         """The models with stored vectors or scenes, oldest first."""
@@ -245,6 +246,21 @@ class Case:
     def backup(self, target: str | Path) -> Path:
         """Copy the database, consistently even while a run writes, to a new file; an existing one is refused."""
         return self._catalog.backup(Path(target))
+
+
+def _text_forms(path: str) -> list[str]:
+    """Every way in which a path, as a user gives it, may be on record: as printed, as typed, and where it lies on disk.
+
+    A link in the evidence is a place of its own, so the last name is not resolved; but a link that leads into the
+    evidence means what it leads to.
+    """
+    from image_similarity.pictures.names import to_text
+
+    folder, name = os.path.split(path)
+    on_disk = [os.path.join(os.path.realpath(folder), name), os.path.realpath(path)]  # noqa: PTH118
+    texts = [to_text(each) for each in (path, *on_disk)]
+    is_text = path.isprintable()
+    return list(dict.fromkeys([path, *texts] if is_text else texts))
 
 
 def search_cases(cases: Sequence[Case], request: SearchRequest) -> SearchResult:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -129,19 +129,19 @@ class Catalog:
                 )
             return gallery.records(connection, ids)[ids[0]]
 
-    def images_at(self, path: str) -> list[ImageRecord]:
-        """The contents that a path holds or held; see `Case.images_at`."""
-        wanted = os.path.realpath(path)
+    def images_at(self, texts: Sequence[str]) -> list[ImageRecord]:
+        """The contents that a path holds or held, given in its text forms, absolute or relative to a source.
+
+        See `Case.images_at`.
+        """
         with self.reading() as connection:
             ids: list[int] = []
             statement = select(SourceRow.id, SourceRow.root_path)
             for source_id, root in connection.execute(statement).all():
-                relative = "" if Path(path).is_absolute() else path
-                if wanted.startswith(root.rstrip(os.sep) + os.sep):
-                    relative = os.path.relpath(wanted, root).replace(os.sep, "/")
-                names = {relative, path} - {""}
+                prefix = root.rstrip("/") + "/"
+                below = {text.removeprefix(prefix) for text in texts if text.startswith(prefix)}
                 at = select(FileRow.image_id).where(
-                    FileRow.source_id == source_id, FileRow.path.in_(names)
+                    FileRow.source_id == source_id, FileRow.path.in_(below.union(texts))
                 )
                 ids += connection.execute(
                     at.order_by(FileRow.gone_run_id.is_not(None), FileRow.id.desc())
@@ -149,7 +149,7 @@ class Catalog:
             found = gallery.records(connection, ids)
         if not found:
             raise UnknownImage(
-                f"{self.path} knows no picture at {path}",
+                f"{self.path} knows no picture at {texts[0]}",
                 hint="see: image-similarity runs failures",
             )
         return [found[id_] for id_ in dict.fromkeys(ids)]
