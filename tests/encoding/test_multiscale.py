@@ -5,7 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
-from image_similarity.encoding.networks.multiscale import TRUNKS, MultiscaleNet, ShallowPath
+from image_similarity.encoding.networks.multiscale import (
+    TRUNKS,
+    MultiscaleNet,
+    ShallowPath,
+    _pool_to_cells,
+)
 from image_similarity.encoding.torchvision_import import import_torchvision
 
 
@@ -51,6 +56,13 @@ def test_a_fine_chequerboard_is_grey_to_the_low_resolution_paths() -> None:
     grey = torch.full((1, 3, 128, 128), 0.5)
     path = ShallowPath(8, 16)
     assert torch.allclose(path(board), path(grey), atol=1e-5)
+
+
+@pytest.mark.parametrize("side", [2, 3, 4, 6, 8, 10])
+def test_cells_are_those_of_adaptive_max_pooling(side: int) -> None:
+    values = torch.randn(2, 5, side, side)
+    pooled = _pool_to_cells(_pool_to_cells(values, dim=2), dim=3)
+    assert torch.equal(pooled, torch.nn.functional.adaptive_max_pool2d(values, 4))
 
 
 def test_a_network_is_rebuilt_from_its_config(network: MultiscaleNet) -> None:

@@ -47,8 +47,23 @@ class ShallowPath(nn.Module):
     def forward(self, pictures: Tensor) -> Tensor:
         """Return unit vectors (N, channels * 16) of pictures (N, 3, S, S)."""
         cells = F.relu(self.convolution(self.shrink(pictures)))
-        cells = F.adaptive_max_pool2d(cells, _SHALLOW_CELLS)
+        cells = _pool_to_cells(_pool_to_cells(cells, dim=2), dim=3)
         return F.normalize(cells.flatten(1).float(), dim=1)
+
+
+def _pool_to_cells(values: Tensor, *, dim: int) -> Tensor:
+    """Return the largest values of four stretches of one dimension.
+
+    The same as torch's adaptive max pooling, which cannot be exported to ONNX.
+    """
+    side = values.shape[dim]
+    starts = [cell * side // _SHALLOW_CELLS for cell in range(_SHALLOW_CELLS)]
+    ends = [-(-(cell + 1) * side // _SHALLOW_CELLS) for cell in range(_SHALLOW_CELLS)]
+    stretches = [
+        values.narrow(dim, start, end - start).amax(dim=dim, keepdim=True)
+        for start, end in zip(starts, ends, strict=True)
+    ]
+    return torch.cat(stretches, dim=dim)
 
 
 class MultiscaleNet(nn.Module):
