@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from sqlalchemy import Connection
 
 from image_similarity.events import Listener, Progress, ignore
 from image_similarity.pictures.names import from_text
@@ -18,6 +17,9 @@ from image_similarity.store import catalog as stored
 from image_similarity.store import models
 from image_similarity.store.catalog import Catalog, RecordedFile
 from image_similarity.values import Finding, ModelInfo, VerifyReport
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
 # A unit vector rounded to float16 keeps its length to 2^-11 relative in each number; more is damage.
 LENGTH_TOLERANCE = 2e-3
