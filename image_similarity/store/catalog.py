@@ -91,6 +91,9 @@ class Catalog:
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """A connection inside one read transaction: everything read through it is of one moment."""
+        if self.read_only and engines.needs_recovery(self.path):
+            # A writer was killed since this was opened, and a read-only connection cannot roll it back.
+            engines.recover(self.path)
         with self._engine.connect() as connection, connection.begin():
             yield connection
 

@@ -98,6 +98,9 @@ def recover(path: Path) -> None:
 
 def needs_recovery(path: Path) -> bool:
     """Whether a killed writer left a journal that a read-only connection cannot roll back."""
+    # SQLite lays it beside the file itself, not beside a link that leads there.
+    if not Path(f"{path.resolve()}-journal").exists():
+        return False
     try:
         with closing(_connect(path, "ro")) as connection:
             connection.execute("SELECT count(*) FROM sqlite_master").fetchone()

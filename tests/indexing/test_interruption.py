@@ -65,12 +65,20 @@ def some(desk: Desk) -> list[str]:
     return [sha for (sha,) in desk.rows("SELECT sha256 FROM image ORDER BY id LIMIT 2")]
 
 
-def test_a_reader_rolls_back_the_journal_of_a_killed_writer(desk: Desk) -> None:
+@pytest.mark.parametrize("through_a_link", [False, True])
+def test_a_reader_rolls_back_the_journal_of_a_killed_writer(
+    desk: Desk, through_a_link: bool
+) -> None:
     """The journal is made the way a kill leaves it: beside a database whose pages it can restore."""
     desk.put_many(3)
     desk.index()
     before = desk.tables()
     leave_hot_journal(desk.database)
+    if through_a_link:
+        link = desk.folder / "links" / "case.db"
+        link.parent.mkdir()
+        link.symlink_to(desk.database)
+        desk.database = link
     notices: list[str] = []
     with Case.open(
         desk.database,
@@ -81,6 +89,16 @@ def test_a_reader_rolls_back_the_journal_of_a_killed_writer(desk: Desk) -> None:
     assert len(notices) == 1
     assert "rolled back" in notices[0]
     assert desk.tables() == before
+
+
+def test_a_reader_that_was_open_before_the_kill_goes_on_after_it(desk: Desk) -> None:
+    query = desk.put_many(3)[0]
+    desk.index()
+    with Case.open(desk.database, read_only=True) as case:
+        assert len(case.search(query, scene="off").hits) == 2
+        leave_hot_journal(desk.database)
+        assert len(case.search(query, scene="off").hits) == 2
+        assert case.status().files == 3
 
 
 KILLED_WRITER = """
