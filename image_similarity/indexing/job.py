@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -171,10 +173,10 @@ def _check(options: IndexOptions) -> None:
         )
     if options.workers is not None and options.workers < 1:
         raise InvalidSetting(f"{options.workers} workers", hint="--workers takes 1 or more")
-    if not options.max_megapixels > 0:
+    if not 0 < options.max_megapixels < math.inf:
         raise InvalidSetting(
             f"a limit of {options.max_megapixels} megapixels",
-            hint="--max-megapixels takes more than 0",
+            hint="--max-megapixels takes a number above 0",
         )
 
 
@@ -309,10 +311,13 @@ class _Job:
         def load_one(entry: FileEntry) -> loader.Outcome:
             return loader.load(entry, self._wanted, max_pixels=max_pixels)
 
-        for outcome in loader.read_ahead(to_read(), load_one, workers=workers, depth=depth):
-            self._take(outcome)
-            if self._batch_is_due():
-                self.flush()
+        read_ahead = loader.read_ahead(to_read(), load_one, workers=workers, depth=depth)
+        # Closed also when storing fails: no thread may go on reading evidence for a run that has ended.
+        with closing(read_ahead) as outcomes:
+            for outcome in outcomes:
+                self._take(outcome)
+                if self._batch_is_due():
+                    self.flush()
         self.flush()
         return stopped
 

@@ -12,7 +12,7 @@ import hashlib
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -126,7 +126,7 @@ def read_ahead(
     *,
     workers: int,
     depth: int,
-) -> Iterator[Outcome]:
+) -> Generator[Outcome, None, None]:
     """Give the outcome of each entry in order, at most `depth` of them read ahead."""
     waiting: deque[Future[Outcome]] = deque()
     pool = ThreadPoolExecutor(max_workers=workers, thread_name_prefix="loader")

@@ -74,6 +74,12 @@ def enter(connection: Connection, place: Place, name: str | None) -> tuple[int, 
     root = to_text(str(place.root))
     if name is not None and not name.strip():
         raise InvalidSetting("the name of a source must not be empty")
+    if name is not None and not name.isprintable():
+        # SQLite cannot hold every name that a shell can give, and a report must keep each name on its line.
+        raise InvalidSetting(
+            f"the name of a source must be printable text, not {to_text(name)}",
+            hint="give it another name: --source NAME",
+        )
     if name is None:
         known = stored.source_at(connection, root)
         name = known or to_text(place.root.name) or UNNAMED

@@ -174,6 +174,33 @@ def test_a_missing_folder_is_refused_before_anything_is_recorded(desk: Desk) -> 
     assert desk.tables() == before
 
 
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"batch_size": 0},
+        {"workers": 0},
+        {"max_megapixels": 0.0},
+        {"max_megapixels": float("nan")},
+        {"max_megapixels": float("inf")},
+        {"models": ()},
+        {"source": " "},
+        {"source": "a\nb"},
+        {"source": os.fsdecode(b"disk-\xe9")},
+    ],
+    ids=str,
+)
+def test_a_setting_that_makes_no_sense_is_refused_before_anything_is_recorded(
+    desk: Desk, setting: dict[str, Any]
+) -> None:
+    from image_similarity.errors import InvalidSetting
+
+    desk.put("one.jpg")
+    with pytest.raises(InvalidSetting) as refused:
+        desk.index(**setting)
+    assert refused.value.exit_code == 2
+    assert (desk.count("source"), desk.count("run"), desk.count("model")) == (0, 0, 0)
+
+
 def test_the_picture_of_an_unusable_network_is_not_lost(desk: Desk, tmp_path: Path) -> None:
     """A model that cannot be used ends the run with its own error before a file is read."""
     from image_similarity.errors import ModelError

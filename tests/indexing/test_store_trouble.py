@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+import threading
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,20 @@ def test_a_full_disk_ends_the_run_and_keeps_whole_batches(desk: Desk, full_disk:
     assert (full.value.exit_code, "full" in full.value.message) == (1, True)
     assert "space" in full.value.hint
     desk.check()
+
+
+def test_no_thread_goes_on_reading_evidence_for_a_run_that_has_ended(
+    desk: Desk, full_disk: Any
+) -> None:
+    desk.put_many(2)
+    desk.index()
+    long_names(desk, 60)
+    full_disk(desk, pages=2)
+    with pytest.raises(DatabaseNotWritable) as full:
+        desk.index(batch_size=2, workers=2)
+    # The error holds the frames of the run, and with them whatever was not closed.
+    assert full.value.__traceback__ is not None
+    assert [each.name for each in threading.enumerate() if each.name.startswith("loader")] == []
 
 
 def test_the_account_of_a_run_that_ended_on_a_full_disk_counts_what_was_stored(
