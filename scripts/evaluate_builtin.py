@@ -3,7 +3,8 @@
     python scripts/evaluate_builtin.py --data MINIPLACES [--model FILE] [--part val|heldout]
 
 Scenes: top-1 and top-5. Retrieval of the same scene, each picture asking all the others:
-recall@1, precision@5, MAP@R. `val` is for the final table only; every choice uses `heldout`.
+recall@1, precision@5, MAP@R. With --copies N, the first N pictures in every edit look for their
+originals among all pictures: recall@1. `val` is for the final table only; every choice uses `heldout`.
 """
 
 from __future__ import annotations
@@ -20,13 +21,15 @@ import torch
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from image_similarity.encoding.networks.multiscale import MultiscaleNet  # noqa: E402
 from image_similarity.training.data import (  # noqa: E402
     open_picture_cache,
     read_listing,
     split_heldout,
 )
-from image_similarity.training.export import read_model  # noqa: E402
-from image_similarity.training.metrics import measure, run_network  # noqa: E402
+from image_similarity.training.edits import EDITS, edit_pictures  # noqa: E402
+from image_similarity.training.export import Card, read_model  # noqa: E402
+from image_similarity.training.metrics import copy_recall, measure, run_network  # noqa: E402
 
 WEIGHTS = ROOT / "image_similarity" / "encoding" / "weights" / "builtin.safetensors"
 HELDOUT = ROOT / "scripts" / "builtin_heldout.txt"
@@ -38,6 +41,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--work", type=Path, default=ROOT / ".training", help="decoded pictures")
     parser.add_argument("--model", type=Path, default=WEIGHTS)
     parser.add_argument("--part", choices=["val", "heldout"], default="val")
+    parser.add_argument("--copies", type=int, default=0, help="pictures to edit in every way")
     parser.add_argument("--size", type=int, help="try another picture size than the card's")
     parser.add_argument("--threads", type=int, default=2)
     return parser.parse_args()
@@ -54,6 +58,19 @@ def load_part(arguments: argparse.Namespace, size: int) -> tuple[np.ndarray, np.
     return open_picture_cache(arguments.data, names, cache, size=size), labels
 
 
+def copy_figures(
+    network: MultiscaleNet, card: Card, pictures: np.ndarray, originals: torch.Tensor, count: int
+) -> dict[str, float]:
+    """Return by edit how many copies find their original first."""
+    mean, std = tuple(card["preprocess"]["mean"]), tuple(card["preprocess"]["std"])
+    found = {}
+    for name in EDITS:
+        edited = edit_pictures(pictures[:count], name, size=pictures.shape[1], seed=1)
+        copies = run_network(network, edited, mean=mean, std=std).embeddings
+        found[f"copy: {name}"] = copy_recall(copies, originals)
+    return found
+
+
 def main() -> None:
     arguments = parse_arguments()
     torch.set_num_threads(arguments.threads)
@@ -64,6 +81,8 @@ def main() -> None:
         network, pictures, mean=tuple(preprocess["mean"]), std=tuple(preprocess["std"])
     )
     figures = dataclasses.asdict(measure(outputs, labels))
+    if arguments.copies:
+        figures |= copy_figures(network, card, pictures, outputs.embeddings, arguments.copies)
     for name, value in figures.items():
         print(
             f"{name:20} {value:8.4f}" if name != "pictures" else f"{name:20} {value:8}",

@@ -112,6 +112,15 @@ def retrieval_figures(embeddings: Tensor, labels: Tensor) -> tuple[float, float,
     return means[0], means[1], means[2]
 
 
+def copy_recall(copies: Tensor, originals: Tensor) -> float:
+    """Return the share of copies (N, D) whose nearest original (M, D) is that of the same row.
+
+    Both are unit vectors, and M is at least N; the other originals are there to be confused with.
+    """
+    nearest = (copies @ originals.T).argmax(dim=1)
+    return float((nearest == torch.arange(len(copies))).float().mean())
+
+
 def calibration_error(logits: Tensor, labels: Tensor, *, bins: int = 15) -> float:
     """Return the expected calibration error: mean gap of confidence and accuracy over bins."""
     confidence, guess = logits.softmax(dim=1).max(dim=1)

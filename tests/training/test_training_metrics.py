@@ -12,6 +12,7 @@ from image_similarity.errors import WeightsRefused
 from image_similarity.training.export import fold_temperature, read_model, write_model
 from image_similarity.training.metrics import (
     calibration_error,
+    copy_recall,
     fit_temperature,
     measure,
     retrieval_figures,
@@ -39,6 +40,12 @@ def test_perfect_clusters_have_perfect_figures() -> None:
 def test_a_lone_picture_of_its_scene_is_no_query() -> None:
     embeddings = torch.eye(3)[[0, 0, 1]]
     assert retrieval_figures(embeddings, torch.tensor([0, 0, 1]))[0] == 1.0
+
+
+def test_a_copy_is_found_when_its_original_is_nearest_of_all() -> None:
+    originals = torch.eye(4)
+    copies = torch.stack([originals[0], originals[3]])
+    assert copy_recall(copies, originals) == 0.5
 
 
 def test_evaluating_twice_gives_the_same_numbers() -> None:
