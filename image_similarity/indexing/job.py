@@ -23,6 +23,7 @@ from image_similarity.errors import (
     NothingToIndex,
     UnknownSource,
     UsageError,
+    WeightsChanged,
 )
 from image_similarity.events import Failed, Finished, Listener, Notice, Progress, Started
 from image_similarity.indexing import batches, loader, sources, taskset
@@ -33,7 +34,7 @@ from image_similarity.settings import IndexOptions
 from image_similarity.store import batch as store
 from image_similarity.store import runs
 from image_similarity.store.catalog import Catalog
-from image_similarity.values import Failure, Preprocess, RunReport, RunStatus, Skipped
+from image_similarity.values import Failure, ModelInfo, Preprocess, RunReport, RunStatus, Skipped
 
 # Read ahead: this many batches of prepared pictures may wait for the network.
 BATCHES_AHEAD = 3
@@ -191,6 +192,8 @@ def _run(
 ) -> RunReport:
     _check(options)
     resolved = taskset.resolve(options)
+    if kind == "refresh":
+        _refuse_other_models(catalog, [info for _, info, _, _ in resolved])
 
     def look() -> Iterator[Entry]:
         return walk(place.target, exclude=options.exclude, avoid=[catalog.path])
@@ -220,6 +223,21 @@ def _run(
     report = catalog.run(run_id)
     on_event(Finished(report))
     return report
+
+
+def _refuse_other_models(catalog: Catalog, wanted: Sequence[ModelInfo]) -> None:
+    """Refuse what stands where a recorded model was: a refresh must not begin a second set of vectors by itself.
+
+    Raises:
+        WeightsChanged.
+    """
+    recorded = {info.fingerprint for info in catalog.models()}
+    for info in wanted:
+        if info.fingerprint not in recorded:
+            raise WeightsChanged(
+                f"the model {info.name} is not the one that this source was indexed with",
+                hint="restore its weights; or index the source again with -m to add vectors of the new model",
+            )
 
 
 def _first_of(entries: Iterator[Entry], place: sources.Place) -> None:

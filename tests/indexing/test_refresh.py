@@ -12,6 +12,7 @@ from image_similarity.errors import (
     ImageSimilarityError,
     NothingToIndex,
     UnknownSource,
+    WeightsChanged,
 )
 from image_similarity.settings import IndexOptions
 from tests.conftest import draw_picture
@@ -165,6 +166,24 @@ def test_one_source_whose_weights_are_gone_does_not_stop_the_others(
         desk.refresh()
     assert reported.value.exit_code == 13
     assert "new.png" in desk.live()
+
+
+def test_weights_that_changed_since_are_refused_and_do_not_begin_a_second_set_of_vectors(
+    desk: Desk, tmp_path: Path
+) -> None:
+    """Queries would then have two models to choose from, and half of the pictures in each."""
+    model = write_tiny_model(tmp_path / "replaced.safetensors", seed=3)
+    desk.put_many(2)
+    desk.index(models=(str(model),), scenes=None)
+    write_tiny_model(model, seed=4)
+    desk.put("new.png", seed=9)
+    before = desk.tables()
+    with pytest.raises(WeightsChanged) as changed:
+        desk.refresh()
+    assert changed.value.exit_code == 13
+    assert desk.tables() == before
+    assert desk.index(models=(str(model),), scenes=None).new == 3
+    assert desk.refresh()[0].unchanged == 3
 
 
 def test_two_folders_of_one_name_need_two_names(desk: Desk) -> None:

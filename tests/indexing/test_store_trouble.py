@@ -173,6 +173,13 @@ def test_an_empty_file_that_was_laid_out_for_the_database_becomes_one(desk: Desk
     assert desk.rows("PRAGMA page_size") == [(32768,)]
 
 
+def test_a_database_whose_making_was_interrupted_is_completed_by_the_next_run(desk: Desk) -> None:
+    engine.create_file(desk.database)
+    desk.put_many(2)
+    assert desk.index().new == 2
+    assert desk.index().unchanged == 2
+
+
 @pytest.mark.parametrize(
     "content", [b"\xff\xd8\xff\xe0 a photograph", b"SQLite format 3\x00broken"]
 )
