@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
@@ -67,14 +68,24 @@ def cli() -> None:
 
 def main() -> NoReturn:
     """Run `image-similarity` and exit."""
-    sys.exit(run(cli, sys.argv[1:], "image-similarity"))
+    _exit_with(cli, "image-similarity")
 
 
 def generate_embeddings() -> NoReturn:
     """Run `generate_embeddings`, which is `image-similarity index`, and exit."""
     from image_similarity.cli.index import index
 
-    sys.exit(run(index, sys.argv[1:], "generate_embeddings"))
+    _exit_with(index, "generate_embeddings")
+
+
+def _exit_with(command: click.Command, name: str) -> NoReturn:
+    try:
+        code = run(command, sys.argv[1:], name)
+        # All is done and said: a late Ctrl-C must not turn the exit code into a death by signal.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    sys.exit(code)
 
 
 def run(command: click.Command, arguments: Sequence[str], name: str) -> int:
