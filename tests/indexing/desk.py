@@ -277,20 +277,29 @@ def opens(events: Sequence[tuple[str, str, Any]]) -> Counter[str]:
 
 
 class Misbehaving:
-    """Stands for `Encoder` where networks are loaded: `rule` sees each batch before the real network does."""
+    """Stands for `Encoder` where networks are loaded: `rule` sees each batch before the real network does.
+
+    With `only` the network of that weights file misbehaves, and no other.
+    """
 
     def __init__(
-        self, rule: Callable[[np.ndarray], None], change: Callable[..., Any] | None = None
+        self,
+        rule: Callable[[np.ndarray], None],
+        change: Callable[..., Any] | None = None,
+        only: Path | None = None,
     ) -> None:
         from image_similarity.encoding.encoder import Encoder
 
         self._real = Encoder
         self._rule = rule
         self._change = change
+        self._only = only
         self.batches: list[int] = []
 
     def load(self, spec: Any, *, device: str = "auto") -> Any:
         encoder = self._real.load(spec, device="cpu")
+        if self._only is not None and spec.weights != self._only:
+            return encoder
         really_encode = encoder.encode
 
         def encode(batch: np.ndarray) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -138,6 +139,48 @@ def test_every_place_of_a_content_that_cannot_be_encoded_is_a_failure(
     assert (report.new, report.failed, set(desk.failures())) == (1, 2, {"a.png", "b.png"})
     report = desk.index(retry_failed=True)
     assert (report.new, report.duplicate, report.failed) == (1, 1, 0)
+
+
+def test_a_content_that_one_of_two_models_refuses_is_stored_for_neither_and_harms_no_other(
+    desk: Desk, tmp_path: Path, network: Callable[..., Misbehaving]
+) -> None:
+    later = write_tiny_model(tmp_path / "later.safetensors", seed=5)
+    desk.put_many(4)
+    network(lambda batch: None, not_finite(2), later)
+    report = desk.index(models=(str(desk.model), str(later)))
+    assert (report.new, report.failed, set(desk.failures())) == (3, 1, {"picture-002.png"})
+    assert (desk.count("embedding"), len(desk.labels())) == (6, 3)
+    desk.check()
+
+
+def test_a_later_model_that_refuses_a_picture_leaves_its_place_and_its_earlier_vector(
+    desk: Desk, tmp_path: Path, network: Callable[..., Misbehaving]
+) -> None:
+    later = write_tiny_model(tmp_path / "later.safetensors", seed=5)
+    pictures = desk.put_many(4)
+    desk.index()
+    before = desk.live()
+    network(lambda batch: None, not_finite(2), later)
+    report = desk.index(models=(str(later),), scenes=None)
+    assert (report.new, report.failed, desk.live()) == (3, 1, before)
+    assert len(desk.find(pictures[2], model="tiny@" + fingerprint(desk.model))) == 3
+
+
+def fingerprint(model: Path) -> str:
+    from image_similarity.encoding import registry
+
+    return registry.info(registry.get(str(model))).fingerprint
+
+
+def test_a_young_picture_that_the_network_refused_is_tried_again(
+    desk: Desk, network: Callable[..., Misbehaving]
+) -> None:
+    picture = desk.put("young.png", seed=1)
+    desk.put("old.png", seed=2)
+    os.utime(picture)
+    network(lambda batch: None, not_finite(1))
+    assert desk.index().failed == 1
+    assert (desk.index().failed, len(desk.live())) == (0, 2)
 
 
 def test_different_batch_sizes_and_workers_give_the_same_database(

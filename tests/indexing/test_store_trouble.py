@@ -42,11 +42,11 @@ def full_disk(monkeypatch: pytest.MonkeyPatch) -> Any:
     return install
 
 
-def long_names(desk: Desk, count: int) -> None:
+def long_names(desk: Desk, count: int, contents: int = 7) -> None:
     """Pictures whose records take some pages, because their paths are long."""
     for number in range(count):
         folders = "/".join(letter * 220 for letter in "abc")
-        desk.put(f"{folders}/{number}.png", seed=number % 7, size=(16, 16))
+        desk.put(f"{folders}/{number}.png", seed=number % contents, size=(16, 16))
 
 
 def test_a_full_disk_ends_the_run_and_keeps_whole_batches(desk: Desk, full_disk: Any) -> None:
@@ -66,10 +66,11 @@ def test_no_thread_goes_on_reading_evidence_for_a_run_that_has_ended(
 ) -> None:
     desk.put_many(2)
     desk.index()
-    long_names(desk, 60)
-    full_disk(desk, pages=2)
+    long_names(desk, 90, contents=90)
+    full_disk(desk, pages=0)
     with pytest.raises(DatabaseNotWritable) as full:
-        desk.index(batch_size=2, workers=2)
+        desk.index(batch_size=8, workers=2)
+    assert desk.runs()[0].seen < 90
     # The error holds the frames of the run, and with them whatever was not closed.
     assert full.value.__traceback__ is not None
     assert [each.name for each in threading.enumerate() if each.name.startswith("loader")] == []
