@@ -298,6 +298,26 @@ def test_a_picture_replaced_by_a_document_is_history_and_counted_as_document(des
     assert (desk.live(), desk.gone()) == ({}, [("paper", before)])
 
 
+def test_a_skipped_file_that_is_gone_is_no_longer_counted_as_skipped(desk: Desk) -> None:
+    desk.put("a.jpg", seed=1)
+    paper = desk.write("paper", b"%PDF-1.7\n%....")
+    desk.index()
+    paper.unlink()
+    report = desk.index()
+    assert (report.seen, report.gone, desk.skipped()) == (1, 0, {})
+
+
+def test_a_rehash_that_finds_no_change_writes_only_its_own_row(desk: Desk) -> None:
+    desk.put_many(3)
+    desk.index()
+    before = desk.tables(without=["run"])
+    for picture in desk.evidence.iterdir():
+        os.utime(picture, ns=(LONG_AGO_NS + 5, picture.stat().st_mtime_ns))
+    report = desk.index(rehash=True)
+    assert (report.unchanged, report.bytes_read > 0) == (3, True)
+    assert desk.tables(without=["run"]) == before
+
+
 def test_a_document_replaced_by_a_picture_is_taken(desk: Desk) -> None:
     desk.write("paper", b"%PDF-1.7\n%....")
     desk.index()
