@@ -28,7 +28,7 @@ from image_similarity.training.data import (  # noqa: E402
     split_heldout,
 )
 from image_similarity.training.edits import EDITS, edit_pictures  # noqa: E402
-from image_similarity.training.export import Card, read_model  # noqa: E402
+from image_similarity.training.export import Card, read_model, write_model  # noqa: E402
 from image_similarity.training.metrics import copy_recall, measure, run_network  # noqa: E402
 
 WEIGHTS = ROOT / "image_similarity" / "encoding" / "weights" / "builtin.safetensors"
@@ -43,6 +43,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--part", choices=["val", "heldout"], default="val")
     parser.add_argument("--copies", type=int, default=0, help="pictures to edit in every way")
     parser.add_argument("--size", type=int, help="try another picture size than the card's")
+    parser.add_argument("--write", action="store_true", help="write the figures into the card")
     parser.add_argument("--threads", type=int, default=2)
     return parser.parse_args()
 
@@ -90,6 +91,9 @@ def main() -> None:
         )
     rounded = {name: round(value, 4) for name, value in figures.items()}
     print(json.dumps({"model": card["name"], "part": arguments.part, **rounded}, sort_keys=True))
+    if arguments.write:
+        card["figures"][arguments.part] = rounded
+        write_model(arguments.model, network, card)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,11 @@ sys.path.insert(0, str(ROOT))
 
 from image_similarity.encoding.networks.multiscale import MultiscaleNet  # noqa: E402
 from image_similarity.training import card as model_card  # noqa: E402
+from image_similarity.training.adapt import (  # noqa: E402
+    adapt_normalisation,
+    refit_scene_head,
+    trunk_features,
+)
 from image_similarity.training.checkpoint import load_checkpoint, save_checkpoint  # noqa: E402
 from image_similarity.training.data import (  # noqa: E402
     Listing,
@@ -64,6 +69,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--stages", default="7x64,8x96,2x128", help="EPOCHSxSIZE, comma-separated, in order"
     )
+    parser.add_argument("--size", type=int, default=CACHE_SIZE, help="side of the model's input")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--learning-rate", type=float, default=2e-3)
     parser.add_argument("--start-from", type=Path, help="model file to start from")
@@ -73,6 +79,9 @@ def parse_arguments() -> argparse.Namespace:
         "--new-plan", action="store_true", help="go on although the checkpoint had other settings"
     )
     parser.add_argument("--note", default="", help="what the card should add about the training")
+    parser.add_argument(
+        "--refit-head", action="store_true", help="teach the scene head once more at the end"
+    )
     parser.add_argument("--export-only", action="store_true")
     return parser.parse_args()
 
@@ -106,10 +115,8 @@ def load_training_set(
             for path in arguments.teachers
         ]
         features = combine_teachers(outputs, rows)
-        logits = teach_probe(features, listing.labels, rows)
-        right = logits.argmax(dim=1).numpy() == listing.labels
-        say(f"probe: {right[rows].mean():.3f} taught, {right[heldout].mean():.3f} held out")
-        soft_labels = (logits / PROBE_TEMPERATURE).softmax(dim=1)
+        if not arguments.export_only:
+            soft_labels = teach_soft_labels(features, listing, rows, heldout)
     # "c": copy on write, so that torch takes the map without a warning and nobody can alter it.
     mapped = np.load(cache / f"train-{CACHE_SIZE}.npy", mmap_mode="c")
     data = TrainingSet(torch.from_numpy(mapped), listing.labels, rows, features, soft_labels)
@@ -118,35 +125,56 @@ def load_training_set(
     return data, heldout
 
 
+def teach_soft_labels(
+    features: torch.Tensor, listing: Listing, rows: np.ndarray, heldout: np.ndarray
+) -> torch.Tensor:
+    """Return the teacher's scene probabilities of every picture."""
+    logits = teach_probe(features, listing.labels, rows)
+    right = logits.argmax(dim=1).numpy() == listing.labels
+    say(f"probe: {right[rows].mean():.3f} taught, {right[heldout].mean():.3f} held out")
+    return (logits / PROBE_TEMPERATURE).softmax(dim=1)
+
+
 def heldout_figures(
-    trainer: Trainer, heldout: np.ndarray, *, size: int
+    network: MultiscaleNet, data: TrainingSet, heldout: np.ndarray, *, plan: Plan, size: int
 ) -> tuple[Figures, torch.Tensor]:
+    """Return the figures on the held-out pictures, and their scene logits."""
+    device = next(network.parameters()).device
     rows = torch.from_numpy(heldout)
-    pictures = trainer.data.pictures[rows.to(trainer.data.pictures.device)].cpu()
+    pictures = data.pictures[rows.to(data.pictures.device)].cpu()
     outputs = run_network(
-        trainer.average,
-        pictures,
-        mean=trainer.plan.mean,
-        std=trainer.plan.std,
-        size=size,
-        device=str(trainer.device),
+        network, pictures, mean=plan.mean, std=plan.std, size=size, device=str(device)
     )
-    return measure(outputs, trainer.data.labels[heldout]), outputs.logits
+    return measure(outputs, data.labels[heldout]), outputs.logits
+
+
+def finish(trainer: Trainer, *, size: int, refit: bool) -> MultiscaleNet:
+    """Return the averaged network, fitted to pictures of `size`, on the CPU."""
+    network = MultiscaleNet(**trainer.network.config)
+    network.load_state_dict(trainer.average.state_dict())
+    network.to(memory_format=torch.channels_last)
+    data, plan = trainer.data, trainer.plan
+    adapt_normalisation(network, data.pictures, data.rows, size=size, plan=plan)
+    if refit:
+        features = trunk_features(network, data.pictures, data.rows, size=size, plan=plan)
+        refit_scene_head(network, features, torch.from_numpy(data.labels[data.rows]))
+    return network
 
 
 def export(
     trainer: Trainer, heldout: np.ndarray, arguments: argparse.Namespace, hours: float
 ) -> None:
-    """Calibrate the averaged weights on the held-out pictures and write them with their card."""
-    figures, logits = heldout_figures(trainer, heldout, size=CACHE_SIZE)
-    temperature = fit_temperature(logits, trainer.data.labels[heldout])
-    network = MultiscaleNet(**trainer.network.config)
-    network.load_state_dict(trainer.average.state_dict())
+    """Fit and calibrate the averaged network, and write it with its card."""
+    plan, data = trainer.plan, trainer.data
+    network = finish(trainer, size=arguments.size, refit=arguments.refit_head)
+    _, logits = heldout_figures(network, data, heldout, plan=plan, size=arguments.size)
+    temperature = fit_temperature(logits, data.labels[heldout])
     fold_temperature(network, temperature)
+    figures, _ = heldout_figures(network, data, heldout, plan=plan, size=arguments.size)
     card = model_card.make_card(
         network,
-        trainer.plan,
-        size=CACHE_SIZE,
+        plan,
+        size=arguments.size,
         scenes=read_scene_names(arguments.data / "categories.txt"),
         training=model_card.describe_training(
             trainer,
@@ -159,8 +187,8 @@ def export(
         heldout=figures,
     )
     write_model(arguments.out, network, card)
-    size = arguments.out.stat().st_size
-    say(f"wrote {arguments.out.name}: {size} bytes, temperature {temperature}, {figures}")
+    written = arguments.out.stat().st_size
+    say(f"wrote {arguments.out.name}: {written} bytes, temperature {temperature}, {figures}")
 
 
 def main() -> None:
@@ -195,7 +223,9 @@ def main() -> None:
             save_checkpoint(checkpoint, trainer)
             clock.write_text(str(spent + time.monotonic() - begun))
         if at_end:
-            figures, _ = heldout_figures(trainer, heldout, size=report.size)
+            figures, _ = heldout_figures(
+                trainer.average, data, heldout, plan=plan, size=report.size
+            )
             say(f"held out at {report.size} px after epoch {report.epoch}: {figures}")
 
     if not arguments.export_only:

@@ -23,19 +23,21 @@ class Augmentation:
     grey_chance: float = 0.05
     blur_chance: float = 0.15
     box_chance: float = 0.2
+    quarter_turn_chance: float = 0.1
 
 
 def augment(pictures: Tensor, size: int, generator: torch.Generator, how: Augmentation) -> Tensor:
     """Return edited float32 pictures (N, 3, size, size) in [0, 1] of uint8 (N, S, S, 3).
 
-    Cropped, mirrored and slightly turned, recoloured, some greyed, softened or covered by a
-    box. Only `generator`, which lives on the CPU, decides, so equal seeds give equal batches.
+    Cropped, mirrored and slightly turned, recoloured, some greyed, softened, covered by a box or
+    turned by 90 or 270 degrees. Only `generator`, which lives on the CPU, decides, so equal seeds give equal batches.
     """
     images = pictures.permute(0, 3, 1, 2).float() / 255
     images = crop(images, size, generator, how)
     images = recolour(images, generator, how)
     images = soften(images, generator, how)
-    return cover(images, generator, how)
+    images = cover(images, generator, how)
+    return turn(images, generator, how)
 
 
 def crop(images: Tensor, size: int, generator: torch.Generator, how: Augmentation) -> Tensor:
@@ -61,6 +63,16 @@ def crop(images: Tensor, size: int, generator: torch.Generator, how: Augmentatio
     return F.grid_sample(
         images, grid.to(images.device), padding_mode="reflection", align_corners=False
     )
+
+
+def turn(images: Tensor, generator: torch.Generator, how: Augmentation) -> Tensor:
+    """Return the square pictures, some of them lying on their left or right side."""
+    chosen = _chosen(len(images), how.quarter_turn_chance, generator)
+    side = torch.randint(2, (len(images),), generator=generator)
+    for rotations in (1, 3):
+        rows = torch.nonzero((chosen > 0) & (side == rotations // 2)).flatten().to(images.device)
+        images[rows] = torch.rot90(images[rows], rotations, dims=(2, 3))
+    return images
 
 
 def recolour(images: Tensor, generator: torch.Generator, how: Augmentation) -> Tensor:

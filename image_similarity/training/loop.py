@@ -76,6 +76,9 @@ class Trainer:
         torch.manual_seed(plan.seed)
         # Maps our features to the teacher's; of use while training only.
         self.projector = nn.Linear(network.width, targets).to(self.device) if targets else None
+        # One direction in the embedding for each scene; likewise.
+        scenes, dim = int(network.config["scenes"]), int(network.config["dim"])
+        self.proxies = nn.Parameter(torch.randn(scenes, dim).to(self.device))
         self.optimizer = torch.optim.AdamW(self._parameter_groups(), lr=plan.learning_rate)
         self.step_number = 0
         self._epoch = -1
@@ -99,6 +102,7 @@ class Trainer:
             "network": self.network.state_dict(),
             "average": self.average.state_dict(),
             "projector": None if self.projector is None else self.projector.state_dict(),
+            "proxies": self.proxies.detach(),
             "optimizer": self.optimizer.state_dict(),
             "step": self.step_number,
         }
@@ -109,6 +113,8 @@ class Trainer:
         self.average.load_state_dict(state["average"])
         if self.projector is not None:
             self.projector.load_state_dict(state["projector"])
+        with torch.no_grad():
+            self.proxies.copy_(state["proxies"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.step_number = state["step"]
 
@@ -165,12 +171,21 @@ class Trainer:
         plan = self.plan
         whole = embedding.shape[1]
         prefixes = [length for length in plan.prefixes if length < whole] + [whole]
-        triplet, relation = [], []
+        triplet, relation, proxy = [], [], []
         for length in prefixes:
             vectors = nn.functional.normalize(embedding[:, :length], dim=1)
             distances = squared_distances(vectors)
             triplets = mine_triplets(distances.detach(), labels, pictures)
             triplet.append(losses.triplet_loss(distances, triplets, margin=plan.margin))
+            proxy.append(
+                losses.proxy_loss(
+                    vectors,
+                    self.proxies[:, :length],
+                    labels,
+                    scale=plan.proxy_scale,
+                    smoothing=plan.smoothing,
+                )
+            )
             if targets is not None:
                 relation.append(
                     losses.relation_loss(
@@ -180,7 +195,10 @@ class Trainer:
                         target_temperature=plan.teacher_temperature,
                     )
                 )
-        parts = {"triplet": plan.triplet_weight * torch.stack(triplet).mean()}
+        parts = {
+            "triplet": plan.triplet_weight * torch.stack(triplet).mean(),
+            "proxy": plan.proxy_weight * torch.stack(proxy).mean(),
+        }
         if relation:
             parts["relation"] = plan.relation_weight * torch.stack(relation).mean()
         return parts
@@ -222,6 +240,7 @@ class Trainer:
                 "weight_decay": self.plan.weight_decay,
             },
             {"params": [weight for _, weight in named if weight.ndim <= 1], "weight_decay": 0.0},
+            {"params": [self.proxies], "weight_decay": 0.0},
         ]
 
 

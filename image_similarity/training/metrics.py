@@ -49,8 +49,8 @@ def run_network(
 ) -> Outputs:
     """Return a network's outputs for uint8 pictures (N, S, S, 3), in float32 and in order.
 
-    Pictures larger than `size` are averaged down first: good enough to watch a training at a
-    smaller size, but not the preprocessing of the finished model.
+    Pictures of another size than `size` are resized first, with torch's counterpart of the
+    model's bicubic filter: close to it, but only Pillow's is the finished model's.
     """
     network.eval()
     embeddings, logits = [], []
@@ -59,8 +59,8 @@ def run_network(
         images = block.permute(0, 3, 1, 2).float() / 255
         if size is not None and size != images.shape[-1]:
             images = torch.nn.functional.interpolate(
-                images, size=size, mode="bilinear", antialias=True
-            )
+                images, size=size, mode="bicubic", antialias=True
+            ).clamp(0, 1)
         images = normalise(images, mean, std).contiguous(memory_format=torch.channels_last)
         embedding, scene = network(images)
         embeddings.append(embedding.float().cpu())
