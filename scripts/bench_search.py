@@ -211,14 +211,14 @@ def time_warm(database: Path, pictures: Pictures, mode: str) -> tuple[float, int
     """Return the median time of a query to an opened database and how many pictures it compared, in the median."""
     catalog = Catalog.open(database, read_only=True)
     counts = []
-    with Searcher([catalog], SearchRequest(k=K, scene=(mode,))) as searcher:
-        searcher.answer_picture(pictures.queries[-1])
-        queries = cycle(pictures.queries)
+    searcher = Searcher([catalog], SearchRequest(k=K, scene=(mode,)))
+    searcher.answer_picture(pictures.queries[-1])
+    queries = cycle(pictures.queries)
 
-        def ask() -> None:
-            counts.append(searcher.answer_picture(next(queries)).filter.searched)
+    def ask() -> None:
+        counts.append(searcher.answer_picture(next(queries)).filter.searched)
 
-        time = median_of(len(pictures.queries) * 2, ask)
+    time = median_of(len(pictures.queries) * 2, ask)
     catalog.close()
     return time, int(statistics.median(counts))
 

@@ -11,7 +11,9 @@ from image_similarity.case import Case
 from image_similarity.cli import account, evidence, options, output, progress
 from image_similarity.cli.options import Talk
 from image_similarity.cli.signals import Stop
+from image_similarity.events import Event, Finished
 from image_similarity.settings import IndexOptions
+from image_similarity.values import RunReport
 
 
 @click.command(context_settings=options.CONTEXT)
@@ -39,17 +41,28 @@ def refresh(
     the worst exit code of all sources is returned.
     """
     evidence.require_database(database)
+    reports: list[RunReport] = []
     with (
         Stop(as_json=talk.progress == "json") as stop,
         progress.listener(talk) as on_event,
         Case.open(database, upgrade=not no_upgrade, on_event=on_event) as case,
     ):
-        reports = case.refresh(sources, options=IndexOptions(**given), on_event=on_event, stop=stop)
-    for report in reports:
-        if form == "json":
-            output.emit(report)
-        else:
-            account.print_account(report, database)
+
+        def tell(event: Event) -> None:
+            on_event(event)
+            # At once: a source that cannot be reached ends the command with an error, after those that can.
+            if isinstance(event, Finished):
+                reports.append(event.report)
+                _print(event.report, database, form)
+
+        case.refresh(sources, options=IndexOptions(**given), on_event=tell, stop=stop)
     if not reports and form != "json":
         output.line("The database knows no source yet.")
     return account.exit_code(reports, stop.exit_code)
+
+
+def _print(report: RunReport, database: Path, form: str) -> None:
+    if form == "json":
+        output.emit(report)
+    else:
+        account.print_account(report, database)

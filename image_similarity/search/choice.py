@@ -30,10 +30,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """A model that several databases may hold: what it is, its id in each, and where it may be loaded from."""
+    """A model that several databases may hold.
+
+    `ids` has one for each database, None where it is not held; `origins` say where its network may be loaded from.
+    """
 
     info: ModelInfo
-    ids: Mapping[Connection, int]
+    ids: tuple[int | None, ...]
     origins: tuple[str, ...]
 
 
@@ -57,35 +60,34 @@ def choose(
     fitting = list(every.values()) if name is None else _fitting(name, every)
     if len(fitting) != 1:
         raise _unclear(catalogs, name, fitting, list(every.values()))
-    info = fitting[0]
-    ids: dict[Connection, int] = {}
-    for catalog, connection, models_here in zip(catalogs, connections, held, strict=True):
-        for model_id, candidate in models_here.items():
-            if candidate.fingerprint == info.fingerprint:
-                ids[connection] = model_id
-        if connection not in ids:
+    chosen = _chosen(fitting[0], held, connections)
+    for catalog, model_id in zip(catalogs, chosen.ids, strict=True):
+        if model_id is None:
             raise UnknownModel(
-                f"{catalog.path} holds no vectors of {_full_name(info)}",
+                f"{catalog.path} holds no vectors of {_full_name(chosen.info)}",
                 hint="index it with that model first",
             )
-    return Chosen(info, ids, _origins(connections))
+    return chosen
 
 
 def choose_scenes(connections: Sequence[Connection]) -> Chosen | None:
     """Give the scene model whose labels filter: the built-in one if its labels are stored, else the newest."""
-    found: dict[str, ModelInfo] = {}
-    ids: dict[str, dict[Connection, int]] = {}
-    for connection in connections:
-        labelled = models.labelled_models(connection)
-        for model_id, info in models.stored(connection).items():
-            if model_id in labelled:
-                found[info.fingerprint] = info
-                ids.setdefault(info.fingerprint, {})[connection] = model_id
+    held = [_with_labels(connection) for connection in connections]
+    found = {info.fingerprint: info for models_here in held for info in models_here.values()}
     if not found:
         return None
     ranked = sorted(enumerate(found.values()), key=lambda item: (item[1].name == BUILTIN, item[0]))
-    info = ranked[-1][1]
-    return Chosen(info, ids[info.fingerprint], _origins(connections))
+    return _chosen(ranked[-1][1], held, connections)
+
+
+def _chosen(
+    info: ModelInfo, held: Sequence[Mapping[int, ModelInfo]], connections: Sequence[Connection]
+) -> Chosen:
+    ids = tuple(
+        next((id_ for id_, other in here.items() if other.fingerprint == info.fingerprint), None)
+        for here in held
+    )
+    return Chosen(info, ids, _origins(connections))
 
 
 def _with_vectors(connection: Connection) -> dict[int, ModelInfo]:
@@ -93,6 +95,11 @@ def _with_vectors(connection: Connection) -> dict[int, ModelInfo]:
     return {
         model_id: info for model_id, info in models.stored(connection).items() if model_id in counts
     }
+
+
+def _with_labels(connection: Connection) -> dict[int, ModelInfo]:
+    labelled = models.labelled_models(connection)
+    return {id_: info for id_, info in models.stored(connection).items() if id_ in labelled}
 
 
 def _fitting(name: str, every: Mapping[str, ModelInfo]) -> list[ModelInfo]:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -33,7 +32,15 @@ from image_similarity.search.request import MODES, SearchRequest
 from image_similarity.store import catalog as stored
 from image_similarity.store import gallery
 from image_similarity.store.catalog import Catalog
-from image_similarity.values import Failure, Hit, Place, SceneFilter, SceneScore, SearchResult
+from image_similarity.values import (
+    Failure,
+    Hit,
+    ImageRecord,
+    Place,
+    SceneFilter,
+    SceneScore,
+    SearchResult,
+)
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -55,11 +62,11 @@ def search(catalogs: Sequence[Catalog], request: SearchRequest) -> SearchResult:
     """
     if (request.query is None) == (request.sha256 is None):
         raise InvalidSetting("a query is either a picture or a SHA-256", hint="give one of the two")
-    with Searcher(catalogs, request) as searcher:
-        if request.query is not None:
-            return searcher.answer_picture(request.query)
-        assert request.sha256 is not None  # noqa: S101 - checked above
-        return searcher.answer_stored(request.sha256)
+    searcher = Searcher(catalogs, request)
+    if request.query is not None:
+        return searcher.answer_picture(request.query)
+    assert request.sha256 is not None  # noqa: S101 - checked above
+    return searcher.answer_stored(request.sha256)
 
 
 def search_folder(
@@ -70,14 +77,14 @@ def search_folder(
     Raises:
         InvalidSetting, and whatever `search` raises about models, scenes and sources.
     """
-    with Searcher(catalogs, request) as searcher:
-        for entry in walk(folder):
-            if isinstance(entry, Failure):
-                yield entry
-            elif isinstance(entry, FileEntry):
-                answer = _answer_entry(searcher, entry)
-                if answer is not None:
-                    yield answer
+    searcher = Searcher(catalogs, request)
+    for entry in walk(folder):
+        if isinstance(entry, Failure):
+            yield entry
+        elif isinstance(entry, FileEntry):
+            answer = _answer_entry(searcher, entry)
+            if answer is not None:
+                yield answer
 
 
 def _answer_entry(searcher: Searcher, entry: FileEntry) -> SearchResult | Failure | None:
@@ -116,15 +123,21 @@ class _Shelf:
     """One database, opened for this search: its vectors, and who among them has scene labels."""
 
     catalog: Catalog
-    connection: Connection
     model_id: int
     scene_model_id: int | None
     gallery: gallery.Gallery
     labelled: npt.NDArray[np.bool_]
 
 
+# The databases of a search with a connection each, inside transactions that end with the block that uses them.
+_Open = Sequence[tuple[_Shelf, "Connection"]]
+
+
 class Searcher:
-    """Databases opened together to answer many queries of one request; vectors are loaded once."""
+    """Databases opened together to answer many queries of one request; vectors are loaded once.
+
+    Between two answers no transaction is open: a long list of queries must not keep an index run from writing.
+    """
 
     def __init__(self, catalogs: Sequence[Catalog], request: SearchRequest) -> None:
         request.check()
@@ -132,31 +145,24 @@ class Searcher:
         self._places = gallery.PlaceFilter(
             request.sources, request.under, request.include_gone, request.include_partial
         )
-        self._stack = ExitStack()
-        try:
-            connections = [self._stack.enter_context(catalog.reading()) for catalog in catalogs]
+        with ExitStack() as stack:
+            connections = [stack.enter_context(catalog.reading()) for catalog in catalogs]
             self._check_sources(connections)
             self.model = choice.choose(catalogs, connections, request.model)
             self.scene_model = choice.choose_scenes(connections)
             self._check_scenes()
             self._shelves = [
-                self._shelve(*pair) for pair in zip(catalogs, connections, strict=True)
+                self._shelve(number, catalog, connection)
+                for number, (catalog, connection) in enumerate(
+                    zip(catalogs, connections, strict=True)
+                )
             ]
-        except BaseException:
-            self._stack.close()
-            raise
         self._networks = choice.Networks(request.device)
 
-    def __enter__(self) -> Searcher:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._stack.close()
+    @contextmanager
+    def _open(self) -> Iterator[_Open]:
+        with ExitStack() as stack:
+            yield [(shelf, stack.enter_context(shelf.catalog.reading())) for shelf in self._shelves]
 
     def _check_sources(self, connections: Sequence[Connection]) -> None:
         for name in self.request.sources:
@@ -181,16 +187,15 @@ class Searcher:
                     hint=hint if known else "index with --scenes first",
                 )
 
-    def _shelve(self, catalog: Catalog, connection: Connection) -> _Shelf:
-        model_id = self.model.ids[connection]
-        dim = self.model.info.dim
-        assert dim is not None  # noqa: S101 - only models with vectors are chosen
+    def _shelve(self, number: int, catalog: Catalog, connection: Connection) -> _Shelf:
+        model_id, dim = self.model.ids[number], self.model.info.dim
+        assert model_id is not None and dim is not None  # noqa: S101 - `choose` saw to both
         found = gallery.load(connection, model_id, dim, self._places)
-        scene_model_id = self.scene_model.ids.get(connection) if self.scene_model else None
+        scene_model_id = self.scene_model.ids[number] if self.scene_model else None
         labelled = np.zeros(len(found.image_ids), dtype=np.bool_)
         if scene_model_id is not None:
             labelled = np.isin(found.image_ids, gallery.labelled(connection, scene_model_id))
-        return _Shelf(catalog, connection, model_id, scene_model_id, found, labelled)
+        return _Shelf(catalog, model_id, scene_model_id, found, labelled)
 
     # -- the query ----------------------------------------------------------------------------------------------
 
@@ -221,9 +226,10 @@ class Searcher:
                 record = shelf.catalog.image(sha256)
             except UnknownImage:
                 continue
-            found = self._stored_query(record.sha256, record.sha256, None)
-            if found is not None:
-                return self._rank(found)
+            with self._open() as shelves:
+                found = _stored_query(shelves, record.sha256, record.sha256, None)
+                if found is not None and (found.scenes or not self._filters):
+                    return self._rank(shelves, found)
         raise UnknownImage(
             f"no database holds a vector of {sha256}", hint="give the picture itself as the query"
         )
@@ -235,23 +241,17 @@ class Searcher:
             PictureError: If they cannot be decoded.
         """
         own_path = str(path.resolve())
-        found = self._stored_query(contents.digests.sha256, str(path), own_path)
-        return self._rank(found or self._encode(path, contents, own_path))
-
-    def _stored_query(self, sha256: str, label: str, own_path: str | None) -> _Query | None:
-        """The query as one of the databases holds it, or None if its vector or labels are stored in none."""
-        vector = scenes = None
-        for shelf in self._shelves:
-            if vector is None:
-                vector = gallery.vector_of(shelf.connection, shelf.model_id, sha256)
-            if not scenes and shelf.scene_model_id is not None:
-                scenes = gallery.labels_of(shelf.connection, shelf.scene_model_id, sha256)
-        if vector is None or (not scenes and self._filters):
-            return None
-        return _Query(label, sha256, vector, scenes or (), own_path, was_stored=True)
+        with self._open() as shelves:
+            found = _stored_query(shelves, contents.digests.sha256, str(path), own_path)
+            if found is not None and (found.scenes or not self._filters):
+                return self._rank(shelves, found)
+        encoded = self._encode(path, contents, own_path)
+        with self._open() as shelves:
+            return self._rank(shelves, encoded)
 
     @property
     def _filters(self) -> bool:
+        """Whether an answer needs the query's own scenes."""
         return self.scene_model is not None and bool({"auto", "hard"} & set(self.request.scene))
 
     def _encode(self, path: Path, contents: Contents, own_path: str) -> _Query:
@@ -291,27 +291,32 @@ class Searcher:
         return "auto", tuple(dict.fromkeys([*likely, *names]))
 
     def _passing(
-        self, shelf: _Shelf, mode: Mode, scenes: Collection[str], sha256: str
+        self,
+        shelf: _Shelf,
+        connection: Connection,
+        mode: Mode,
+        scenes: Collection[str],
+        sha256: str,
     ) -> npt.NDArray[np.bool_]:
         """Who passes the scene filter: a label in the set, no label at all, or the query's own content."""
         if mode == "off" or shelf.scene_model_id is None:
             return np.ones(len(shelf.gallery.image_ids), dtype=np.bool_)
         members = gallery.with_scenes(
-            shelf.connection, shelf.scene_model_id, sorted(scenes), top_only=mode == "hard"
+            connection, shelf.scene_model_id, sorted(scenes), top_only=mode == "hard"
         )
         passing = ~shelf.labelled | np.isin(shelf.gallery.image_ids, members)
-        own = gallery.id_of(shelf.connection, sha256)
+        own = gallery.id_of(connection, sha256)
         return passing if own is None else passing | (shelf.gallery.image_ids == own)
 
-    def _rank(self, query: _Query) -> SearchResult:
+    def _rank(self, shelves: _Open, query: _Query) -> SearchResult:
         mode, scenes = self._searched_scenes(query)
         found: list[Hit] = []
         filtered: list[tuple[_Shelf, npt.NDArray[np.float32], npt.NDArray[np.bool_]]] = []
-        for shelf in self._shelves:
+        for shelf, connection in shelves:
             squared = exhaustive.squared_distances(shelf.gallery.vectors, query.vector)
-            passing = self._passing(shelf, mode, scenes, query.sha256)
+            passing = self._passing(shelf, connection, mode, scenes, query.sha256)
             filtered.append((shelf, squared, passing))
-            found += self._hits(shelf, squared, passing, query)
+            found += self._hits(shelf, connection, squared, passing, query)
         found.sort(
             key=lambda hit: (
                 hit.distance,
@@ -363,6 +368,7 @@ class Searcher:
     def _hits(
         self,
         shelf: _Shelf,
+        connection: Connection,
         squared: npt.NDArray[np.float32],
         passing: npt.NDArray[np.bool_],
         query: _Query,
@@ -375,15 +381,16 @@ class Searcher:
         ]
         ids = shelf.gallery.image_ids[near].tolist()
         records = gallery.records(
-            shelf.connection, ids, scene_model=shelf.scene_model_id, places=self._places
+            connection, ids, scene_model=shelf.scene_model_id, places=self._places
         )
+        own = _own_place(records.values(), query.own_path)
         for row, image_id in zip(near.tolist(), ids, strict=True):
             distance = exhaustive.exact_distance(shelf.gallery.vectors[row], query.vector)
             if self.request.max_distance is not None and distance > self.request.max_distance:
                 continue
             record = records[image_id]
             for place in record.places:
-                if query.own_path is None or _disk_path(place) != query.own_path:
+                if place is not own:
                     yield Hit(
                         rank=0,
                         distance=distance,
@@ -395,5 +402,27 @@ class Searcher:
                     )
 
 
-def _disk_path(place: Place) -> str:
-    return str(Path(from_text(place.root)) / from_text(place.path))
+def _own_place(records: Iterable[ImageRecord], own_path: str | None) -> Place | None:
+    """The place that is the query itself; of disks that were mounted in turn at one folder, the latest."""
+    own = [
+        place
+        for record in records
+        for place in record.places
+        if own_path is not None
+        and str(Path(from_text(place.root)) / from_text(place.path)) == own_path
+    ]
+    return max(own, key=lambda place: (place.gone_since is None, place.first_seen), default=None)
+
+
+def _stored_query(shelves: _Open, sha256: str, label: str, own_path: str | None) -> _Query | None:
+    """The query as the databases hold it, or None if its vector is stored in none of them."""
+    vector: npt.NDArray[np.float16] | None = None
+    scenes: tuple[SceneScore, ...] = ()
+    for shelf, connection in shelves:
+        if vector is None:
+            vector = gallery.vector_of(connection, shelf.model_id, sha256)
+        if not scenes and shelf.scene_model_id is not None:
+            scenes = gallery.labels_of(connection, shelf.scene_model_id, sha256)
+    if vector is None:
+        return None
+    return _Query(label, sha256, vector, scenes, own_path, was_stored=True)

@@ -100,6 +100,8 @@ class Catalog:
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """A connection that holds the write lock until the block ends; committed then, or rolled back on an error."""
+        if self.read_only:
+            raise UsageError(f"{self.path} was opened for reading only", hint="open it for writing")
         with (
             self._engine.connect().execution_options(immediate=True) as connection,
             connection.begin(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 from tests.cli.conftest import Made, Run, index_arguments
@@ -56,3 +57,17 @@ def test_evidence_that_is_not_mounted_is_no_empty_folder(run: Run, case: Made) -
 def test_no_database_is_created(run: Run, tmp_path: Path) -> None:
     assert run("refresh", "-dp", tmp_path / "none.db").code == 10
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_accounts_of_the_sources_that_could_be_reached_are_printed(
+    run: Run, case: Made, tmp_path: Path
+) -> None:
+    """A timer's mail must say what was done, also where one disk was not there."""
+    away = tmp_path / "away"
+    shutil.copytree(case.folder, away)
+    run(*index_arguments(away, case.database, case.model))
+    shutil.rmtree(away)
+    outcome = run("refresh", "-dp", case.database)
+    assert outcome.code == 2
+    assert "evidence: partial" in outcome.out
+    assert "away" in outcome.err

@@ -12,8 +12,10 @@ from image_similarity.errors import (
     ImageSimilarityError,
     NothingToIndex,
     UnknownSource,
+    UsageError,
     WeightsChanged,
 )
+from image_similarity.events import Event, Notice
 from image_similarity.settings import IndexOptions
 from tests.conftest import draw_picture
 from tests.indexing.desk import Desk
@@ -86,12 +88,12 @@ def test_a_file_that_is_called_like_a_registered_model_does_not_take_its_place(
     desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is recorded must be what was used: a name comes before a file."""
-    from image_similarity.indexing import job
+    from image_similarity.indexing import recorded
 
     (tmp_path / "builtin").write_bytes(b"no weights")
     monkeypatch.chdir(tmp_path)
-    assert job._settings(IndexOptions())["models"] == ["builtin"]
-    assert job._settings(IndexOptions())["scenes"] == "builtin"
+    assert recorded.settings(IndexOptions())["models"] == ["builtin"]
+    assert recorded.settings(IndexOptions())["scenes"] == "builtin"
 
 
 def test_single_pictures_are_refreshed_each_by_itself(desk: Desk) -> None:
@@ -221,3 +223,35 @@ def test_a_stop_ends_the_refresh_before_the_next_source(desk: Desk) -> None:
     with Case.open(desk.database) as case:
         reports = case.refresh(options=IndexOptions(device="cpu"), stop=lambda: True)
     assert reports == []
+
+
+def test_when_most_of_a_source_is_gone_another_disk_is_suspected(desk: Desk) -> None:
+    """A second disk mounted at the same folder would silently make the first one history."""
+    desk.put_many(12)
+    desk.index()
+    for path in sorted(desk.evidence.iterdir())[:9]:
+        path.unlink()
+    assert not [event for event in events_of_refresh(desk) if isinstance(event, Notice)]
+    desk.put_many(12)
+    desk.refresh()
+    for path in sorted(desk.evidence.iterdir())[:11]:
+        path.unlink()
+    (notice,) = [event for event in events_of_refresh(desk) if isinstance(event, Notice)]
+    assert "--source" in notice.text
+
+
+def events_of_refresh(desk: Desk) -> list[Event]:
+    events: list[Event] = []
+    with Case.open(desk.database) as case:
+        case.refresh(on_event=events.append)
+    return events
+
+
+def test_a_case_opened_for_reading_refuses_to_index(desk: Desk) -> None:
+    desk.put_many(2)
+    desk.index()
+    with (
+        Case.open(desk.database, read_only=True) as case,
+        pytest.raises(UsageError, match="reading only"),
+    ):
+        case.index(desk.evidence)

@@ -79,9 +79,9 @@ def test_no_thread_goes_on_reading_evidence_for_a_run_that_has_ended(
 def test_the_account_of_a_run_that_ended_on_a_full_disk_counts_what_was_stored(
     desk: Desk, full_disk: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from image_similarity.indexing import job
+    from image_similarity.indexing import run
 
-    monkeypatch.setattr(job, "ROWS_PER_BATCH", 10)
+    monkeypatch.setattr(run, "ROWS_PER_BATCH", 10)
     desk.put_many(2)
     desk.index()
     long_names(desk, 60)

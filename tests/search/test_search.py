@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +24,9 @@ from image_similarity.errors import (
     UnknownScene,
     UnknownSource,
 )
-from image_similarity.search import SearchRequest
+from image_similarity.search import Searcher, SearchRequest
 from image_similarity.settings import IndexOptions
+from image_similarity.store.catalog import Catalog
 from image_similarity.values import Failure, SearchResult
 from tests.search.synthetic import Row, at_angle, model_info, write_case
 
@@ -248,6 +251,17 @@ def test_an_empty_case_says_so(tmp_path: Path) -> None:
         ask(path)
 
 
+def test_between_two_answers_an_index_run_can_write(rooms: Path) -> None:
+    """A folder of queries takes minutes; a run beside it must not be locked out."""
+    reader = Catalog.open(rooms, read_only=True)
+    searcher = Searcher([reader], SearchRequest(k=2))
+    first = searcher.answer_stored(Row("query", ()).sha256)
+    with closing(sqlite3.connect(rooms, timeout=0)) as writer, writer:
+        writer.execute("UPDATE source SET name = 'renamed'")
+    assert searcher.answer_stored(Row("query", ()).sha256).filter == first.filter
+    reader.close()
+
+
 # -- with pictures and a network ---------------------------------------------------------------------------------
 
 
@@ -297,6 +311,19 @@ def test_a_copy_elsewhere_finds_all_places_of_its_content(
         result = case.search(copy, scene="off")
     assert result.stored
     assert [h.place.path for h in result.hits[:2]] == ["copies/copy-000.jpg", "picture-000.jpg"]
+
+
+def test_of_disks_mounted_in_turn_at_one_folder_only_one_place_is_the_querys_own(
+    tmp_path: Path, make_folder: Callable[..., Path], tiny_model: Path
+) -> None:
+    """The same path of another disk is a place of its own, and a hit."""
+    folder, path = make_folder(n=2, duplicates=0), tmp_path / "case.db"
+    options = IndexOptions(models=(str(tiny_model),), scenes=str(tiny_model))
+    with Case.open(path) as case:
+        case.index(folder, source="disk-1", options=options)
+        case.index(folder, source="disk-2", options=options)
+        result = case.search(folder / "picture-000.jpg", scene="off", k=20)
+    assert len([hit for hit in result.hits if hit.identical]) == 1
 
 
 def test_a_new_picture_is_encoded_as_it_would_be_stored(

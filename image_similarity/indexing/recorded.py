@@ -1,0 +1,60 @@
+"""The settings of a run as they are recorded, and back, so that any later process can repeat it."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from image_similarity.encoding import registry
+from image_similarity.pictures.names import from_text, to_text
+from image_similarity.settings import IndexOptions
+
+
+def settings(options: IndexOptions) -> dict[str, Any]:
+    """Give the settings as JSON values, files by their absolute path in text form."""
+    return {
+        **asdict(options),
+        "models": [_absolute(name) for name in options.models],
+        "scenes": None if options.scenes is None else _absolute(options.scenes),
+        "weights": None if options.weights is None else _absolute(str(options.weights)),
+        "exclude": list(options.exclude),
+    }
+
+
+def _absolute(name: str) -> str:
+    """A model's registered name as it is, a weights file by its absolute path in text form."""
+    # In the order of the registry: a file that happens to be called like a model was not the one used.
+    is_file = name not in registry.model_names() and Path(name).is_file()
+    return to_text(str(Path(name).absolute())) if is_file else name
+
+
+def _from_recorded(name: str) -> str:
+    path = from_text(name)
+    return path if Path(path).is_absolute() else name
+
+
+def repeat(options: IndexOptions, recorded: Mapping[str, Any]) -> IndexOptions:
+    """Give the settings of an earlier run, with the machine's own (batch size, workers, device) of this one."""
+    return replace(
+        options,
+        models=tuple(_from_recorded(name) for name in recorded["models"]),
+        scenes=None if recorded["scenes"] is None else _from_recorded(recorded["scenes"]),
+        weights=None if recorded["weights"] is None else Path(from_text(recorded["weights"])),
+        exclude=tuple(recorded["exclude"]),
+        max_megapixels=recorded["max_megapixels"],
+    )
+
+
+def environment() -> dict[str, str]:
+    """Give the versions that a result may depend on; nothing is imported for it."""
+    found = {"python": platform.python_version(), "platform": platform.platform()}
+    for package in ("torch", "torchvision", "numpy", "pillow", "pi-heif", "sqlalchemy"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
