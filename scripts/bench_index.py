@@ -203,8 +203,11 @@ def main() -> None:
         work, folder = Path(name), Path(name, "pictures")
         files = copy_pictures(arguments.pictures, arguments.count, folder)
         size = sum(file.stat().st_size for file in files) / len(files)
-        print(f"{machine()}; model {Path(arguments.model).stem}; {len(files):,} pictures")
-        print(f"of {size / 1024:,.0f} KiB on average; medians of {arguments.repeats}\n")
+        side = registry.get(arguments.model).preprocess.size
+        print(f"{machine()}; model {Path(arguments.model).stem}, input {side} x {side} pixels")
+        print(
+            f"{len(files):,} pictures of {size / 1024:,.0f} KiB; medians of {arguments.repeats}\n"
+        )
         show_stages(files, arguments, work)
         torch.set_num_threads(threads)
         first, second = index_rates(folder, len(files), arguments, work)

@@ -3,9 +3,9 @@
     python scripts/demo.py [--dir FOLDER] [--keep] [--model NAME]
 
 The gallery is made of photographs that scikit-image and scikit-learn carry inside their wheels, each free
-to use (see PHOTOGRAPHS). Each is cropped, turned by ten degrees, compressed, darkened and written over; the
-edits are the queries and are not in the gallery. Everything runs through the commands that a user would
-type. Exit code 0 means that at least 90 % of the edits found their original in first place.
+to use (see PHOTOGRAPHS). Each is cropped, turned, compressed, darkened and written over; the edits are the
+queries and are not in the gallery. Everything runs through the commands that a user would type. Exit code
+0 means that at least 90 % of the edits found their original in first place.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ def package_folder(package: str) -> Path:
 
 
 def write_edits(picture: Image.Image, name: str, folder: Path) -> None:
-    """Write what happens to pictures on their way: cropped, tilted, compressed, darkened, written over."""
+    """Write what happens to pictures on their way: cropped, turned, compressed, darkened, written over."""
     width, height = picture.size
     box = (width // 8, height // 8, width - width // 8, height - height // 8)
     overlay = picture.copy()
@@ -113,7 +113,7 @@ def write_edits(picture: Image.Image, name: str, folder: Path) -> None:
     )
     small = picture.resize((max(1, width // 3), max(1, height // 3)))
     picture.crop(box).save(folder / f"{name}-crop.jpg", quality=90)
-    picture.rotate(10, Image.Resampling.BICUBIC).save(folder / f"{name}-turn.jpg", quality=90)
+    picture.rotate(90, expand=True).save(folder / f"{name}-turn.jpg", quality=90)
     small.save(folder / f"{name}-recompress.jpg", quality=20)
     ImageEnhance.Brightness(picture).enhance(0.55).save(folder / f"{name}-dark.jpg", quality=90)
     overlay.save(folder / f"{name}-overlay.jpg", quality=90)
