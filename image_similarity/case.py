@@ -195,7 +195,7 @@ class Case:
         """The contents that a path holds or held; a path on disk, or one relative to a source as hits print it.
 
         Raises:
-            UnknownImage: If neither an image nor a failure nor a skipped file is known there.
+            UnknownImage: If no picture is known there; files that could not be taken are in `failures`.
         """
         return self._catalog.images_at(_text_forms(os.fspath(path)))
 

@@ -114,7 +114,7 @@ def labelled(connection: Connection, scene_model_id: int) -> npt.NDArray[np.int6
         .join(SceneRow, SceneRow.id == ImageSceneRow.scene_id)
         .where(SceneRow.model_id == scene_model_id, ImageSceneRow.rank == 1)
     )
-    return np.fromiter(connection.execute(statement).scalars(), dtype=np.int64)
+    return np.array(connection.execute(statement).scalars().all(), dtype=np.int64)
 
 
 def with_scenes(
@@ -129,7 +129,7 @@ def with_scenes(
     )
     if top_only:
         statement = statement.where(ImageSceneRow.rank == 1)
-    return np.fromiter(connection.execute(statement).scalars(), dtype=np.int64)
+    return np.array(connection.execute(statement).scalars().all(), dtype=np.int64)
 
 
 def scenes_of(
