@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from image_similarity.pictures.picture_error import PictureError
 from image_similarity.pictures.prepared import decode_for
-from image_similarity.pictures.read import Left, read_file
+from image_similarity.pictures.read import Left, is_settled, read_file
 from image_similarity.pictures.walk import FileEntry
 from image_similarity.store.batch import NewContent, SeenFile
 from image_similarity.values import Failure, Preprocess, Skipped, Stage
@@ -51,9 +51,6 @@ class Refused:
 
 Outcome = Loaded | Skipped | Failure | Refused
 
-# A file written this shortly before it was read may be written again without a new time (FAT keeps times to 2 s), so
-# what was found in it then must not stand for longer than this run.
-SETTLING_NS = 2_000_000_000
 # What the database's integers hold. NTFS counts from 1601 and ext4 to 2446, which in nanoseconds is beyond that.
 EARLIEST_NS, LATEST_NS = -(2**63), 2**63 - 1
 NO_BYTES = hashlib.sha256(b"", usedforsecurity=False).hexdigest()
@@ -116,8 +113,8 @@ def _storable(time_ns: int) -> int:
 
 
 def _lasting(mtime_ns: int) -> int | None:
-    """The time by which a later run recognises a file that was not taken; None if it must be tried again."""
-    return mtime_ns if EARLIEST_NS <= mtime_ns <= time.time_ns() - SETTLING_NS else None
+    """The time by which a later run recognises a file that was not taken; None if it may still be being written."""
+    return mtime_ns if EARLIEST_NS <= mtime_ns and is_settled(mtime_ns, time.time_ns()) else None
 
 
 def read_ahead(

@@ -100,8 +100,13 @@ def _read(descriptor: int, name: str, size_limit: int) -> Contents | Left:
         raise PictureError("read", "Changed", "the file changed while it was read")
     if not data:
         raise PictureError("read", "Empty", "the file has zero bytes")
-    settled = before.st_mtime_ns <= now_ns - _SETTLING_NS
+    settled = is_settled(before.st_mtime_ns, now_ns)
     return Contents(data, _digests(data), kind, len(data), before.st_mtime_ns, settled)
+
+
+def is_settled(mtime_ns: int, now_ns: int) -> bool:
+    """Whether a file's time is old enough that a later change will show in it; one in the future is not."""
+    return mtime_ns <= now_ns - _SETTLING_NS
 
 
 def _take(descriptor: int, count: int) -> bytes:

@@ -227,8 +227,8 @@ class Searcher:
             except UnknownImage:
                 continue
             with self._open() as shelves:
-                found = _stored_query(shelves, record.sha256, record.sha256, None)
-                if found is not None and (found.scenes or not self._filters):
+                found = self._stored_query(shelves, record.sha256, record.sha256, None)
+                if found is not None:
                     return self._rank(shelves, found)
         raise UnknownImage(
             f"no database holds a vector of {sha256}", hint="give the picture itself as the query"
@@ -242,12 +242,27 @@ class Searcher:
         """
         own_path = str(path.resolve())
         with self._open() as shelves:
-            found = _stored_query(shelves, contents.digests.sha256, str(path), own_path)
-            if found is not None and (found.scenes or not self._filters):
+            found = self._stored_query(shelves, contents.digests.sha256, str(path), own_path)
+            if found is not None:
                 return self._rank(shelves, found)
         encoded = self._encode(path, contents, own_path)
         with self._open() as shelves:
             return self._rank(shelves, encoded)
+
+    def _stored_query(
+        self, shelves: _Open, sha256: str, label: str, own_path: str | None
+    ) -> _Query | None:
+        """The query as the databases hold it, or None if its vector, or labels that the filter needs, are in none."""
+        vector: npt.NDArray[np.float16] | None = None
+        scenes: tuple[SceneScore, ...] = ()
+        for shelf, connection in shelves:
+            if vector is None:
+                vector = gallery.vector_of(connection, shelf.model_id, sha256)
+            if not scenes and shelf.scene_model_id is not None:
+                scenes = gallery.labels_of(connection, shelf.scene_model_id, sha256)
+        if vector is None or (not scenes and self._filters):
+            return None
+        return _Query(label, sha256, vector, scenes, own_path, was_stored=True)
 
     @property
     def _filters(self) -> bool:
@@ -412,17 +427,3 @@ def _own_place(records: Iterable[ImageRecord], own_path: str | None) -> Place | 
         and str(Path(from_text(place.root)) / from_text(place.path)) == own_path
     ]
     return max(own, key=lambda place: (place.gone_since is None, place.first_seen), default=None)
-
-
-def _stored_query(shelves: _Open, sha256: str, label: str, own_path: str | None) -> _Query | None:
-    """The query as the databases hold it, or None if its vector is stored in none of them."""
-    vector: npt.NDArray[np.float16] | None = None
-    scenes: tuple[SceneScore, ...] = ()
-    for shelf, connection in shelves:
-        if vector is None:
-            vector = gallery.vector_of(connection, shelf.model_id, sha256)
-        if not scenes and shelf.scene_model_id is not None:
-            scenes = gallery.labels_of(connection, shelf.scene_model_id, sha256)
-    if vector is None:
-        return None
-    return _Query(label, sha256, vector, scenes, own_path, was_stored=True)

@@ -151,15 +151,6 @@ def scenes_of(
     return {image_id: tuple(scores) for image_id, scores in labels.items()}
 
 
-def hashes_of(connection: Connection, image_ids: Collection[int]) -> dict[int, str]:
-    """The SHA-256 of contents by id."""
-    hashes: dict[int, str] = {}
-    for portion in _portions(image_ids):
-        statement = select(ImageRow.id, ImageRow.sha256).where(ImageRow.id.in_(portion))
-        hashes.update((id_, sha256) for id_, sha256 in connection.execute(statement))
-    return hashes
-
-
 def places_of(
     connection: Connection, image_ids: Collection[int], filter_: PlaceFilter | None = None
 ) -> dict[int, tuple[Place, ...]]:
