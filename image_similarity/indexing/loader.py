@@ -114,7 +114,7 @@ def _storable(time_ns: int) -> int:
 
 def _lasting(mtime_ns: int) -> int | None:
     """The time by which a later run recognises a file that was not taken; None if it may still be being written."""
-    return mtime_ns if EARLIEST_NS <= mtime_ns and is_settled(mtime_ns, time.time_ns()) else None
+    return mtime_ns if mtime_ns >= EARLIEST_NS and is_settled(mtime_ns, time.time_ns()) else None
 
 
 def read_ahead(
