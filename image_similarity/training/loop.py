@@ -79,7 +79,9 @@ class Trainer:
         # One direction in the embedding for each scene; likewise.
         scenes, dim = int(network.config["scenes"]), int(network.config["dim"])
         self.proxies = nn.Parameter(torch.randn(scenes, dim).to(self.device))
-        self.optimizer = torch.optim.AdamW(self._parameter_groups(), lr=plan.learning_rate)
+        self.optimizer = torch.optim.AdamW(
+            self._parameter_groups(), lr=plan.learning_rate, fused=True
+        )
         self.step_number = 0
         self._epoch = -1
         self._batches: list[NDArray[np.int64]] = []
@@ -125,7 +127,9 @@ class Trainer:
         # One generator for each step, seeded with its number, is what makes resuming exact.
         generator = torch.Generator().manual_seed(self.plan.seed * 1_000_003 + self.step_number)
         pictures = self.data.pictures[rows.to(self.data.pictures.device)].to(self.device)
-        images = augment(pictures, size, generator, self.plan.augmentation)
+        # The views at the end of a batch are second ones: they learn to be found in disguise.
+        disguised = torch.arange(len(rows)) >= len(rows) - self.plan.second_views
+        images = augment(pictures, size, generator, self.plan.augmentation, disguised=disguised)
         images = normalise(images, self.plan.mean, self.plan.std)
         images = images.contiguous(memory_format=torch.channels_last)
         for group in self.optimizer.param_groups:
@@ -171,7 +175,7 @@ class Trainer:
         plan = self.plan
         whole = embedding.shape[1]
         prefixes = [length for length in plan.prefixes if length < whole] + [whole]
-        triplet, relation, proxy = [], [], []
+        triplet, relation, proxy, copies = [], [], [], []
         for length in prefixes:
             vectors = nn.functional.normalize(embedding[:, :length], dim=1)
             distances = squared_distances(vectors)
@@ -186,6 +190,7 @@ class Trainer:
                     smoothing=plan.smoothing,
                 )
             )
+            copies.append(losses.copy_loss(vectors, pictures, temperature=plan.copy_temperature))
             if targets is not None:
                 relation.append(
                     losses.relation_loss(
@@ -198,6 +203,7 @@ class Trainer:
         parts = {
             "triplet": plan.triplet_weight * torch.stack(triplet).mean(),
             "proxy": plan.proxy_weight * torch.stack(proxy).mean(),
+            "copies": plan.copy_weight * torch.stack(copies).mean(),
         }
         if relation:
             parts["relation"] = plan.relation_weight * torch.stack(relation).mean()

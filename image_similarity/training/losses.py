@@ -43,6 +43,22 @@ def proxy_loss(
     return F.cross_entropy(logits, labels, label_smoothing=smoothing)
 
 
+def copy_loss(vectors: Tensor, pictures: Tensor, *, temperature: float) -> Tensor:
+    """Return the cross-entropy of finding a view's other view among all views of a batch.
+
+    InfoNCE (van den Oord et al., 2018), the loss of copy detection (Pizzi et al., SSCD, 2022), over
+    those views that have exactly one other; `vectors` are unit vectors (N, D), `pictures` (N,) the
+    number of the picture that each view shows. Zero where there is no such view.
+    """
+    itself = torch.eye(len(vectors), dtype=torch.bool, device=vectors.device)
+    other = (pictures[:, None] == pictures[None, :]) & ~itself
+    anchors = torch.nonzero(other.sum(dim=1) == 1).flatten()
+    if len(anchors) == 0:
+        return vectors.sum() * 0
+    logits = (vectors @ vectors.T / temperature).masked_fill(itself, float("-inf"))
+    return F.cross_entropy(logits[anchors], other[anchors].int().argmax(dim=1))
+
+
 def soft_label_loss(logits: Tensor, targets: Tensor) -> Tensor:
     """Return the mean Kullback-Leibler divergence from teacher probabilities (N, C)."""
     return F.kl_div(F.log_softmax(logits, dim=1), targets, reduction="batchmean")

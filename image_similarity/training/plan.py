@@ -46,8 +46,10 @@ class Plan:
     triplet_weight: float = 2.0
     relation_weight: float = 0.5
     feature_weight: float = 1.0
-    proxy_weight: float = 0.5
+    proxy_weight: float = 1.0
     proxy_scale: float = 12.0
+    copy_weight: float = 0.25
+    copy_temperature: float = 0.07
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
     augmentation: Augmentation = Augmentation()  # noqa: RUF009 - frozen, so it can be shared
