@@ -155,7 +155,7 @@ def reframe(images: Tensor, rows: Tensor, generator: torch.Generator) -> Tensor:
 
     So come screenshots, collages and pictures of pictures.
     """
-    count, _, size, _ = (len(rows), *images.shape[1:])
+    count, size = len(rows), images.shape[-1]
     shrink = _uniform(count, 1.1, 1.9, generator)
     corners = torch.tensor([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]])
     # Where the corners of the output lie in the input: beyond its edges, each at another distance.
@@ -164,7 +164,7 @@ def reframe(images: Tensor, rows: Tensor, generator: torch.Generator) -> Tensor:
         -1, 1, 1
     )
     wanted = corners * shrink.view(-1, 1, 1) + spread + shift
-    grid = _perspective_grid(wanted, size).to(images)
+    grid = perspective_grid(wanted, size).to(images)
     inside = (grid.abs() <= 1).all(dim=3).unsqueeze(1)
     smaller = F.grid_sample(images[rows], grid, padding_mode="border", align_corners=False)
     colour = torch.rand(count, 3, 1, 1, generator=generator).to(images)
@@ -173,7 +173,7 @@ def reframe(images: Tensor, rows: Tensor, generator: torch.Generator) -> Tensor:
     return torch.where(inside, smaller, torch.where(plain, colour, other))
 
 
-def _perspective_grid(wanted: Tensor, size: int) -> Tensor:
+def perspective_grid(wanted: Tensor, size: int) -> Tensor:
     """Return the sampling grid (N, size, size, 2) that sends a square's corners to `wanted` (N, 4, 2)."""
     corners = torch.tensor([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]])
     x, y = corners[:, 0].expand(len(wanted), 4), corners[:, 1].expand(len(wanted), 4)
@@ -209,7 +209,7 @@ def caption(images: Tensor, rows: Tensor, generator: torch.Generator) -> Tensor:
 
 def compress(images: Tensor, rows: Tensor, generator: torch.Generator) -> Tensor:
     """Return `rows` as a JPEG of low quality leaves them: 8 x 8 cosine coefficients, rounded coarsely."""
-    count, channels, size, _ = (len(rows), *images.shape[1:])
+    count, channels, size = len(rows), images.shape[1], images.shape[-1]
     step = _uniform(count, 0.05, 0.35, generator).view(-1, 1, 1, 1, 1, 1).to(images)
     place = torch.arange(8.0)
     basis = torch.cos(math.pi * (2 * place[None, :] + 1) * place[:, None] / 16) / 2

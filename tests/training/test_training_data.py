@@ -9,7 +9,15 @@ import pytest
 import torch
 from PIL import Image
 
-from image_similarity.training.augment import Augmentation, augment, crop
+from image_similarity.training.augment import (
+    Augmentation,
+    augment,
+    compress,
+    crop,
+    disguise,
+    perspective_grid,
+    reframe,
+)
 from image_similarity.training.batches import epoch_batches
 from image_similarity.training.data import (
     Listing,
@@ -113,8 +121,48 @@ def test_augmentation_gives_pictures_in_range_and_depends_on_its_seed_only() -> 
 
 def test_augmentation_can_be_switched_off() -> None:
     images = torch.rand(3, 3, 16, 16)
-    off = Augmentation(min_area=1.0, max_aspect=1.0, rotation_chance=0, flip_chance=0)
-    assert torch.allclose(crop(images, 16, torch.Generator(), off), images, atol=1e-5)
+    off = Augmentation(max_aspect=1.0, rotation_chance=0, flip_chance=0)
+    whole = crop(images, 16, torch.Generator(), off, min_area=torch.ones(3))
+    assert torch.allclose(whole, images, atol=1e-5)
+
+
+def test_only_the_named_rows_are_disguised() -> None:
+    images = torch.rand(6, 3, 32, 32)
+    named = torch.tensor([True, False, True, False, True, False])
+    how = Augmentation(disguise_chance=1.0)
+    edited = disguise(images, named, torch.Generator().manual_seed(3), how)
+    changed = (edited != images).flatten(1).any(dim=1)
+    assert torch.equal(changed, named)
+    assert float(edited.min()) >= 0 and float(edited.max()) <= 1
+
+
+def test_a_reframed_picture_is_smaller_and_whole() -> None:
+    images = torch.zeros(2, 3, 64, 64)
+    images[0] = 1
+    generator = torch.Generator().manual_seed(1)
+    shares = [
+        float(reframe(images, torch.tensor([0]), generator)[0, 0].ge(0.999).float().mean())
+        for _ in range(20)
+    ]
+    # 1.1 to 1.9 times smaller, its corners up to an eighth of a side aside; before black or a colour.
+    assert all(0.15 < share < 0.98 for share in shares)
+
+
+def test_a_perspective_that_moves_no_corner_changes_nothing() -> None:
+    corners = torch.tensor([[[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]]])
+    straight = torch.nn.functional.affine_grid(
+        torch.eye(2, 3).unsqueeze(0), [1, 1, 8, 8], align_corners=False
+    )
+    assert torch.allclose(perspective_grid(corners, 8), straight, atol=1e-6)
+
+
+def test_compression_keeps_flat_areas_nearly_and_loses_faint_detail() -> None:
+    flat = torch.full((1, 3, 16, 16), 0.5)
+    noise = 0.5 + 0.03 * torch.randn(1, 3, 16, 16, generator=torch.Generator().manual_seed(2))
+    rows, generator = torch.tensor([0]), torch.Generator().manual_seed(5)
+    kept, lost = (compress(images, rows, generator) for images in (flat, noise))
+    assert float((kept - flat).abs().max()) < 0.03
+    assert float(lost.std()) < 0.8 * float(noise.std())
 
 
 def test_the_probe_learns_scenes_from_features() -> None:

@@ -53,7 +53,7 @@ def test_every_weight_receives_a_gradient_from_one_step() -> None:
 def test_training_without_a_teacher_uses_labels_and_triplets_only() -> None:
     reports: list[StepReport] = []
     sample_trainer(taught=False).run(until=1, on_step=reports.append)
-    assert set(reports[0].losses) == {"scene", "triplet", "proxy"}
+    assert set(reports[0].losses) == {"scene", "triplet", "proxy", "copies"}
 
 
 def test_resumed_training_equals_undisturbed_training(tmp_path: Path) -> None:

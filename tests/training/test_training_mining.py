@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from image_similarity.training.losses import relation_loss, triplet_loss
+from image_similarity.training.losses import copy_loss, relation_loss, triplet_loss
 from image_similarity.training.mining import Triplets, mine_triplets, squared_distances
 
 
@@ -75,3 +75,13 @@ def test_relations_equal_to_the_teachers_cost_nothing() -> None:
     other = relation_loss(vectors, vectors.flip(0), temperature=0.1, target_temperature=0.1)
     assert float(same) == pytest.approx(0.0, abs=1e-6)
     assert float(other) > 0.1
+
+
+def test_a_copy_is_found_when_it_is_nearest_and_pictures_without_a_copy_do_not_count() -> None:
+    unit = torch.eye(6)
+    vectors = torch.stack([unit[0], unit[1], unit[2], unit[0], unit[1]])
+    pictures = torch.tensor([7, 8, 9, 7, 8])
+    assert float(copy_loss(vectors, pictures, temperature=0.05)) < 1e-6
+    swapped = torch.tensor([7, 8, 9, 8, 7])
+    assert float(copy_loss(vectors, swapped, temperature=0.05)) > 10
+    assert float(copy_loss(vectors, torch.arange(5), temperature=0.05)) == 0
