@@ -31,7 +31,7 @@ def is_known(architecture: str) -> bool:
         return trunk in TORCHVISION
     if family == "places365":
         return trunk in PLACES365
-    return architecture == "tiny" or (family == "multiscale" and bool(trunk))
+    return architecture in ("tiny", "deepranking") or (family == "multiscale" and bool(trunk))
 
 
 def build(spec: ModelSpec) -> Any:
@@ -62,6 +62,10 @@ def _construct(spec: ModelSpec) -> Any:
         from image_similarity.encoding.networks.tiny import TinyNet
 
         return TinyNet(**spec.config)
+    if family == "deepranking":
+        from image_similarity.encoding.networks.deepranking import DeepRankingNet
+
+        return DeepRankingNet(**spec.config)
     if family == "multiscale":
         from image_similarity.encoding.networks.multiscale import MultiscaleNet
 

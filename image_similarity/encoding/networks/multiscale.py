@@ -21,6 +21,7 @@ TRUNKS: dict[str, tuple[str, ...]] = {
     "regnet_x_400mf": ("stem", "trunk_output"),
     "regnet_x_800mf": ("stem", "trunk_output"),
     "regnet_y_400mf": ("stem", "trunk_output"),
+    "resnet18": ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4"),
     "mobilenet_v2": ("features",),
     "mobilenet_v3_large": ("features",),
 }
