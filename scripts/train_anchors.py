@@ -91,6 +91,8 @@ def train(name: str, data: TrainingSet, arguments: argparse.Namespace) -> None:
     """Train one architecture and write its model file."""
     architecture, build, rate = ANCHORS[name]
     plan = Plan(stages=(Stage(arguments.epochs, SIDE),), learning_rate=rate)
+    steps = arguments.epochs * len(data.rows) // (plan.scenes_per_batch * plan.pictures_per_scene)
+    plan = dataclasses.replace(plan, warm_up_steps=min(plan.warm_up_steps, steps // 8 + 1))
     torch.manual_seed(plan.seed)
     begun = time.monotonic()
 

@@ -14,11 +14,13 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the name by which everybody knows it
 from torch import Tensor, nn
 
+from image_similarity.encoding.networks.regnet import regnet_x_400mf
 from image_similarity.encoding.torchvision_import import import_torchvision
 
-# Trunks of torchvision that can be built: the attributes that make up the convolutional part.
+# The trunks that can be built. Those of torchvision with the attributes that make up the convolutional
+# part; the built-in model's is our own, which makes torchvision unnecessary for it.
 TRUNKS: dict[str, tuple[str, ...]] = {
-    "regnet_x_400mf": ("stem", "trunk_output"),
+    "regnet_x_400mf": (),
     "regnet_x_800mf": ("stem", "trunk_output"),
     "regnet_y_400mf": ("stem", "trunk_output"),
     "resnet18": ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4"),
@@ -131,6 +133,8 @@ def _build_trunk(name: str) -> tuple[nn.Sequential, int]:
     """Return a trunk with random weights and the number of channels that it gives."""
     if name not in TRUNKS:
         raise ValueError(f"unknown trunk {name!r}; known: {', '.join(TRUNKS)}")
+    if name == "regnet_x_400mf":
+        return regnet_x_400mf()
     torchvision = import_torchvision()
     build: Callable[..., nn.Module] = getattr(torchvision.models, name)
     network = build(weights=None)
