@@ -44,11 +44,11 @@ def read_card(weights: Path) -> dict[str, Any] | None:
     if not beside.is_file():
         return None
     if beside.stat().st_size > MAX_CARD_BYTES:
-        _refuse(beside, f"a card has at most {MAX_CARD_BYTES} bytes")
+        refuse(beside, f"a card has at most {MAX_CARD_BYTES} bytes")
     try:
         return _parse(beside.read_text("utf-8"), beside)
     except UnicodeDecodeError as error:
-        _refuse(beside, f"not UTF-8 text ({error})")
+        refuse(beside, f"not UTF-8 text ({error})")
 
 
 def spec_from_card(card: Mapping[str, Any], weights: Path) -> ModelSpec:
@@ -101,7 +101,7 @@ class _Fields:
 
     def refuse(self, key: str, reason: str) -> NoReturn:
         """Refuse the card because of this entry."""
-        _refuse(self.source, f"card entry {self.prefix}{key}: {reason}")
+        refuse(self.source, f"card entry {self.prefix}{key}: {reason}")
 
     def entry(self, key: str, default: Any) -> Any:
         """Return the entry; without one the default, or a refusal if there is no default."""
@@ -233,36 +233,49 @@ def _is_scalar(value: object) -> bool:
     return value is None or isinstance(value, bool) or (_is_number(value) and abs(value) <= 2**31)  # type: ignore[arg-type]
 
 
-def _safetensors_metadata(path: Path) -> dict[str, Any]:
-    """Return the metadata of a .safetensors file: 8 bytes of length, then a JSON object."""
+def read_header(path: Path) -> tuple[dict[str, Any], int]:
+    """Return the header of a .safetensors file, unchecked, and the place in bytes where its tensors begin.
+
+    It is 8 bytes of length, then a JSON object: an entry for each tensor, and `__metadata__`.
+
+    Raises:
+        WeightsRefused: the file is no safetensors file.
+        OSError: the file cannot be read.
+    """
     size = path.stat().st_size
     with path.open("rb") as file:
         prefix = file.read(8)
         if len(prefix) < 8:
-            _refuse(path, "too short for a safetensors file")
+            refuse(path, "too short for a safetensors file")
         (length,) = struct.unpack("<Q", prefix)
         if length > min(MAX_HEADER_BYTES, size - 8):
-            _refuse(path, f"its header claims {length} bytes")
+            refuse(path, f"its header claims {length} bytes")
         header = file.read(length)
     try:
-        metadata = _parse(header.decode("utf-8"), path).get("__metadata__", {})
+        return _parse(header.decode("utf-8"), path), 8 + length
     except UnicodeDecodeError as error:
-        _refuse(path, f"its header is not UTF-8 ({error})")
+        refuse(path, f"its header is not UTF-8 ({error})")
+
+
+def _safetensors_metadata(path: Path) -> dict[str, Any]:
+    """Return the metadata of a .safetensors file."""
+    header, _ = read_header(path)
+    metadata = header.get("__metadata__", {})
     if not isinstance(metadata, dict):
-        _refuse(path, "its metadata are no object")
+        refuse(path, "its metadata are no object")
     return metadata
 
 
 def _parse(text: object, source: Path) -> dict[str, Any]:
     """Return the JSON object in the text; NaN and infinities are not JSON."""
     if not isinstance(text, str):
-        _refuse(source, "the card is no text")
+        refuse(source, "the card is no text")
     try:
         value = json.loads(text, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
-        _refuse(source, f"not valid JSON ({error})")
+        refuse(source, f"not valid JSON ({error})")
     if not isinstance(value, dict):
-        _refuse(source, "a JSON object is expected")
+        refuse(source, "a JSON object is expected")
     return value
 
 
@@ -271,8 +284,12 @@ def _no_constant(word: str) -> NoReturn:
     raise ValueError(f"{word} is not a number")
 
 
-def _refuse(source: Path, reason: str) -> NoReturn:
-    """Refuse a file with a reason."""
+def refuse(source: Path, reason: str) -> NoReturn:
+    """Refuse a file with a reason.
+
+    Raises:
+        WeightsRefused: always.
+    """
     raise WeightsRefused(
         f"{source}: {reason}",
         hint="The file is damaged, of another kind, or its card was written by hand and wrongly.",

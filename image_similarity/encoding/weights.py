@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from image_similarity.encoding.training_hashes import PREFIX
 from image_similarity.errors import WeightsChanged, WeightsRefused
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".tar")
@@ -54,7 +55,8 @@ def load_state(path: Path, *, expected: str | None = None) -> dict[str, Any]:
     """Return the tensors of a weights file by name, on the CPU.
 
     A `state_dict` inside a checkpoint is taken out, and a prefix `module.` that all names share is
-    dropped. A pickle is read by torch's restricted reader only, so nothing in it can run.
+    dropped, as are notes on the training (`training.*`), which are no part of the network. A pickle
+    is read by torch's restricted reader only, so nothing in it can run.
 
     Raises:
         WeightsChanged: `expected` is given and the file has another SHA-256.
@@ -73,7 +75,9 @@ def load_state(path: Path, *, expected: str | None = None) -> dict[str, Any]:
             hint=f"Read are files ending in {', '.join(SUFFIXES)}.",
         )
     read = _read_safetensors if suffix == ".safetensors" else _read_pickle
-    return _state_of(read(path), path)
+    state = _state_of(read(path), path)
+    # No network loses weights by this: torch allows no part of that name, as `training` is taken.
+    return {key: value for key, value in state.items() if not key.startswith(PREFIX)}
 
 
 def fit_state(network: Any, state: Mapping[str, Any], path: Path) -> None:

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import shutil
+import struct
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import save_file
 from torch import Tensor
 
-from image_similarity.encoding.card import read_card
+from image_similarity.encoding.card import read_card, read_header
 from image_similarity.encoding.networks.multiscale import MultiscaleNet
+from image_similarity.encoding.training_hashes import HASH_BYTES, TENSOR
 from image_similarity.encoding.weights import fit_state, load_state
 from image_similarity.errors import WeightsRefused
 
@@ -25,18 +32,66 @@ def fold_temperature(network: MultiscaleNet, temperature: float) -> None:
         network.scene_head.bias.div_(temperature)
 
 
-def write_model(path: Path, network: MultiscaleNet, card: Card) -> None:
+def write_model(
+    path: Path,
+    network: MultiscaleNet,
+    card: Card,
+    *,
+    training_sha256: NDArray[np.uint8] | None = None,
+) -> None:
     """Write weights and card, replacing an older file in one move.
 
     Matrices and kernels are stored as float16, which changes embeddings by less than 0.001;
     vectors and the statistics of normalisation layers, small but delicate, stay float32.
+    `training_sha256`, uint8 (N, 8), are the first 8 bytes of each training file's SHA-256, ascending:
+    with them an evaluation can leave out what the model was taught.
     """
     tensors = {name: _stored(tensor) for name, tensor in network.state_dict().items()}
+    if training_sha256 is not None:
+        if training_sha256.dtype != np.uint8 or training_sha256.shape[1:] != (HASH_BYTES,):
+            raise ValueError(f"hashes of {HASH_BYTES} bytes each are expected")
+        tensors[TENSOR] = torch.from_numpy(np.array(training_sha256))
     partial = path.with_suffix(".partial")
     path.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(card, sort_keys=True, ensure_ascii=False)
-    save_file(tensors, partial, metadata={"card": text})
+    save_file(tensors, partial, metadata={"card": _text_of(card)})
     partial.replace(path)
+
+
+def rewrite_card(path: Path, card: Card) -> None:
+    """Give a model file another card, in one move; every tensor stays as it is, byte for byte.
+
+    For scripts that measure a model and put the figures into its card: `write_model` after
+    `read_model` would store the weights anew and lose the hashes of the training pictures.
+
+    Raises:
+        WeightsRefused: the file is no safetensors file.
+    """
+    header, start = read_header(path)
+    header["__metadata__"] = {"card": _text_of(card)}
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    # The format aligns the tensors to 8 bytes by blanks at the end of the header.
+    text += b" " * (-len(text) % 8)
+    partial = path.with_suffix(".partial")
+    with path.open("rb") as old, partial.open("wb") as new:
+        old.seek(start)
+        new.write(struct.pack("<Q", len(text)) + text)
+        shutil.copyfileobj(old, new)
+    partial.replace(path)
+
+
+def hash_files(paths: Iterable[Path]) -> NDArray[np.uint8]:
+    """Return the first 8 bytes of the SHA-256 of each file, uint8 (N, 8), ascending."""
+    digests = []
+    for path in paths:
+        with path.open("rb") as file:
+            digests.append(hashlib.file_digest(file, "sha256").digest()[:HASH_BYTES])
+    return sorted_hashes(digests)
+
+
+def sorted_hashes(digests: Iterable[bytes]) -> NDArray[np.uint8]:
+    """Return digests of at least 8 bytes as `write_model` takes them: uint8 (N, 8), ascending."""
+    joined = b"".join(sorted(digest[:HASH_BYTES] for digest in digests))
+    return np.frombuffer(joined, np.uint8).reshape(-1, HASH_BYTES)
 
 
 def read_model(path: Path) -> tuple[MultiscaleNet, Card]:
@@ -55,6 +110,10 @@ def read_model(path: Path) -> tuple[MultiscaleNet, Card]:
         raise WeightsRefused(f"the card of {path.name} describes no network: {error}") from error
     fit_state(network, load_state(path), path)
     return network.eval(), card
+
+
+def _text_of(card: Card) -> str:
+    return json.dumps(card, sort_keys=True, ensure_ascii=False)
 
 
 def _stored(tensor: Tensor) -> Tensor:
