@@ -10,6 +10,7 @@ setup(
     package_data={
         "image_similarity": ["py.typed"],
         "image_similarity.encoding": ["weights/*"],
+        "image_similarity.golden": ["*.jpg", "*.png"],
         "image_similarity.reports": ["templates/*"],
         MIGRATIONS: ["*.mako", "README*"],
     },

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from image_similarity.encoding import model_names
     from image_similarity.errors import (
         AmbiguousModel,
+        CalibrationRefused,
         DatabaseDamaged,
         DatabaseError,
         DatabaseInsideEvidence,
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
         DatabaseNotWritable,
         DeviceUnavailable,
         FolderMissing,
+        GoldenDiffers,
         ImageSimilarityError,
         ImageUnreadable,
         InvalidSetting,
@@ -55,6 +57,7 @@ _HOMES = {
     "image_similarity.encoding": ("model_names",),
     "image_similarity.errors": (
         "AmbiguousModel",
+        "CalibrationRefused",
         "DatabaseDamaged",
         "DatabaseError",
         "DatabaseInsideEvidence",
@@ -63,6 +66,7 @@ _HOMES = {
         "DatabaseNotWritable",
         "DeviceUnavailable",
         "FolderMissing",
+        "GoldenDiffers",
         "ImageSimilarityError",
         "ImageUnreadable",
         "InvalidSetting",
@@ -96,6 +100,7 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "AmbiguousModel",
+    "CalibrationRefused",
     "Case",
     "DatabaseDamaged",
     "DatabaseError",
@@ -106,6 +111,7 @@ __all__ = [
     "DeviceUnavailable",
     "Failure",
     "FolderMissing",
+    "GoldenDiffers",
     "Hit",
     "ImageRecord",
     "ImageSimilarityError",

@@ -5,11 +5,13 @@ ImageSimilarityError (1)
 ├── UsageError (2)                FolderMissing, DatabaseInsideEvidence, InvalidSetting, UnknownScene, UnknownSource,
 │                                 UnknownImage, AmbiguousModel
 ├── NothingToIndex (1)            the folder holds no file at all
+├── CalibrationRefused (1)        groups that cannot be learned from, or a calibration that does not fit
 ├── DatabaseError (1)             DatabaseNotWritable
 │   ├── DatabaseMissing, NotOurDatabase, DatabaseDamaged (10)
 │   ├── DatabaseLocked (11)
 │   └── SchemaTooOld, SchemaTooNew (12)
-├── ModelError (13)               UnknownModel, WeightsMissing, WeightsChanged, WeightsRefused, DeviceUnavailable
+├── ModelError (13)               UnknownModel, WeightsMissing, WeightsChanged, WeightsRefused, GoldenDiffers,
+│                                 DeviceUnavailable
 ├── ImageUnreadable (14)          raised for a query; in a run it is recorded as a Failure
 └── VerificationFailed (15)
 ```
@@ -68,6 +70,10 @@ class AmbiguousModel(UsageError):
 
 class NothingToIndex(ImageSimilarityError):
     """The folder holds no file: most often evidence that is not mounted, so nothing is marked as gone."""
+
+
+class CalibrationRefused(ImageSimilarityError):
+    """Groups cannot be learned from, or a reference table or calibration is damaged or of another model."""
 
 
 class DatabaseError(ImageSimilarityError):
@@ -134,6 +140,10 @@ class WeightsChanged(ModelError):
 
 class WeightsRefused(ModelError):
     """The weights file is corrupt, of another layout, or tries to execute code."""
+
+
+class GoldenDiffers(ModelError):
+    """Preprocessing or network do not give here what the model's card recorded when it was exported."""
 
 
 class DeviceUnavailable(ModelError):

@@ -13,12 +13,13 @@ from image_similarity.values import ModelInfo
 NORM_TOLERANCE = 1e-3
 
 
-def check(name: str, *, weights: Path | None, device: str) -> ModelInfo:
-    """Return what is recorded of a model that passed.
+def check(name: str, *, weights: Path | None, device: str) -> tuple[ModelInfo, int]:
+    """Return what is recorded of a model that passed, and on how many golden pictures it answered as its card says.
 
     Raises:
         ModelError: It is unknown, its weights are missing or changed, or its vectors are not what they should be.
     """
+    from image_similarity import golden
     from image_similarity.encoding import registry
     from image_similarity.encoding.encoder import Encoder
 
@@ -26,7 +27,7 @@ def check(name: str, *, weights: Path | None, device: str) -> ModelInfo:
     pictures = _pictures(encoder.info.preprocess.size)
     first, second = encoder.encode(pictures), encoder.encode(pictures)
     _compare_runs(name, first, second)
-    return encoder.info
+    return encoder.info, golden.check(encoder)
 
 
 def compare(info: ModelInfo, stored: Sequence[ModelInfo]) -> None:

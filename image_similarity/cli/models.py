@@ -64,7 +64,11 @@ def show(talk: Talk, /, name: str, weights: Path | None, form: str) -> None:
         output.emit(card)
         return
     scenes = card.pop("scenes")
-    shown = card | {"centre": "yes" if card["centre"] else "no", "scenes": len(scenes)}
+    shown = card | {
+        "centre": "yes" if card["centre"] else "no",
+        "scenes": len(scenes),
+        "golden": ", ".join(card["golden"]) or "none",
+    }
     output.pairs(list(shown.items()))
     for scene in scenes:
         output.line(f"  {scene}")
@@ -84,13 +88,16 @@ def check(
 ) -> None:
     """Load a model and try it.
 
-    Its weights are as recorded, its vectors have length 1, and one picture gives the same answer twice. NAME is builtin
-    unless given. With -dp its fingerprint is also compared with the one stored under its name.
+    Its weights are as recorded, its vectors have length 1, and one picture gives the same answer twice; pictures that
+    are shipped for the purpose come out, pixels and vectors, as its card records. NAME is builtin unless given. With
+    -dp its fingerprint is also compared with the one stored under its name.
     """
-    info = model_check.check(name, weights=weights, device=device)
+    info, golden = model_check.check(name, weights=weights, device=device)
     if database is not None:
         model_check.compare(info, _models_of(database))
     output.line(f"ok: {info.name} ({info.fingerprint[:12]}), weights SHA-256 {info.weights_sha256}")
+    said = f"{golden} pictures as recorded" if golden else "none in its card"
+    output.line(f"golden record: {said}")
 
 
 def _registered() -> list[dict[str, Any]]:
@@ -145,4 +152,7 @@ def _card(spec: Any) -> dict[str, Any]:
 
     card: dict[str, Any] = plain(spec)
     del card["build"]  # the function of a plug-in
+    card["golden"] = [
+        picture["name"] for picture in card["golden"]
+    ]  # their numbers tell a reader nothing
     return card

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from image_similarity.encoding.architectures import is_known
+from image_similarity.encoding.golden_picture import SAMPLES, GoldenPicture
 from image_similarity.encoding.spec import ModelSpec
 from image_similarity.errors import WeightsRefused
 from image_similarity.values import Preprocess
@@ -24,6 +25,7 @@ MAX_DIM = 65_536
 MAX_SIDE = 4_096
 MAX_SCENES = 20_000
 MAX_CONFIG_ENTRIES = 100
+MAX_GOLDEN = 16
 
 
 def read_card(weights: Path) -> dict[str, Any] | None:
@@ -87,7 +89,8 @@ def spec_from_card(card: Mapping[str, Any], weights: Path) -> ModelSpec:
         licence=fields.text("licence", 4_000, default=""),
         origin=fields.text("origin", 4_000, default=""),
         weights=weights,
-        weights_sha256=_sha256(fields),
+        weights_sha256=_sha256(fields, "weights_sha256"),
+        golden=_golden(fields, dim),
     )
 
 
@@ -170,6 +173,18 @@ class _Fields:
             self.refuse(key, "an object is expected")
         return _Fields(value, self.source, f"{self.prefix}{key}.")
 
+    def sections(self, key: str, most: int) -> list[_Fields]:
+        """Return the entries of each mapping in a list of at most `most`, which may be missing."""
+        value = self.entry(key, [])
+        if not isinstance(value, list) or len(value) > most:
+            self.refuse(key, f"a list of at most {most} objects is expected")
+        if not all(isinstance(each, dict) for each in value):
+            self.refuse(key, "a list of objects is expected")
+        return [
+            _Fields(each, self.source, f"{self.prefix}{key}[{number}].")
+            for number, each in enumerate(value)
+        ]
+
 
 def _preprocess(fields: _Fields) -> Preprocess:
     """Read how a picture becomes the network's input."""
@@ -210,12 +225,39 @@ def _centre(fields: _Fields, dim: int | None) -> tuple[float, ...] | None:
     return fields.numbers("centre", dim, -1.0, 1.0)
 
 
-def _sha256(fields: _Fields) -> str | None:
-    """Read the recorded hash of the weights, if there is one."""
-    value = fields.text("weights_sha256", 64, default="").lower()
+def _sha256(fields: _Fields, key: str) -> str | None:
+    """Read a recorded SHA-256, if there is one."""
+    value = fields.text(key, 64, default="").lower()
     if value and not re.fullmatch("[0-9a-f]{64}", value):
-        fields.refuse("weights_sha256", "64 hexadecimal digits are expected")
+        fields.refuse(key, "64 hexadecimal digits are expected")
     return value or None
+
+
+def _golden(fields: _Fields, dim: int | None) -> tuple[GoldenPicture, ...]:
+    """Read what the exporter saw and answered on the golden pictures, if that is recorded."""
+    records = fields.sections("golden", MAX_GOLDEN)
+    if records and dim is None:
+        fields.refuse("golden", "a model without an embedding has no golden vectors")
+    pictures = tuple(_golden_picture(record, dim or 0) for record in records)
+    if len({picture.name for picture in pictures}) != len(pictures):
+        fields.refuse("golden", "one picture is recorded twice")
+    return pictures
+
+
+def _golden_picture(fields: _Fields, dim: int) -> GoldenPicture:
+    """Read the golden record of one picture."""
+    samples = fields.numbers("samples", SAMPLES, 0, 255)
+    vector = fields.numbers("vector", dim, -1.0, 1.0)
+    if not 0.9 < sum(number**2 for number in vector) < 1.1:
+        fields.refuse("vector", "a vector of length 1 is expected")
+    if any(number != int(number) for number in samples):
+        fields.refuse("samples", "whole numbers are expected")
+    return GoldenPicture(
+        name=fields.text("name", 100),
+        sha256=_sha256(fields, "sha256") or "",
+        samples=tuple(int(number) for number in samples),
+        vector=vector,
+    )
 
 
 def _is_number(value: object) -> bool:

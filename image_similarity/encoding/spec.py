@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from image_similarity.encoding.golden_picture import GoldenPicture
 from image_similarity.values import ModelInfo, Preprocess
 
 # Goes into every fingerprint: raised when the meaning of a vector changes although its spec does
@@ -32,6 +33,7 @@ class ModelSpec:
         scene_top_k, scene_mass: how many scenes are stored, and the mass of the `auto` filter.
         weights: the file; None in a spec that only describes.
         weights_sha256: the hash the card recorded; None if it recorded none.
+        golden: what the exporter saw and answered on the golden pictures; empty if it recorded none.
         build: makes the network from `config`; only for specs that come from an entry point.
     """
 
@@ -52,13 +54,14 @@ class ModelSpec:
     origin: str = ""
     weights: Path | None = None
     weights_sha256: str | None = None
+    golden: tuple[GoldenPicture, ...] = ()
     build: Callable[[Mapping[str, Any]], Any] | None = field(default=None, compare=False)
 
 
 def fingerprint(spec: ModelSpec, weights_sha256: str) -> str:
     """Return the SHA-256, in lower-case hexadecimal, of all that decides a model's output.
 
-    Name, licence, origin and the constants of the scene filter are left out: they can be
+    Name, licence, origin, golden record and the constants of the scene filter are left out: they can be
     corrected without making stored vectors incomparable. The labels of the scenes are in, since
     two lists of labels give two different statements about one picture.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import shutil
@@ -16,7 +17,10 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 from torch import Tensor
 
-from image_similarity.encoding.card import read_card, read_header
+from image_similarity import golden
+from image_similarity.encoding.card import read_card, read_header, spec_from_card
+from image_similarity.encoding.encoder import Encoder
+from image_similarity.encoding.golden_picture import GoldenPicture
 from image_similarity.encoding.networks.multiscale import MultiscaleNet
 from image_similarity.encoding.training_hashes import HASH_BYTES, TENSOR
 from image_similarity.encoding.weights import fit_state, load_state
@@ -77,6 +81,26 @@ def rewrite_card(path: Path, card: Card) -> None:
         new.write(struct.pack("<Q", len(text)) + text)
         shutil.copyfileobj(old, new)
     partial.replace(path)
+
+
+def record_golden(path: Path, *, device: str = "cpu") -> None:
+    """Put into a model file's card what the model sees and answers on the golden pictures.
+
+    The file is loaded as any user's program loads it, so the record holds for the stored weights.
+
+    Raises:
+        WeightsRefused: the file is no sound model with a card.
+    """
+    card = read_card(path)
+    if card is None:
+        raise WeightsRefused(f"{path.name} has no card")
+    encoder = Encoder.load(spec_from_card(card, path), device=device)
+    rewrite_card(path, card | {"golden": plain_golden(golden.record(encoder))})
+
+
+def plain_golden(pictures: Iterable[GoldenPicture]) -> list[dict[str, Any]]:
+    """Return a golden record as a card holds it."""
+    return [dataclasses.asdict(picture) for picture in pictures]
 
 
 def hash_files(paths: Iterable[Path]) -> NDArray[np.uint8]:
