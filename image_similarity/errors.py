@@ -5,6 +5,11 @@ ImageSimilarityError (1)
 ├── UsageError (2)                FolderMissing, DatabaseInsideEvidence, InvalidSetting, UnknownScene, UnknownSource,
 │                                 UnknownImage, AmbiguousModel
 ├── NothingToIndex (1)            the folder holds no file at all
+├── ExtraMissing (1)              an optional package is not installed
+├── TrainingRefused (1)           too few pictures to train on, or a training that came to nothing
+├── NothingToEvaluate (1)         no task can be made of the pictures
+├── TrainingPicturesMet (1)       a model would be measured on what it was trained on
+├── ExtraMissing (1)              an optional package is not installed; the hint names the extra
 ├── CalibrationRefused (1)        groups that cannot be learned from, or a calibration that does not fit
 ├── DatabaseError (1)             DatabaseNotWritable
 │   ├── DatabaseMissing, NotOurDatabase, DatabaseDamaged (10)
@@ -74,6 +79,26 @@ class NothingToIndex(ImageSimilarityError):
 
 class CalibrationRefused(ImageSimilarityError):
     """Groups cannot be learned from, or a reference table or calibration is damaged or of another model."""
+
+
+class NothingToEvaluate(ImageSimilarityError):
+    """No task can be made of the pictures: no two classes, no edits, no pairs, or none can be read."""
+
+
+class TrainingPicturesMet(ImageSimilarityError):
+    """Pictures that a model was trained on were to be used to measure it; there are no figures then."""
+
+
+class ExtraMissing(ImageSimilarityError):
+    """A package that only some commands need is not installed; the hint names the extra that brings it."""
+
+
+class ExtraMissing(ImageSimilarityError):
+    """What was asked for needs a package that is not installed; the hint names the extra."""
+
+
+class TrainingRefused(ImageSimilarityError):
+    """There are too few groups or pictures to train on, or the training's loss became no number."""
 
 
 class DatabaseError(ImageSimilarityError):
