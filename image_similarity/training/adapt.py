@@ -20,8 +20,11 @@ _BATCH = 128
 
 
 def resized_batch(pictures: Tensor, rows: Tensor, size: int, plan: Plan) -> Tensor:
-    """Return the pictures of some rows as the network takes them at `size`, not augmented."""
-    images = pictures[rows.to(pictures.device)].cpu().permute(0, 3, 1, 2).float() / 255
+    """Return the pictures of some rows as the network takes them at `size`, not augmented.
+
+    They are made on the device where `pictures`, uint8 (N, S, S, 3), lie.
+    """
+    images = pictures[rows.to(pictures.device)].permute(0, 3, 1, 2).float() / 255
     if images.shape[-1] != size:
         images = nn.functional.interpolate(images, size=size, mode="bicubic", antialias=True).clamp(
             0, 1
@@ -41,7 +44,8 @@ def adapt_normalisation(
 ) -> None:
     """Replace the statistics of all normalisation layers by those of plain pictures at `size`.
 
-    They become plain means over `batches` batches of 128 pictures drawn from `rows`.
+    They become plain means over `batches` batches of 128 pictures drawn from `rows`. The network must
+    be on the device where the pictures lie; likewise in the functions below.
     """
     layers = [layer for layer in network.modules() if isinstance(layer, nn.BatchNorm2d)]
     momenta = [layer.momentum for layer in layers]
@@ -49,15 +53,45 @@ def adapt_normalisation(
         layer.reset_running_stats()
         layer.momentum = None  # None means: the mean of all batches, weighted alike
     network.train()
-    generator = np.random.default_rng(plan.seed)
-    drawn = generator.permutation(rows)[: batches * _BATCH]
-    for chosen in torch.from_numpy(drawn).split(_BATCH):
+    for chosen in _drawn(rows, batches, plan):
         if len(chosen) > 1:
-            with torch.autocast("cpu", dtype=torch.bfloat16):
+            with torch.autocast(pictures.device.type, dtype=torch.bfloat16):
                 network.describe(resized_batch(pictures, chosen, size, plan))
     network.eval()
     for layer, momentum in zip(layers, momenta, strict=True):
         layer.momentum = momentum
+
+
+@torch.no_grad()
+def centre_embedding(
+    network: MultiscaleNet,
+    pictures: Tensor,
+    rows: NDArray[np.int64],
+    *,
+    size: int,
+    plan: Plan,
+    batches: int = 40,
+) -> None:
+    """Shift the embedding so that its mean over plain pictures at `size`, before normalisation, is zero.
+
+    The mean of `batches` batches of 128 pictures drawn from `rows` is taken off the bias of the
+    embedding layer, so nothing is added to the network. What all pictures have in common tells none
+    from another, but makes all cosines large.
+    """
+    found: list[Tensor] = []
+    hook = network.embedding.register_forward_hook(lambda _, __, output: found.append(output))
+    network.eval()
+    # In float32, as the finished model runs: bfloat16 would leave a remainder of its own.
+    for chosen in _drawn(rows, batches, plan):
+        network(resized_batch(pictures, chosen, size, plan))
+    hook.remove()
+    network.embedding.bias.sub_(torch.cat(found).double().mean(dim=0).float())
+
+
+def _drawn(rows: NDArray[np.int64], batches: int, plan: Plan) -> tuple[Tensor, ...]:
+    """Return at most `batches` batches of 128 rows, drawn with the plan's seed."""
+    drawn = np.random.default_rng(plan.seed).permutation(rows)[: batches * _BATCH]
+    return torch.from_numpy(drawn).split(_BATCH)
 
 
 @torch.no_grad()
@@ -68,7 +102,7 @@ def trunk_features(
     network.eval()
     parts = []
     for chosen in torch.from_numpy(rows).split(_BATCH):
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+        with torch.autocast(pictures.device.type, dtype=torch.bfloat16):
             parts.append(network.describe(resized_batch(pictures, chosen, size, plan)))
     return torch.cat(parts)
 
@@ -96,7 +130,8 @@ def refit_scene_head(
     )
     generator = torch.Generator().manual_seed(seed)
     for _ in range(epochs):
-        for chosen in torch.randperm(len(features), generator=generator).split(_BATCH):
+        order = torch.randperm(len(features), generator=generator).to(features.device)
+        for chosen in order.split(_BATCH):
             logits = ((features[chosen] - middle) / spread) @ weight.T + bias
             loss = nn.functional.cross_entropy(logits, labels[chosen], label_smoothing=0.05)
             optimizer.zero_grad()

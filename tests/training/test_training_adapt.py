@@ -9,6 +9,7 @@ import torch
 
 from image_similarity.training.adapt import (
     adapt_normalisation,
+    centre_embedding,
     refit_scene_head,
     resized_batch,
     trunk_features,
@@ -42,6 +43,29 @@ def test_a_refitted_head_tells_scenes_apart_that_the_old_one_did_not() -> None:
     before = accuracy()
     refit_scene_head(network, features, labels, epochs=60, rate=0.02)
     assert before < 0.5 < 0.9 < accuracy()
+
+
+def test_a_centred_embedding_has_a_mean_of_zero_before_normalisation() -> None:
+    trainer = sample_trainer()
+    network, data = trainer.average, trainer.data
+    adapt_normalisation(network, data.pictures, data.rows, size=32, plan=PLAN)
+    before = {name: weight.clone() for name, weight in network.named_parameters()}
+
+    def means() -> torch.Tensor:
+        images = resized_batch(data.pictures, torch.from_numpy(data.rows), 32, PLAN)
+        outputs: list[torch.Tensor] = []
+        hook = network.embedding.register_forward_hook(lambda *each: outputs.append(each[2]))
+        with torch.no_grad():
+            network(images)
+        hook.remove()
+        return outputs[0].mean(dim=0)
+
+    assert means().abs().max() > 0.01
+    centre_embedding(network, data.pictures, data.rows, size=32, plan=PLAN)
+    assert means().abs().max() < 1e-6
+    changed = [n for n, weight in network.named_parameters() if not torch.equal(weight, before[n])]
+    assert changed == ["embedding.bias"]
+    assert len(network.embedding._forward_hooks) == 0
 
 
 def test_plain_pictures_of_the_right_size_are_only_normalised() -> None:
