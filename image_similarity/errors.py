@@ -9,7 +9,6 @@ ImageSimilarityError (1)
 ├── TrainingRefused (1)           too few pictures to train on, or a training that came to nothing
 ├── NothingToEvaluate (1)         no task can be made of the pictures
 ├── TrainingPicturesMet (1)       a model would be measured on what it was trained on
-├── ExtraMissing (1)              an optional package is not installed; the hint names the extra
 ├── CalibrationRefused (1)        groups that cannot be learned from, or a calibration that does not fit
 ├── DatabaseError (1)             DatabaseNotWritable
 │   ├── DatabaseMissing, NotOurDatabase, DatabaseDamaged (10)
@@ -87,10 +86,6 @@ class NothingToEvaluate(ImageSimilarityError):
 
 class TrainingPicturesMet(ImageSimilarityError):
     """Pictures that a model was trained on were to be used to measure it; there are no figures then."""
-
-
-class ExtraMissing(ImageSimilarityError):
-    """A package that only some commands need is not installed; the hint names the extra that brings it."""
 
 
 class ExtraMissing(ImageSimilarityError):
