@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from image_similarity.search import SearchRequest
     from image_similarity.store.catalog import Catalog
     from image_similarity.values import (
+        Calibration,
         DatabaseStatus,
         Failure,
         ImageRecord,
@@ -162,6 +163,7 @@ class Case:
         include_gone: bool = False,
         include_partial: bool = True,
         device: str = "auto",
+        calibration: Calibration | None = None,
     ) -> SearchResult:
         """Rank the pictures of this database by their distance to one query. See `image_similarity.search.search`."""
         from image_similarity.search import SearchRequest, search
@@ -178,8 +180,31 @@ class Case:
             include_gone=include_gone,
             include_partial=include_partial,
             device=device,
+            calibration=calibration,
         )
         return search([self._catalog], request)
+
+    def calibrate(
+        self, groups: str | Path, *, model: str | None = None, same: str | None = None
+    ) -> Calibration:
+        """Learn likelihood ratios for a model's distances from 200 or more groups of stored pictures.
+
+        Args:
+            groups: CSV with a header "path,group": pictures as hits print them, or by SHA-256.
+            model: Whose vectors; not needed where the database holds those of one.
+            same: What the pictures of a group have in common, as a sentence: "both pictures show the same room".
+
+        Raises:
+            CalibrationRefused: The list is unsound, names an unknown picture, or has too few groups.
+            AmbiguousModel, UnknownModel.
+        """
+        from image_similarity.calibration.calibrate import calibrate
+        from image_similarity.calibration.groups import read_groups
+        from image_similarity.search.grouped import gather
+
+        listed = read_groups(Path(groups))
+        grouped, info = gather(self._catalog, listed, model)
+        return calibrate(grouped, listed, info, same=same)
 
     # -- looking things up --------------------------------------------------------------------------------------
 

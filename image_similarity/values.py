@@ -9,6 +9,9 @@ from typing import Any, Literal
 Stage = Literal["walk", "stat", "read", "decode", "embed"]
 RunStatus = Literal["running", "done", "partial", "interrupted", "failed"]
 
+# A reference table counts pairs at every hundredth of distance, from 0.00 to 2.00.
+DISTANCE_STEPS = 200
+
 
 @dataclass(frozen=True, slots=True)
 class Preprocess:
@@ -143,6 +146,76 @@ class ImageRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class DistanceTable:
+    """How near different pictures lie under one model: pairs at or below 0.00, 0.01, ... 2.00, the last being all.
+
+    `unrelated` are pairs of pictures of two scenes, `same_scene` pairs of two pictures of one scene; each of the
+    `pictures` stands in at most one pair of a kind. `made_on` says in words what the pictures are.
+    """
+
+    fingerprint: str
+    made_on: str
+    pictures: int
+    unrelated: tuple[int, ...]
+    same_scene: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """A count of independent pairs, with the 95 % interval of its share, `low` and `high` in [0, 1]."""
+
+    count: int
+    pairs: int
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class AsClose:
+    """How many pairs of different pictures came as close as a hit; never how sure the hit is."""
+
+    unrelated: Share
+    same_scene: Share
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """What turns a distance of one model into a likelihood ratio, learned from groups that a user knows.
+
+    log10 LR = `intercept` + `slope` x distance, kept within +-`bound`; `slope` is never positive. `same` and
+    `different` are the two propositions in words. `cllr` is the cross-validated cost in bits (0 perfect, 1 useless)
+    with its 95 % interval, `cllr_min` what it could be if only the order of the distances counted.
+    """
+
+    fingerprint: str
+    model: str
+    same: str
+    different: str
+    intercept: float
+    slope: float
+    bound: float
+    groups: int
+    pictures: int
+    same_pairs: int
+    different_pairs: int
+    cllr: float
+    cllr_low: float
+    cllr_high: float
+    cllr_min: float
+    groups_sha256: str
+    made_at: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class LikelihoodRatio:
+    """The log10 of a likelihood ratio; `at_bound` where the groups it was learned from support no more extreme one."""
+
+    log10: float
+    at_bound: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Hit:
     """One ranked place of a picture. Distance is Euclidean between unit vectors, in [0, 2]; similarity the cosine."""
 
@@ -153,6 +226,8 @@ class Hit:
     place: Place
     image: ImageRecord
     database: str
+    as_close: AsClose | None = None
+    ratio: LikelihoodRatio | None = None
 
     @property
     def scene(self) -> SceneScore | None:
@@ -189,6 +264,8 @@ class SearchResult:
     search: Literal["exhaustive", "bounded", "approximate"]
     filter: SceneFilter
     hits: tuple[Hit, ...]
+    distances: DistanceTable | None = None
+    calibration: Calibration | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from image_similarity.cli.output import count, line, note, table
-from image_similarity.reports import rows
+from image_similarity.reports import meaning, rows
 from image_similarity.reports.text import visible
 from image_similarity.values import Hit, Place, SearchResult
 
@@ -40,6 +40,8 @@ class Renderer:
             if several:
                 columns.insert(5, "database")
             table(columns, [_cells(hit, several=several) for hit in result.hits])
+            for text in meaning.hit_lines(result):
+                line(text)
         for text in explain(result):
             line(text)
 
@@ -96,6 +98,7 @@ def explain(result: SearchResult) -> list[str]:
         *([] if result.hits else [f"no picture found{near}"]),
         scenes,
         f"search: {result.search} over {count(found.searched, 'picture')}, k {result.k}{near}; {model}",
+        *meaning.legend(result),
     ]
 
 

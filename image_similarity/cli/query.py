@@ -14,7 +14,7 @@ from image_similarity.cli import account, options, output, progress
 from image_similarity.cli.hits import Renderer
 from image_similarity.cli.options import Talk
 from image_similarity.cli.report import Report
-from image_similarity.values import Failure, SearchResult
+from image_similarity.values import Calibration, Failure, SearchResult
 
 
 @click.command(context_settings=options.CONTEXT)
@@ -43,6 +43,12 @@ from image_similarity.values import Failure, SearchResult
 )
 @click.option("--include-gone", is_flag=True, help="Also places where the picture is no longer.")
 @click.option("--no-partial", is_flag=True, help="No pictures that could be decoded only in part.")
+@click.option(
+    "--calibration",
+    type=options.PATH,
+    metavar="FILE",
+    help="Also say likelihood ratios, as `calibrate` learned them.",
+)
 @options.device
 @options.output_format("table", "json", "csv", "paths")
 @click.option(
@@ -76,6 +82,7 @@ def query(
     if null and form != "paths":
         raise click.UsageError("-0 goes with --format paths.")
     given["include_partial"] = not given.pop("no_partial")
+    given["calibration"] = _calibration(given["calibration"])
     renderer, failures = Renderer(form, null=null), 0
     with ExitStack() as stack:
         on_event = stack.enter_context(progress.listener(talk))
@@ -95,6 +102,12 @@ def query(
         if sheet:
             output.note(f"report: {sheet.write()}")
     return account.PARTIAL if failures else 0
+
+
+def _calibration(path: Path | None) -> Calibration | None:
+    from image_similarity.calibration.files import read_calibration
+
+    return None if path is None else read_calibration(path)
 
 
 def _answers(

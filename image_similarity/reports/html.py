@@ -15,6 +15,7 @@ from typing import Any
 
 from image_similarity import __version__
 from image_similarity.errors import UsageError
+from image_similarity.reports import meaning
 from image_similarity.reports.text import visible
 from image_similarity.values import Hit, SearchResult
 
@@ -122,6 +123,9 @@ def _template() -> Any:
         lstrip_blocks=True,
     )
     environment.filters["visible"] = lambda value: visible(str(value))
+    environment.filters["as_close"] = meaning.as_close_text
+    environment.filters["ratio"] = meaning.ratio_text
+    environment.filters["legend"] = meaning.legend
     return environment.get_template("contact_sheet.html")
 
 

@@ -9,7 +9,7 @@ from dataclasses import fields, is_dataclass
 from typing import Any, TextIO
 
 from image_similarity.reports.text import cell
-from image_similarity.values import Hit, Place, SearchResult
+from image_similarity.values import Hit, Place, SearchResult, Share
 
 Row = Mapping[str, Any]
 
@@ -37,6 +37,13 @@ COLUMNS = (
     "hidden",
     "hidden_nearer",
     "scene_filter",
+    "unrelated_as_close",
+    "unrelated_pairs",
+    "unrelated_interval",
+    "same_scene_as_close",
+    "same_scene_pairs",
+    "same_scene_interval",
+    "log10_lr",
 )
 
 
@@ -106,6 +113,17 @@ def _hit_row(result: SearchResult, hit: Hit, path: str) -> Row:
         "hidden": result.filter.hidden,
         "hidden_nearer": result.filter.hidden_nearer,
         "scene_filter": result.filter.mode,
+        **_share("unrelated", hit.as_close.unrelated if hit.as_close else None),
+        **_share("same_scene", hit.as_close.same_scene if hit.as_close else None),
+        "log10_lr": hit.ratio.log10 if hit.ratio else None,
+    }
+
+
+def _share(kind: str, share: Share | None) -> Row:
+    return {
+        f"{kind}_as_close": share.count if share else None,
+        f"{kind}_pairs": share.pairs if share else None,
+        f"{kind}_interval": [share.low, share.high] if share else None,
     }
 
 

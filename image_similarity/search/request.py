@@ -8,6 +8,7 @@ from pathlib import Path
 
 from image_similarity.errors import InvalidSetting
 from image_similarity.settings import MAX_MEGAPIXELS
+from image_similarity.values import Calibration
 
 MODES = ("auto", "hard", "off")
 
@@ -17,7 +18,7 @@ class SearchRequest:
     """What is asked: a picture on disk (`query`) or a stored content (`sha256`), and how to answer.
 
     `scene` holds scene names, or one of "auto" (the query's likely scenes; names may be added), "hard" (the one most
-    probable scene on either side) and "off".
+    probable scene on either side) and "off". With a `calibration` of the model hits carry likelihood ratios.
     """
 
     query: Path | None = None
@@ -32,6 +33,7 @@ class SearchRequest:
     include_partial: bool = True
     device: str = "auto"
     max_megapixels: float = MAX_MEGAPIXELS
+    calibration: Calibration | None = None
 
     def check(self) -> None:
         """Refuse what has no answer.

@@ -28,6 +28,7 @@ from image_similarity.pictures.walk import FileEntry, walk
 from image_similarity.ranking import exhaustive
 from image_similarity.ranking.scenes import likely_scenes
 from image_similarity.search import choice
+from image_similarity.search.meaning import Meaning
 from image_similarity.search.request import MODES, SearchRequest
 from image_similarity.store import catalog as stored
 from image_similarity.store import gallery
@@ -57,6 +58,7 @@ def search(catalogs: Sequence[Catalog], request: SearchRequest) -> SearchResult:
 
     Raises:
         InvalidSetting, UnknownScene, UnknownSource, UnknownImage, AmbiguousModel: The request has no answer.
+        CalibrationRefused: The calibration is of another model, or the model's reference table is damaged.
         ImageUnreadable: The query cannot be read or decoded.
         ModelError: No vectors of the model, or a network is needed and cannot be loaded.
     """
@@ -149,6 +151,7 @@ class Searcher:
             connections = [stack.enter_context(catalog.reading()) for catalog in catalogs]
             self._check_sources(connections)
             self.model = choice.choose(catalogs, connections, request.model)
+            self._meaning = Meaning(self.model, request.calibration)
             self.scene_model = choice.choose_scenes(connections)
             self._check_scenes()
             self._shelves = [
@@ -342,7 +345,8 @@ class Searcher:
             )
         )
         hits = tuple(
-            replace(hit, rank=rank) for rank, hit in enumerate(found[: self.request.k], start=1)
+            self._meaning.explain(replace(hit, rank=rank))
+            for rank, hit in enumerate(found[: self.request.k], start=1)
         )
         hidden = sum(int(np.count_nonzero(~passing)) for _, _, passing in filtered)
         border = self._border(hits)
@@ -370,6 +374,8 @@ class Searcher:
                 hidden_nearer=nearer,
             ),
             hits=hits,
+            distances=self._meaning.table,
+            calibration=self.request.calibration,
         )
 
     def _border(self, hits: Sequence[Hit]) -> float:

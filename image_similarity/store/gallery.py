@@ -180,6 +180,17 @@ def places_of(
     return {image_id: tuple(found) for image_id, found in places.items()}
 
 
+def addresses(connection: Connection) -> list[tuple[int, str, str, str, str]]:
+    """Every place that still holds a content: its id and SHA-256, the source, its root, and the path below it."""
+    statement = (
+        select(ImageRow.id, ImageRow.sha256, SourceRow.name, SourceRow.root_path, FileRow.path)
+        .join(FileRow, FileRow.image_id == ImageRow.id)
+        .join(SourceRow, SourceRow.id == FileRow.source_id)
+        .where(FileRow.gone_run_id.is_(None))
+    )
+    return [(*row,) for row in connection.execute(statement)]
+
+
 def records(
     connection: Connection,
     image_ids: Collection[int],

@@ -42,6 +42,13 @@ def test_a_row_says_where_the_hit_is_and_how_it_came_about() -> None:
             "hidden": 10,
             "hidden_nearer": 2,
             "scene_filter": "auto",
+            "unrelated_as_close": None,
+            "unrelated_pairs": None,
+            "unrelated_interval": None,
+            "same_scene_as_close": None,
+            "same_scene_pairs": None,
+            "same_scene_interval": None,
+            "log10_lr": None,
         }
     ]
 

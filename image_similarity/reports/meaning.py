@@ -1,0 +1,111 @@
+"""What a distance means, in words: written once, for the table, the contact sheet and the other programs.
+
+These words never say how sure a hit is. They say how often other pictures come as close, and, where a user has
+calibrated, how many times likelier the distance is under one proposition than under the other.
+"""
+
+from __future__ import annotations
+
+from image_similarity.values import (
+    AsClose,
+    Calibration,
+    DistanceTable,
+    LikelihoodRatio,
+    SearchResult,
+    Share,
+)
+
+
+def as_close_text(found: AsClose) -> str:
+    """Return how many pairs of different pictures came as close, unrelated ones and such of one scene."""
+    return (
+        f"{_share(found.unrelated)} unrelated pairs came as close {_interval(found.unrelated)}; "
+        f"{_share(found.same_scene)} pairs of one scene {_interval(found.same_scene)}"
+    )
+
+
+def ratio_text(ratio: LikelihoodRatio) -> str:
+    """Return a likelihood ratio as a number or, below 1, as a fraction."""
+    size = _rounded(10 ** abs(ratio.log10))
+    number = f"1/{size}" if ratio.log10 < 0 and size != "1" else size
+    if ratio.at_bound:
+        return f"LR {number}, the bound: the calibration supports none more extreme"
+    return f"LR about {number}"
+
+
+def reference_text(table: DistanceTable) -> str:
+    """Return what the reference table was made on and how it is read."""
+    return (
+        f"reference pairs: {table.made_on}; unrelated are two pictures of different scenes, in brackets is the 95 % "
+        "interval. They say how often different pictures come as close, not whether a hit shows the same: "
+        "the more pictures are searched, the more unrelated ones come close"
+    )
+
+
+def calibration_text(calibration: Calibration) -> str:
+    """Return the two propositions of a likelihood ratio, what it was learned from and how well it did."""
+    bound = _rounded(10**calibration.bound)
+    return (
+        f"LR: how many times likelier the distance is if {calibration.same} than if {calibration.different}. "
+        f"Learned from {calibration.groups} groups of {calibration.pictures} pictures "
+        f"(SHA-256 of the list {calibration.groups_sha256[:12]}) on {calibration.made_at[:10]}, "
+        f"kept between 1/{bound} and {bound}; C_llr {calibration.cllr:.2f} "
+        f"({calibration.cllr_low:.2f} to {calibration.cllr_high:.2f}; 0 is perfect, 1 useless). "
+        "It weighs this distance only; what else is known must be weighed with it"
+    )
+
+
+def legend(result: SearchResult) -> list[str]:
+    """Return the lines that explain the meanings of a result's hits; none where there is nothing to explain."""
+    table, calibration = result.distances, result.calibration
+    return [
+        *([] if table is None else [reference_text(table)]),
+        *([] if calibration is None else [calibration_text(calibration)]),
+    ]
+
+
+def hit_lines(result: SearchResult) -> list[str]:
+    """Return one line for each run of hits that mean the same, by their ranks: "hits 1-3: ..."."""
+    runs: list[tuple[int, int, str]] = []
+    for hit in result.hits:
+        said = "; ".join(
+            [
+                *([] if hit.as_close is None else [as_close_text(hit.as_close)]),
+                *([] if hit.ratio is None else [ratio_text(hit.ratio)]),
+            ]
+        )
+        if runs and runs[-1][2] == said:
+            runs[-1] = (runs[-1][0], hit.rank, said)
+        elif said:
+            runs.append((hit.rank, hit.rank, said))
+    return [
+        f"hit {first}: {said}" if first == last else f"hits {first}-{last}: {said}"
+        for first, last, said in runs
+    ]
+
+
+def _share(share: Share) -> str:
+    return f"{share.count:,} of {share.pairs:,}"
+
+
+def _interval(share: Share) -> str:
+    """The interval in percent; "up to" where none was seen."""
+    if share.count == 0:
+        return f"(up to {_percent(share.high)} %)"
+    return f"({_percent(share.low)} to {_percent(share.high)} %)"
+
+
+def _percent(value: float) -> str:
+    """Two digits that count, never in powers of ten."""
+    percent = value * 100
+    places = 2 if percent < 1 else 1
+    text = f"{percent:.{places}f}"
+    return text.rstrip("0").rstrip(".") if float(text) else f"{percent:.1g}"
+
+
+def _rounded(value: float) -> str:
+    """A ratio of at least 1 to two digits, but whole above ten."""
+    if value < 10:
+        return f"{value:.1f}".rstrip("0").rstrip(".")
+    digits = len(str(int(value))) - 2
+    return f"{round(value, -digits):,.0f}"
