@@ -11,8 +11,10 @@ from image_similarity.case import Case
 from image_similarity.cli import model_check, options, output
 from image_similarity.cli.options import Talk
 from image_similarity.errors import ModelError, WeightsMissing
+from image_similarity.reports import meaning
+from image_similarity.reports.rows import plain
 from image_similarity.settings import BUILTIN
-from image_similarity.values import ModelInfo
+from image_similarity.values import DistanceTable, ModelInfo
 
 
 @click.group(context_settings=options.CONTEXT)
@@ -59,7 +61,8 @@ def show(talk: Talk, /, name: str, weights: Path | None, form: str) -> None:
         fingerprint = registry.info(spec).fingerprint
     except WeightsMissing:
         spec, fingerprint = registry.describe(name), None
-    card = {**_card(spec), "fingerprint": fingerprint}
+    table = _distances(spec, fingerprint)
+    card = {**_card(spec), "fingerprint": fingerprint, "distances": plain(table)}
     if form == "json":
         output.emit(card)
         return
@@ -68,6 +71,7 @@ def show(talk: Talk, /, name: str, weights: Path | None, form: str) -> None:
         "centre": "yes" if card["centre"] else "no",
         "scenes": len(scenes),
         "golden": ", ".join(card["golden"]) or "none",
+        "distances": meaning.table_text(table) if table else "no reference table",
     }
     output.pairs(list(shown.items()))
     for scene in scenes:
@@ -147,9 +151,15 @@ def _models_of(database: Path) -> list[ModelInfo]:
         return case.models()
 
 
-def _card(spec: Any) -> dict[str, Any]:
-    from image_similarity.reports.rows import plain
+def _distances(spec: Any, fingerprint: str | None) -> DistanceTable | None:
+    """The reference table beside the weights, if it is of these weights."""
+    from image_similarity.calibration.files import read_table, table_path
 
+    table = read_table(table_path(spec.weights)) if spec.weights else None
+    return table if table is not None and table.fingerprint == fingerprint else None
+
+
+def _card(spec: Any) -> dict[str, Any]:
     card: dict[str, Any] = plain(spec)
     del card["build"]  # the function of a plug-in
     card["golden"] = [

@@ -6,6 +6,8 @@ calibrated, how many times likelier the distance is under one proposition than u
 
 from __future__ import annotations
 
+import math
+
 from image_similarity.values import (
     AsClose,
     Calibration,
@@ -26,7 +28,7 @@ def as_close_text(found: AsClose) -> str:
 
 def ratio_text(ratio: LikelihoodRatio) -> str:
     """Return a likelihood ratio as a number or, below 1, as a fraction."""
-    size = _rounded(10 ** abs(ratio.log10))
+    size = _rounded(10 ** abs(ratio.log10), exact=ratio.at_bound)
     number = f"1/{size}" if ratio.log10 < 0 and size != "1" else size
     if ratio.at_bound:
         return f"LR {number}, the bound: the calibration supports none more extreme"
@@ -42,9 +44,15 @@ def reference_text(table: DistanceTable) -> str:
     )
 
 
+def table_text(table: DistanceTable) -> str:
+    """Return what a reference table holds, in short."""
+    unrelated, same_scene = table.unrelated[-1], table.same_scene[-1]
+    return f"{unrelated:,} unrelated pairs, {same_scene:,} of one scene; {table.made_on}"
+
+
 def calibration_text(calibration: Calibration) -> str:
     """Return the two propositions of a likelihood ratio, what it was learned from and how well it did."""
-    bound = _rounded(10**calibration.bound)
+    bound = _rounded(10**calibration.bound, exact=True)
     return (
         f"LR: how many times likelier the distance is if {calibration.same} than if {calibration.different}. "
         f"Learned from {calibration.groups} groups of {calibration.pictures} pictures "
@@ -98,14 +106,14 @@ def _interval(share: Share) -> str:
 def _percent(value: float) -> str:
     """Two digits that count, never in powers of ten."""
     percent = value * 100
-    places = 2 if percent < 1 else 1
+    places = 1 if percent >= 1 else 1 - math.floor(math.log10(percent)) if percent else 0
     text = f"{percent:.{places}f}"
-    return text.rstrip("0").rstrip(".") if float(text) else f"{percent:.1g}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-def _rounded(value: float) -> str:
-    """A ratio of at least 1 to two digits, but whole above ten."""
-    if value < 10:
+def _rounded(value: float, *, exact: bool = False) -> str:
+    """A ratio of at least 1 to two digits, or to the next whole number."""
+    if value < 10 and not exact:
         return f"{value:.1f}".rstrip("0").rstrip(".")
-    digits = len(str(int(value))) - 2
+    digits = 0 if exact else len(str(int(value))) - 2
     return f"{round(value, -digits):,.0f}"

@@ -20,30 +20,11 @@ from image_similarity.calibration.files import (
     write_table,
 )
 from image_similarity.errors import CalibrationRefused
-from image_similarity.values import DISTANCE_STEPS, Calibration, DistanceTable
+from image_similarity.values import DISTANCE_STEPS, DistanceTable
+from tests.reports.samples import CALIBRATION
 
 TABLE = DistanceTable(
     "f1" * 32, "made up", 8, tuple([0] * DISTANCE_STEPS + [4]), tuple([1] * DISTANCE_STEPS + [3])
-)
-CALIBRATION = Calibration(
-    fingerprint="f1" * 32,
-    model="builtin",
-    same="both pictures show the same room",
-    different="they are of two different groups of rooms.csv",
-    intercept=2.5,
-    slope=-3.0,
-    bound=2.3,
-    groups=200,
-    pictures=400,
-    same_pairs=200,
-    different_pairs=3000,
-    cllr=0.4,
-    cllr_low=0.35,
-    cllr_high=0.45,
-    cllr_min=0.38,
-    groups_sha256="ab" * 32,
-    made_at="2026-01-02T03:04:05Z",
-    version="0.2.0",
 )
 
 

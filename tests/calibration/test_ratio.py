@@ -13,7 +13,7 @@ from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 
 from image_similarity.calibration.ratio import Line, cllr, cllr_min, costs, fit, ratio_at
-from tests.calibration.test_files import CALIBRATION
+from tests.reports.samples import CALIBRATION
 
 Cases = tuple[np.ndarray, np.ndarray, np.ndarray]
 

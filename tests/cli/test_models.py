@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from image_similarity.calibration.files import table_path, write_table
+from image_similarity.reports.meaning import table_text
 from tests.cli.conftest import Made, Run
+from tests.reports.samples import TABLE
 from tests.tiny_model import write_tiny_model
 
 
@@ -33,6 +38,20 @@ def test_a_card_is_shown_whole(run: Run, indexed: Made) -> None:
     text = run("models", "show", indexed.model).out
     assert card["fingerprint"] in text
     assert "  forest\n" in text
+
+
+def test_a_model_says_which_reference_table_it_has(run: Run, indexed: Made, tmp_path: Path) -> None:
+    model = shutil.copyfile(indexed.model, tmp_path / "own.safetensors")
+    (card,) = run("models", "show", model, "--format", "json").objects()
+    assert card["distances"] is None
+    assert "no reference table" in run("models", "show", model).out
+    write_table(table_path(model), TABLE)
+    assert "no reference table" in run("models", "show", model).out, "it is of other weights"
+    write_table(table_path(model), replace(TABLE, fingerprint=card["fingerprint"]))
+    assert table_text(TABLE) in run("models", "show", model).out
+    (found,) = run("models", "show", model, "--format", "json").objects()
+    assert found["distances"]["unrelated"] == list(TABLE.unrelated)
+    assert found["fingerprint"] == card["fingerprint"], "the table leaves the model as it is"
 
 
 def test_a_model_without_its_weights_can_still_be_described(

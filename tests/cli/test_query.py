@@ -7,13 +7,16 @@ import io
 import os
 import shutil
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from image_similarity.calibration.files import table_path, write_table
 from image_similarity.reports.rows import COLUMNS
 from tests.cli.conftest import Made, Run, index_arguments, start
 from tests.conftest import draw_picture
+from tests.reports.samples import TABLE
 
 
 def test_the_table_ranks_marks_and_says_what_was_searched(run: Run, indexed: Made) -> None:
@@ -305,3 +308,25 @@ def test_a_report_replaces_no_file_of_another_kind(run: Run, case: Made) -> None
             == 2
         )
     assert case.database.read_bytes() == before
+
+
+def test_a_reference_table_is_told_below_the_hits_and_to_other_programs(
+    run: Run, indexed: Made, tmp_path: Path
+) -> None:
+    model = shutil.copyfile(indexed.model, tmp_path / "own.safetensors")
+    (card,) = run("models", "show", model, "--format", "json").objects()
+    write_table(table_path(model), replace(TABLE, fingerprint=card["fingerprint"]))
+    assert run(*index_arguments(indexed.folder, tmp_path / "case.db", model)).code == 3
+    asked = ["query", indexed.first, "-dp", tmp_path / "case.db", "--scene", "off", "-k", 2]
+    said = (
+        "hits 1-2: 0 of 1,500 unrelated pairs came as close (up to 0.2 %); "
+        "41 of 1,500 pairs of one scene (2 to 3.7 %)"
+    )
+    lines = run(*asked).out.splitlines()
+    assert lines[4] == said
+    assert lines[-1].startswith("reference pairs: 3,000 held-out pictures; ")
+    outcome = run(*asked, "--format", "json")
+    assert outcome.objects()[0]["unrelated_interval"] == [0.0, 0.002]
+    assert "reference pairs: 3,000 held-out pictures; " in outcome.err
+    (row, _) = csv.DictReader(io.StringIO(run(*asked, "--format", "csv").out))
+    assert (row["unrelated_as_close"], row["unrelated_interval"]) == ("0", "0.0;0.002")

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
 from image_similarity.values import (
+    DISTANCE_STEPS,
+    Calibration,
+    DistanceTable,
     Hit,
     ImageRecord,
     ModelInfo,
@@ -24,6 +28,36 @@ MODEL = ModelInfo(
     preprocess=Preprocess(32),
     dim=16,
     scenes=("bedroom", "beach"),
+)
+
+
+TABLE = DistanceTable(
+    fingerprint=MODEL.fingerprint,
+    made_on="3,000 held-out pictures",
+    pictures=3000,
+    unrelated=(*[0] * DISTANCE_STEPS, 1500),
+    same_scene=(*[41] * DISTANCE_STEPS, 1500),
+)
+
+CALIBRATION = Calibration(
+    fingerprint=MODEL.fingerprint,
+    model=MODEL.name,
+    same="both pictures show the same room",
+    different="they are of two different groups of rooms.csv",
+    intercept=2.5,
+    slope=-3.0,
+    bound=math.log10(212),
+    groups=212,
+    pictures=480,
+    same_pairs=300,
+    different_pairs=3000,
+    cllr=0.4,
+    cllr_low=0.35,
+    cllr_high=0.45,
+    cllr_min=0.38,
+    groups_sha256="ab" * 32,
+    made_at="2026-01-02T03:04:05Z",
+    version="0.2.0",
 )
 
 
