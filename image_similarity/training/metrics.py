@@ -1,4 +1,4 @@
-"""Figures of a model: scene accuracy, calibration and same-scene retrieval."""
+"""The figures of a network while it is trained: scene accuracy, calibration and same-scene retrieval."""
 
 from __future__ import annotations
 
@@ -10,6 +10,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from image_similarity.encoding.networks.multiscale import MultiscaleNet
+from image_similarity.evaluation.measures import (
+    calibration_error,
+    retrieval_columns,
+    scene_columns,
+)
 from image_similarity.training.augment import normalise
 
 _BATCH = 125
@@ -69,17 +74,17 @@ def run_network(
 
 
 def measure(outputs: Outputs, labels: NDArray[np.int64]) -> Figures:
-    """Return all figures of a network's outputs against the true scenes (N,)."""
+    """Return all figures of a network's outputs against the true scenes (N,); see `evaluation.measures`."""
     truth = torch.from_numpy(labels)
-    top = outputs.logits.topk(min(5, outputs.logits.shape[1]), dim=1).indices
-    hits = top == truth[:, None]
+    scenes = scene_columns(outputs.logits.softmax(dim=1).numpy(), labels)
     recall, precision, average = retrieval_figures(outputs.embeddings, truth)
+    once = np.ones((1, len(labels)))
     return Figures(
-        pictures=len(truth),
-        top1=float(hits[:, 0].float().mean()),
-        top5=float(hits.any(dim=1).float().mean()),
+        pictures=len(labels),
+        top1=float(scenes["top-1"].mean()),
+        top5=float(scenes["top-5"].mean()),
         nll=float(torch.nn.functional.cross_entropy(outputs.logits, truth)),
-        calibration_error=calibration_error(outputs.logits, truth),
+        calibration_error=float(calibration_error(scenes["confidence"], scenes["top-1"], once)[0]),
         recall_at_1=recall,
         precision_at_5=precision,
         map_at_r=average,
@@ -87,52 +92,16 @@ def measure(outputs: Outputs, labels: NDArray[np.int64]) -> Figures:
 
 
 def retrieval_figures(embeddings: Tensor, labels: Tensor) -> tuple[float, float, float]:
-    """Return recall@1, precision@5 and MAP@R of the same scene, each picture asking the others.
+    """Return the mean recall@1, precision@5 and MAP@R of unit embeddings (N, D), each asking for the others.
 
-    MAP@R (Musgrave et al., "A metric learning reality check", 2020) is the mean over queries of
-    the sum of precision at each relevant place among the first R, over R; R is the number of
-    other pictures of the query's scene. Queries without any are left out.
+    NaN if no picture has another of its label (N,).
     """
-    recall, precision, average = [], [], []
-    for start in range(0, len(labels), 500):
-        likeness = embeddings[start : start + 500] @ embeddings.T
-        mine = torch.arange(len(likeness))
-        likeness[mine, mine + start] = -torch.inf
-        order = likeness.argsort(dim=1, descending=True, stable=True)[:, :-1]
-        relevant = (labels[order] == labels[start : start + 500, None]).float()
-        wanted = relevant.sum(dim=1)
-        relevant, wanted = relevant[wanted > 0], wanted[wanted > 0]
-        places = torch.arange(1, relevant.shape[1] + 1)
-        precisions = relevant.cumsum(dim=1) / places
-        inside = places[None, :] <= wanted[:, None]
-        recall.append(relevant[:, 0])
-        precision.append(relevant[:, :5].mean(dim=1))
-        average.append((precisions * relevant * inside).sum(dim=1) / wanted)
-    means = [float(torch.cat(values).mean()) for values in (recall, precision, average)]
-    return means[0], means[1], means[2]
-
-
-def copy_recall(copies: Tensor, originals: Tensor) -> float:
-    """Return the share of copies (N, D) whose nearest original (M, D) is that of the same row.
-
-    Both are unit vectors, and M is at least N; the other originals are there to be confused with.
-    """
-    nearest = (copies @ originals.T).argmax(dim=1)
-    return float((nearest == torch.arange(len(copies))).float().mean())
-
-
-def calibration_error(logits: Tensor, labels: Tensor, *, bins: int = 15) -> float:
-    """Return the expected calibration error: mean gap of confidence and accuracy over bins."""
-    confidence, guess = logits.softmax(dim=1).max(dim=1)
-    right = (guess == labels).float()
-    bin_of = (confidence * bins).long().clamp(max=bins - 1)
-    gap = 0.0
-    for number in range(bins):
-        inside = bin_of == number
-        if inside.any():
-            share = float(inside.float().mean())
-            gap += share * abs(float(confidence[inside].mean()) - float(right[inside].mean()))
-    return gap
+    _, found = retrieval_columns(embeddings.numpy(), labels.numpy())
+    recall, precision, average = (
+        float(found[name].mean()) if len(found[name]) else float("nan")
+        for name in ("recall@1", "precision@5", "mAP@R")
+    )
+    return recall, precision, average
 
 
 def fit_temperature(logits: Tensor, labels: NDArray[np.int64]) -> float:

@@ -11,8 +11,7 @@ import torch
 from image_similarity.errors import WeightsRefused
 from image_similarity.training.export import fold_temperature, read_model, write_model
 from image_similarity.training.metrics import (
-    calibration_error,
-    copy_recall,
+    Outputs,
     fit_temperature,
     measure,
     retrieval_figures,
@@ -42,12 +41,6 @@ def test_a_lone_picture_of_its_scene_is_no_query() -> None:
     assert retrieval_figures(embeddings, torch.tensor([0, 0, 1]))[0] == 1.0
 
 
-def test_a_copy_is_found_when_its_original_is_nearest_of_all() -> None:
-    originals = torch.eye(4)
-    copies = torch.stack([originals[0], originals[3]])
-    assert copy_recall(copies, originals) == 0.5
-
-
 def test_evaluating_twice_gives_the_same_numbers() -> None:
     trainer = sample_trainer()
     pictures, labels = sample_pictures()
@@ -63,7 +56,11 @@ def test_the_temperature_restores_logits_that_were_made_too_sure() -> None:
     logits = torch.randn(4000, 5, generator=generator) * 2
     labels = torch.multinomial(logits.softmax(dim=1), 1, generator=generator).flatten()
     assert fit_temperature(logits * 2, labels.numpy()) == pytest.approx(2.0, abs=0.15)
-    assert calibration_error(logits * 2, labels) > 2 * calibration_error(logits, labels)
+    embeddings = torch.nn.functional.normalize(logits, dim=1)
+    sure, true = (
+        measure(Outputs(embeddings, each), labels.numpy()) for each in (logits * 2, logits)
+    )
+    assert sure.calibration_error > 2 * true.calibration_error
 
 
 def test_a_folded_temperature_divides_the_logits_and_leaves_the_embedding() -> None:

@@ -41,24 +41,48 @@ def asked_scenes(probabilities: Probabilities, top_k: int, mass: float) -> Flags
     return flags
 
 
-def filter_figures(
+def lost_shares(
     originals: Probabilities, copies: Probabilities, *, asked: tuple[int, float], stored: int
-) -> FilterFigures:
-    """Return what a filter loses and hides; row i of `copies` is an edit of original i.
-
-    Both directions count: an edited copy asks for its original, and an original for its copy.
+) -> NDArray[np.float64]:
+    """Return for each row whether the filter hides a copy from its original and the other way: 0, 0.5 or 1.
 
     Args:
         originals: scene probabilities (N, C).
-        copies: scene probabilities (N, C).
+        copies: scene probabilities (N, C); row i is of an edit of original i.
         asked: top-K and mass of the query's side; (1, any) is the filter on the first label.
         stored: top-K of the gallery's side.
     """
-    lost, hidden = [], []
-    for queries, gallery in ((copies, originals), (originals, copies)):
-        wanted = asked_scenes(queries, *asked)
-        held = stored_scenes(gallery, stored)
-        passes = wanted.astype(np.float32) @ held.astype(np.float32).T > 0
-        lost.append(1 - passes.diagonal().mean())
-        hidden.append(1 - passes.mean())
-    return FilterFigures(lost=float(np.mean(lost)), hidden=float(np.mean(hidden)))
+    there = (asked_scenes(copies, *asked) & stored_scenes(originals, stored)).any(axis=1)
+    back = (asked_scenes(originals, *asked) & stored_scenes(copies, stored)).any(axis=1)
+    return 1 - (there.astype(np.float64) + back.astype(np.float64)) / 2
+
+
+def hidden_shares(
+    queries: Probabilities, gallery: Probabilities, *, asked: tuple[int, float], stored: int
+) -> NDArray[np.float64]:
+    """Return for each query (N, C) the share of the gallery (M, C) that the filter hides from it."""
+    held = stored_scenes(gallery, stored).astype(np.float32).T
+    wanted = asked_scenes(queries, *asked).astype(np.float32)
+    return np.array(
+        [
+            share
+            for start in range(0, len(wanted), 512)
+            for share in 1 - (wanted[start : start + 512] @ held > 0).mean(axis=1)
+        ],
+        dtype=np.float64,
+    )
+
+
+def filter_figures(
+    originals: Probabilities, copies: Probabilities, *, asked: tuple[int, float], stored: int
+) -> FilterFigures:
+    """Return what a filter loses and hides among originals and their copies, asked in both directions.
+
+    See `lost_shares` for the arguments.
+    """
+    hidden = [
+        hidden_shares(queries, gallery, asked=asked, stored=stored).mean()
+        for queries, gallery in ((copies, originals), (originals, copies))
+    ]
+    lost = lost_shares(originals, copies, asked=asked, stored=stored)
+    return FilterFigures(lost=float(lost.mean()), hidden=float(np.mean(hidden)))
