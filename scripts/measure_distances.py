@@ -76,9 +76,9 @@ def embed(encoder: Encoder, paths: Sequence[Path]) -> np.ndarray:
     return np.concatenate(vectors)
 
 
-def print_table(table: DistanceTable) -> None:
+def print_table(table: DistanceTable, model: str) -> None:
     """Print every fifth hundredth, up to where all unrelated pairs are nearer."""
-    print(f"{reference_text(table)}.\n\n| distance | what it means |\n|---|---|")
+    print(f"{reference_text(table, model)}.\n\n| distance | what it means |\n|---|---|")
     for step in range(0, 201, 5):
         found = as_close(table, step / 100)
         print(f"| {step / 100:.2f} | {as_close_text(found)} |")
@@ -99,7 +99,7 @@ def main() -> None:
         made_on=MADE_ON[arguments.part].format(f"{len(names):,}"),
         seed=arguments.seed,
     )
-    print_table(table)
+    print_table(table, spec.name)
     if arguments.write and spec.weights is not None:
         target = table_path(spec.weights)
         write_table(target, table)

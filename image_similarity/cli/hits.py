@@ -28,6 +28,10 @@ class Renderer:
         if self._form != "table":
             for text in [_query_line(result), *explain(result)]:
                 note(text)
+        if not self._shown:
+            # Long, and alike for all queries of a folder.
+            for text in meaning.legend(result):
+                (line if self._form == "table" else note)(text)
         self._shown += 1
 
     def _table(self, result: SearchResult) -> None:
@@ -98,7 +102,6 @@ def explain(result: SearchResult) -> list[str]:
         *([] if result.hits else [f"no picture found{near}"]),
         scenes,
         f"search: {result.search} over {count(found.searched, 'picture')}, k {result.k}{near}; {model}",
-        *meaning.legend(result),
     ]
 
 

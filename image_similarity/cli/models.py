@@ -71,7 +71,7 @@ def show(talk: Talk, /, name: str, weights: Path | None, form: str) -> None:
         "centre": "yes" if card["centre"] else "no",
         "scenes": len(scenes),
         "golden": ", ".join(card["golden"]) or "none",
-        "distances": meaning.table_text(table) if table else "no reference table",
+        "distances": f"pairs: {meaning.table_text(table)}" if table else "no reference table",
     }
     output.pairs(list(shown.items()))
     for scene in scenes:

@@ -80,6 +80,7 @@ def write(
     pieces = _template().generate(
         sections=_sections(results, preview),
         settings=settings,
+        legend=meaning.legend(results[0]) if results else [],
         generator=_GENERATOR,
         version=__version__,
         written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
@@ -125,7 +126,6 @@ def _template() -> Any:
     environment.filters["visible"] = lambda value: visible(str(value))
     environment.filters["as_close"] = meaning.as_close_text
     environment.filters["ratio"] = meaning.ratio_text
-    environment.filters["legend"] = meaning.legend
     return environment.get_template("contact_sheet.html")
 
 

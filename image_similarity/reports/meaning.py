@@ -35,19 +35,19 @@ def ratio_text(ratio: LikelihoodRatio) -> str:
     return f"LR about {number}"
 
 
-def reference_text(table: DistanceTable) -> str:
-    """Return what the reference table was made on and how it is read."""
+def reference_text(table: DistanceTable, model: str) -> str:
+    """Return what the reference table of a model was made on and how it is read."""
     return (
-        f"reference pairs: {table.made_on}; unrelated are two pictures of different scenes, in brackets is the 95 % "
-        "interval. They say how often different pictures come as close, not whether a hit shows the same: "
+        f"reference pairs of {model}: {table_text(table)}. Unrelated are two pictures of different scenes; in brackets "
+        "is the 95 % interval. They say how often different pictures come as close, not whether a hit shows the same: "
         "the more pictures are searched, the more unrelated ones come close"
     )
 
 
 def table_text(table: DistanceTable) -> str:
-    """Return what a reference table holds, in short."""
+    """Return which pairs a reference table counts, in short."""
     unrelated, same_scene = table.unrelated[-1], table.same_scene[-1]
-    return f"{unrelated:,} unrelated pairs, {same_scene:,} of one scene; {table.made_on}"
+    return f"{unrelated:,} unrelated ones, {same_scene:,} of one scene; {table.made_on}"
 
 
 def calibration_text(calibration: Calibration) -> str:
@@ -64,10 +64,10 @@ def calibration_text(calibration: Calibration) -> str:
 
 
 def legend(result: SearchResult) -> list[str]:
-    """Return the lines that explain the meanings of a result's hits; none where there is nothing to explain."""
+    """Return the lines that explain the meanings of hits, alike for all results of a search; none without meanings."""
     table, calibration = result.distances, result.calibration
     return [
-        *([] if table is None else [reference_text(table)]),
+        *([] if table is None else [reference_text(table, result.model.name)]),
         *([] if calibration is None else [calibration_text(calibration)]),
     ]
 

@@ -324,9 +324,12 @@ def test_a_reference_table_is_told_below_the_hits_and_to_other_programs(
     )
     lines = run(*asked).out.splitlines()
     assert lines[4] == said
-    assert lines[-1].startswith("reference pairs: 3,000 held-out pictures; ")
+    assert lines[-1].startswith("reference pairs of tiny: 1,500 unrelated ones, ")
+    several = run("query", indexed.folder, *asked[2:]).out
+    assert several.count("reference pairs of tiny: ") == 1, "it is the same for all queries"
+    assert several.count("hits 1-2: ") > 1
     outcome = run(*asked, "--format", "json")
     assert outcome.objects()[0]["unrelated_interval"] == [0.0, 0.002]
-    assert "reference pairs: 3,000 held-out pictures; " in outcome.err
+    assert "reference pairs of tiny: 1,500 unrelated ones, " in outcome.err
     (row, _) = csv.DictReader(io.StringIO(run(*asked, "--format", "csv").out))
     assert (row["unrelated_as_close"], row["unrelated_interval"]) == ("0", "0.0;0.002")

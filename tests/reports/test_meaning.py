@@ -72,7 +72,9 @@ def test_a_ratio_is_a_number_or_a_fraction(log10: float, at_bound: bool, text: s
 
 def test_the_legend_names_reference_both_propositions_bounds_and_cost() -> None:
     reference, ratio = meaning.legend(explained())
-    assert reference.startswith("reference pairs: 3,000 held-out pictures; ")
+    assert reference.startswith(
+        "reference pairs of builtin: 1,500 unrelated ones, 1,500 of one scene; 3,000 held-out pictures. "
+    )
     assert CALIBRATION.same in ratio
     assert CALIBRATION.different in ratio
     assert "212 groups of 480 pictures" in ratio
@@ -95,13 +97,13 @@ def test_no_words_claim_how_sure_a_hit_is(tmp_path: Path) -> None:
 def test_the_sheet_uses_the_same_words_as_the_table(tmp_path: Path) -> None:
     result = explained()
     target = tmp_path / "sheet.html"
-    html.write([result], target, settings={}, preview=lambda shown: None)
+    html.write([result, result], target, settings={}, preview=lambda shown: None)
     text = target.read_text("utf-8")
-    assert text.count(NEAR_TEXT) == 2
-    assert text.count(FAR_TEXT) == 1
+    assert text.count(NEAR_TEXT) == 4
+    assert text.count(FAR_TEXT) == 2
     assert "LR about 20" in text
     for line in meaning.legend(result):
-        assert line in text
+        assert text.count(line) == 1, "once, at the top"
     assert "What a distance means" in text
 
 
@@ -126,7 +128,7 @@ def test_other_programs_get_the_numbers() -> None:
 
 def test_a_table_is_told_in_short() -> None:
     assert meaning.table_text(TABLE) == (
-        "1,500 unrelated pairs, 1,500 of one scene; 3,000 held-out pictures"
+        "1,500 unrelated ones, 1,500 of one scene; 3,000 held-out pictures"
     )
 
 
