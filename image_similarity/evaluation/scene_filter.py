@@ -54,7 +54,8 @@ def lost_shares(
     """
     there = (asked_scenes(copies, *asked) & stored_scenes(originals, stored)).any(axis=1)
     back = (asked_scenes(originals, *asked) & stored_scenes(copies, stored)).any(axis=1)
-    return 1 - (there.astype(np.float64) + back.astype(np.float64)) / 2
+    passed: NDArray[np.float64] = np.mean(np.stack([there, back]), axis=0)
+    return 1 - passed
 
 
 def hidden_shares(
