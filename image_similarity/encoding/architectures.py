@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from image_similarity.encoding.spec import ModelSpec
@@ -31,6 +32,8 @@ def is_known(architecture: str) -> bool:
         return trunk in TORCHVISION
     if family == "places365":
         return trunk in PLACES365
+    if family == "headed":
+        return not trunk.startswith("headed/") and is_known(trunk)
     return architecture in ("tiny", "deepranking") or (family == "multiscale" and bool(trunk))
 
 
@@ -78,4 +81,11 @@ def _construct(spec: ModelSpec) -> Any:
         from image_similarity.encoding.networks.places365 import Places365Net
 
         return Places365Net(trunk, **spec.config)
+    if family == "headed":
+        from image_similarity.encoding.networks.headed import HeadedNet, backbone_config
+
+        inner = replace(spec, architecture=trunk, config=backbone_config(spec.config))
+        return HeadedNet(
+            _construct(inner), width=int(spec.config["width"]), dim=int(spec.config["dim"])
+        )
     raise ValueError(f"unknown architecture {spec.architecture!r}")

@@ -77,6 +77,11 @@ class Encoder:
         if spec.centre is not None:
             self._centre = torch.tensor(spec.centre, dtype=torch.float32, device=device)
 
+    @property
+    def network(self) -> Any:
+        """The torch module itself, for a training that goes on from it."""
+        return self._network
+
     @classmethod
     def load(cls, spec: ModelSpec, *, device: str = "auto", threads: int | None = None) -> Encoder:
         """Return an encoder for the spec, tried out on one black picture.
