@@ -91,7 +91,8 @@ def centre_embedding(
 def _drawn(rows: NDArray[np.int64], batches: int, plan: Plan) -> tuple[Tensor, ...]:
     """Return at most `batches` batches of 128 rows, drawn with the plan's seed."""
     drawn = np.random.default_rng(plan.seed).permutation(rows)[: batches * _BATCH]
-    return torch.from_numpy(drawn).split(_BATCH)
+    parts: tuple[Tensor, ...] = torch.from_numpy(drawn).split(_BATCH)
+    return parts
 
 
 @torch.no_grad()

@@ -60,20 +60,32 @@ def make_card(
 def describe_training(
     trainer: Trainer,
     *,
+    heldout: int,
     teachers: Sequence[str],
     temperature: float,
     hours: float,
     started_from: str | None,
+    centred: bool = False,
     note: str = "",
 ) -> dict[str, Any]:
-    """Return what the card says of a training: data, split, recipe, seed and cost."""
-    recipe = dataclasses.asdict(trainer.plan)
+    """Return what the card says of a training: data, split, recipe, seed and cost.
+
+    `heldout` is the number of pictures held out, `hours` the time that all legs took.
+    """
+    recipe, data = dataclasses.asdict(trainer.plan), trainer.data
+    count, side, scenes = (
+        len(data.pictures),
+        data.pictures.shape[1],
+        trainer.network.config["scenes"],
+    )
     return {
-        "data": "MiniPlaces train, 60,000 pictures of 128 x 128 in 100 scenes",
-        "split": "3,000 of them held out for every choice (scripts/builtin_heldout.txt)",
-        "pictures": len(trainer.data.rows),
+        "data": f"MiniPlaces train, {count:,} pictures of {side} x {side} in {scenes} scenes",
+        "split": f"{heldout:,} of them held out for every choice (scripts/builtin_heldout.txt)",
+        "pictures": len(data.rows),
         "recipe": recipe,
         "teachers": list(teachers),
+        "teachers_saw": "the learner's views" if data.teacher else "plain pictures",
+        "centred": centred,
         "seed": trainer.plan.seed,
         "steps": trainer.step_number,
         "epochs": round(trainer.step_number / trainer.steps_per_epoch, 1),

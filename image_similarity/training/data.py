@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
+
+from image_similarity.encoding.training_hashes import HASH_BYTES
 
 Progress = Callable[[str], None]
 
@@ -76,10 +80,10 @@ def split_heldout(
     return np.flatnonzero(~is_heldout), np.flatnonzero(is_heldout)
 
 
-def read_picture(path: Path, *, size: int) -> NDArray[np.uint8]:
+def read_picture(path: Path | BinaryIO, *, size: int) -> NDArray[np.uint8]:
     """Return one picture as uint8 RGB (size, size, 3): upright, whole frame squashed, bicubic.
 
-    This is the preprocessing of the built-in model; inference must do the same.
+    `path` is a file's, or an open one. This is the preprocessing of the built-in model; inference must do the same.
     """
     with Image.open(path) as image:
         picture = ImageOps.exif_transpose(image).convert("RGB")
@@ -118,6 +122,21 @@ def open_picture_cache(
         partial.replace(cache)
     result: NDArray[np.uint8] = np.load(cache, mmap_mode="r")
     return result
+
+
+def open_hash_cache(root: Path, names: Sequence[str], cache: Path) -> NDArray[np.uint8]:
+    """Return the first 8 bytes of the SHA-256 of each file, uint8 (N, 8), calculating them once.
+
+    As with pictures, a cache is trusted as long as its shape fits.
+    """
+    shape = (len(names), HASH_BYTES)
+    if not (cache.exists() and np.load(cache, mmap_mode="r").shape == shape):
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        digests = (hashlib.sha256((root / name).read_bytes()).digest() for name in names)
+        joined = b"".join(digest[:HASH_BYTES] for digest in digests)
+        np.save(cache, np.frombuffer(joined, np.uint8).reshape(shape))
+    hashes: NDArray[np.uint8] = np.load(cache)
+    return hashes
 
 
 def _decode_blocks(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import shutil
 import struct
@@ -101,15 +100,6 @@ def record_golden(path: Path, *, device: str = "cpu") -> None:
 def plain_golden(pictures: Iterable[GoldenPicture]) -> list[dict[str, Any]]:
     """Return a golden record as a card holds it."""
     return [dataclasses.asdict(picture) for picture in pictures]
-
-
-def hash_files(paths: Iterable[Path]) -> NDArray[np.uint8]:
-    """Return the first 8 bytes of the SHA-256 of each file, uint8 (N, 8), ascending."""
-    digests = []
-    for path in paths:
-        with path.open("rb") as file:
-            digests.append(hashlib.file_digest(file, "sha256").digest()[:HASH_BYTES])
-    return sorted_hashes(digests)
 
 
 def sorted_hashes(digests: Iterable[bytes]) -> NDArray[np.uint8]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -20,9 +20,22 @@ from image_similarity.training.mining import mine_triplets, squared_distances
 from image_similarity.training.plan import Plan, epochs_of, rate_at, stage_at
 
 
+class Teacher(Protocol):
+    """Networks that look at the views that are trained on, and say what they see.
+
+    Attributes:
+        width: length T of their joint feature.
+    """
+
+    width: int
+
+    def __call__(self, views: Tensor) -> tuple[Tensor, Tensor]:
+        """Return unit vectors (N, T) and scene probabilities (N, C) of views (N, 3, S, S) in [0, 1]."""
+
+
 @dataclass(frozen=True, slots=True)
 class TrainingSet:
-    """Pictures to learn from; row i of every member belongs to the same picture.
+    """Pictures to learn from; row i of every table belongs to the same picture.
 
     Attributes:
         pictures: uint8 (N, S, S, 3), on any device.
@@ -30,6 +43,7 @@ class TrainingSet:
         rows: the row numbers that may be trained on.
         features: unit vectors of the teacher (N, T), or None to train without.
         soft_labels: scene probabilities of the teacher (N, C), or None.
+        teacher: takes the place of both tables: it is asked about each view as it is trained on.
     """
 
     pictures: Tensor
@@ -37,6 +51,14 @@ class TrainingSet:
     rows: NDArray[np.int64]
     features: Tensor | None = None
     soft_labels: Tensor | None = None
+    teacher: Teacher | None = None
+
+    @property
+    def teacher_width(self) -> int:
+        """Length of the teacher's feature; 0 without a teacher."""
+        if self.teacher is not None:
+            return self.teacher.width
+        return 0 if self.features is None else self.features.shape[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +69,12 @@ class StepReport:
     steps: int
     epoch: int
     size: int
-    losses: dict[str, float]
+    parts: dict[str, Tensor]
+
+    @property
+    def losses(self) -> dict[str, float]:
+        """The losses as numbers. Fetching them makes the host wait for its device, so not every step should."""
+        return {name: float(value) for name, value in self.parts.items()}
 
 
 class Trainer:
@@ -72,7 +99,7 @@ class Trainer:
         self.data = training_set
         self.network = network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = copy.deepcopy(self.network).eval().requires_grad_(False)
-        targets = 0 if training_set.features is None else training_set.features.shape[1]
+        targets = training_set.teacher_width
         torch.manual_seed(plan.seed)
         # Maps our features to the teacher's; of use while training only.
         self.projector = nn.Linear(network.width, targets).to(self.device) if targets else None
@@ -89,11 +116,18 @@ class Trainer:
         self.steps = self.steps_per_epoch * epochs_of(plan)
 
     def run(
-        self, *, until: int | None = None, on_step: Callable[[StepReport], None] | None = None
+        self,
+        *,
+        until: int | None = None,
+        on_step: Callable[[StepReport], None] | None = None,
+        stop: Callable[[], bool] = lambda: False,
     ) -> None:
-        """Train up to step `until`, or to the plan's end, calling `on_step` after each."""
+        """Train up to step `until`, or to the plan's end, calling `on_step` after each.
+
+        `stop` is asked before each step; once it says True the training ends there.
+        """
         last = self.steps if until is None else min(until, self.steps)
-        while self.step_number < last:
+        while self.step_number < last and not stop():
             report = self._step()
             if on_step is not None:
                 on_step(report)
@@ -129,13 +163,14 @@ class Trainer:
         pictures = self.data.pictures[rows.to(self.data.pictures.device)].to(self.device)
         # The views at the end of a batch are second ones: they learn to be found in disguise.
         disguised = torch.arange(len(rows)) >= len(rows) - self.plan.second_views
-        images = augment(pictures, size, generator, self.plan.augmentation, disguised=disguised)
-        images = normalise(images, self.plan.mean, self.plan.std)
+        views = augment(pictures, size, generator, self.plan.augmentation, disguised=disguised)
+        lesson = self._lesson(views, rows)
+        images = normalise(views, self.plan.mean, self.plan.std)
         images = images.contiguous(memory_format=torch.channels_last)
         for group in self.optimizer.param_groups:
             group["lr"] = rate_at(self.plan, self.step_number, self.steps)
         self.network.train()
-        parts = self._losses(images, rows)
+        parts = self._losses(images, rows, *lesson)
         total = torch.stack(list(parts.values())).sum()
         self.optimizer.zero_grad(set_to_none=True)
         total.backward()
@@ -143,10 +178,22 @@ class Trainer:
         self.optimizer.step()
         self.step_number += 1
         self._update_average()
-        values = {name: float(value.detach()) for name, value in parts.items()}
+        values = {name: value.detach() for name, value in parts.items()}
         return StepReport(self.step_number, self.steps, epoch, size, values)
 
-    def _losses(self, images: Tensor, rows: Tensor) -> dict[str, Tensor]:
+    def _lesson(self, views: Tensor, rows: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        """Return what the teacher says of a batch: features (N, T) and scene probabilities (N, C)."""
+        if self.data.teacher is not None:
+            return self.data.teacher(views)
+        tables = (self.data.features, self.data.soft_labels)
+        features, soft_labels = (
+            None if table is None else _rows_of(table, rows, self.device) for table in tables
+        )
+        return features, soft_labels
+
+    def _losses(
+        self, images: Tensor, rows: Tensor, targets: Tensor | None, soft_labels: Tensor | None
+    ) -> dict[str, Tensor]:
         """Return the weighted losses of a batch by name."""
         plan = self.plan
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.amp):
@@ -158,12 +205,11 @@ class Trainer:
         parts = {
             "scene": plan.scene_weight * losses.scene_loss(logits, labels, smoothing=plan.smoothing)
         }
-        if self.data.soft_labels is not None:
-            wanted = _rows_of(self.data.soft_labels, rows, self.device)
-            parts["soft labels"] = plan.soft_label_weight * losses.soft_label_loss(logits, wanted)
-        targets = None
-        if self.data.features is not None and projected is not None:
-            targets = _rows_of(self.data.features, rows, self.device)
+        if soft_labels is not None:
+            parts["soft labels"] = plan.soft_label_weight * losses.soft_label_loss(
+                logits, soft_labels
+            )
+        if targets is not None and projected is not None:
             parts["feature"] = plan.feature_weight * losses.feature_loss(projected, targets)
         parts |= self._ranking_losses(embedding, labels, rows.to(self.device), targets)
         return parts
@@ -214,12 +260,14 @@ class Trainer:
         """Move the averaged weights, which are the ones to keep, towards the current ones."""
         # Early on the average would be dominated by the random start, so it follows faster.
         decay = min(self.plan.ema_decay, (1 + self.step_number) / (10 + self.step_number))
-        for kept, current in zip(
-            self.average.state_dict().values(), self.network.state_dict().values(), strict=True
-        ):
-            if kept.is_floating_point():
-                kept.lerp_(current, 1 - decay)
-            else:
+        pairs = list(
+            zip(self.average.state_dict().values(), self.network.state_dict().values(), strict=True)
+        )
+        moving = [pair for pair in pairs if pair[0].is_floating_point()]
+        # All of them in a few kernels: one for each tensor keeps a graphics card waiting.
+        torch._foreach_lerp_([kept for kept, _ in moving], [now for _, now in moving], 1 - decay)
+        for kept, current in pairs:
+            if not kept.is_floating_point():
                 kept.copy_(current)
 
     def _batches_of(self, epoch: int) -> list[NDArray[np.int64]]:

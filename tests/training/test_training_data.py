@@ -172,5 +172,5 @@ def test_the_probe_learns_scenes_from_features() -> None:
     own = torch.randn(200, 16, generator=generator)
     features = torch.nn.functional.normalize(centres[labels] + 0.3 * own, dim=1)
     rows = np.arange(0, 200, 2, dtype=np.int64)
-    logits = teach_probe(features, labels, rows, epochs=30)
+    logits = teach_probe(features, labels, rows, epochs=30)(features)
     assert float((logits.argmax(dim=1).numpy() == labels)[1::2].mean()) > 0.9
