@@ -75,6 +75,18 @@ def test_indexing_is_measured_by_stage_and_against_the_earlier_system(
     ]
 
 
+def test_the_network_is_measured_against_resnet50_in_two_runtimes(tiny_model: Path) -> None:
+    printed = run("bench_embedding.py", "-m", tiny_model, "--threads", "1")
+    assert first_cells(printed) == [
+        "tiny.safetensors at 32 px, ONNX Runtime",
+        "tiny.safetensors at 32 px, torch",
+        "ResNet50 at 224 px, ONNX Runtime",
+        "ResNet50 at 224 px, torch",
+        "ONNX Runtime",
+        "torch",
+    ]
+
+
 def test_memory_is_measured_for_several_numbers_of_pictures(photos: Path, tiny_model: Path) -> None:
     printed = run("bench_memory.py", "--pictures", photos, "-m", tiny_model)
     assert first_cells(printed) == ["1", "20"]
