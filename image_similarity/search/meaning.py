@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 from image_similarity.calibration.files import read_table, table_path
 from image_similarity.calibration.ratio import ratio_at
@@ -50,7 +51,8 @@ def find_table(model: Chosen) -> DistanceTable | None:
         try:
             weights = registry.get(origin).weights
         except ModelError:
-            continue
+            # No name, and no file with a card; but it may be the file that a name was given with --weights.
+            weights = Path(origin)
         table = read_table(table_path(weights)) if weights else None
         if table is not None and table.fingerprint == model.info.fingerprint:
             return table

@@ -150,7 +150,9 @@ values = st.recursive(
     st.dictionaries(st.sampled_from([*asdict(TABLE), "kind", "format"]), values),
     st.dictionaries(st.sampled_from([*asdict(CALIBRATION), "kind", "format"]), values),
 )
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=40
+)
 def test_whatever_stands_in_a_file_nothing_but_a_refusal_comes_of_it(
     table_file: Path, calibration_file: Path, in_table: Any, in_calibration: Any
 ) -> None:
