@@ -62,7 +62,8 @@ def load_embedders(names: Sequence[str], *, device: str) -> list[Embedder]:
     Raises:
         UnknownModel, WeightsMissing, WeightsRefused, DeviceUnavailable.
     """
-    found = [_load(name, device) for name in dict.fromkeys(names)]
+    scripts: dict[tuple[Path, int], TorchScript] = {}
+    found = [_load(name, device, scripts) for name in dict.fromkeys(names)]
     short = [each.facts.name for each in found]
     for embedder, given in zip(found, dict.fromkeys(names), strict=True):
         if short.count(embedder.facts.name) > 1:
@@ -70,24 +71,25 @@ def load_embedders(names: Sequence[str], *, device: str) -> list[Embedder]:
     return found
 
 
-def _load(name: str, device: str) -> Embedder:
+def _load(name: str, device: str, scripts: dict[tuple[Path, int], TorchScript]) -> Embedder:
+    def script(part: str) -> TorchScript:
+        # One that is asked for alone and in a concatenation is loaded, and run, once.
+        key = _script_of(part)
+        scripts[key] = scripts.get(key) or TorchScript(*key, device)
+        return scripts[key]
+
     if name in DESCRIPTORS:
         return Descriptor(name)
     if "+" in name and all(_script_of(part)[0].suffix == ".ts" for part in name.split("+")):
-        return Concatenation([_script(part, device) for part in name.split("+")])
+        return Concatenation([script(part) for part in name.split("+")])
     if _script_of(name)[0].suffix == ".ts":
-        return _script(name, device)
+        return script(name)
     return Network(registry.get(name), device, name)
 
 
 def _script_of(name: str) -> tuple[Path, int]:
     path, at, side = name.rpartition("@")
     return (Path(path), int(side)) if at and side.isdecimal() else (Path(name), _TORCHSCRIPT_SIDE)
-
-
-def _script(name: str, device: str) -> TorchScript:
-    path, side = _script_of(name)
-    return TorchScript(path, side, device)
 
 
 class Descriptor:
@@ -160,6 +162,7 @@ class TorchScript:
         self._network = network.float().eval()
         self._side = side
         self._mean: Float32 | None = None
+        self._last: tuple[list[Image.Image], Float32] = [], np.empty((0, 1), np.float32)
         self.facts = Facts(path.stem, "torchscript", decode_side=2 * side)
 
     def centre(self, mean: Float32) -> None:
@@ -169,6 +172,15 @@ class TorchScript:
 
     def embed(self, pictures: Sequence[Image.Image]) -> tuple[Float32, None]:
         """See `Embedder`."""
+        last, vectors = self._last
+        if len(last) != len(pictures) or any(
+            a is not b for a, b in zip(last, pictures, strict=True)
+        ):
+            vectors = self._run(pictures)
+            self._last = list(pictures), vectors
+        return (vectors if self._mean is None else _unit(vectors - self._mean)), None
+
+    def _run(self, pictures: Sequence[Image.Image]) -> Float32:
         import torch
 
         size = (self._side, self._side)
@@ -178,8 +190,7 @@ class TorchScript:
         )
         with torch.inference_mode():
             output = self._network(batch).float().cpu().numpy()
-        vectors = _unit(output.reshape(len(pictures), -1))
-        return (vectors if self._mean is None else _unit(vectors - self._mean)), None
+        return _unit(output.reshape(len(pictures), -1))
 
 
 class Concatenation:
@@ -209,12 +220,12 @@ class Concatenation:
 
 
 def scripts_of(embedders: Sequence[Embedder]) -> list[TorchScript]:
-    """Return the TorchScript files among them, also the parts of concatenations: those that want centring."""
+    """Return the TorchScript files among them, each once, with the parts of concatenations: they want centring."""
     found: list[TorchScript] = []
     for each in embedders:
         found += each.parts if isinstance(each, Concatenation) else []
         found += [each] if isinstance(each, TorchScript) else []
-    return found
+    return list(dict.fromkeys(found))
 
 
 def _unit(vectors: Float32) -> Float32:

@@ -12,21 +12,22 @@ from image_similarity.evaluation.results import Evaluation
 
 # Okabe and Ito's colours, which colour-blind people can tell apart, then two greys.
 _COLOURS = (
-    "#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#8C7A00", "#000000",
-    "#777777", "#BBBBBB",
+    "#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#8C7A00", "#777777",
+    "#BBBBBB",
 )  # fmt: skip
 _ACROSS = 4
 
 
 def main_measures(evaluation: Evaluation) -> list[tuple[str, str]]:
-    """Return the measures worth a chart, as (task, measure): all but those of single edits, in order."""
+    """Return the measures worth a chart, as (task, measure): all but those of single edits, the scene filter's last."""
     names = [
         (each.task, each.measure)
         for model in evaluation.models
         for each in model.figures
         if not each.measure.startswith("recall@1, ")
     ]
-    return list(dict.fromkeys(names))
+    # The scene filter's charts have bars for the few models that know scenes.
+    return sorted(dict.fromkeys(names), key=lambda name: name[0].startswith("scene filter"))
 
 
 def check_plot() -> None:
@@ -95,15 +96,15 @@ def _draw(axis: Any, evaluation: Evaluation, task: str, measure: str, *, named: 
             va="center",
             ha="right" if inside else "left",
             fontsize=7.5,
-            color="white" if inside else "#222222",
+            color="white" if inside and _is_dark(_COLOURS[row % len(_COLOURS)]) else "#222222",
         )
     axis.set_title(
         f"{task}: {measure}" if task not in measure else measure, fontsize=8.5, loc="left"
     )
     axis.set_xlim(0, 100)
     axis.set_ylim(len(evaluation.models) - 0.4, -0.6)
-    names = [model.name for model in evaluation.models] if named else []
-    axis.set_yticks(range(len(evaluation.models)) if named else [], names, fontsize=8)
+    names = [model.name.replace("+", "+\n") for model in evaluation.models] if named else []
+    axis.set_yticks(range(len(names)), names, fontsize=7.5)
     axis.tick_params(axis="x", labelsize=7)
     axis.tick_params(axis="y", length=0)
     for side in ("top", "right", "left"):
@@ -112,6 +113,12 @@ def _draw(axis: Any, evaluation: Evaluation, task: str, measure: str, *, named: 
 
 def _figure(figures: tuple[Figure, ...], task: str, measure: str) -> Figure | None:
     return next((each for each in figures if (each.task, each.measure) == (task, measure)), None)
+
+
+def _is_dark(colour: str) -> bool:
+    """Whether white letters can be read on it: the luma of BT.601 is below the middle."""
+    red, green, blue = (int(colour[place : place + 2], 16) for place in (1, 3, 5))
+    return 0.299 * red + 0.587 * green + 0.114 * blue < 140
 
 
 def _title(evaluation: Evaluation) -> str:

@@ -152,9 +152,11 @@ def test_torchscript_files_are_run_concatenated_and_centred(
         for path in (first, second):
             torch.jit.script(Mean()).save(str(path))
     folder = class_folder(tmp_path / "classes")
-    asked = {"pictures": folder, "models": (f"{first}@32", f"{first}+{second}@48")}
+    asked = {"pictures": folder, "models": (f"{first}@32", f"{first}@32+{second}@48")}
     plain = evaluate(request(tiny_model, **asked))
     assert [each.name for each in plain.models] == ["a", "a+b"]
+    apart = evaluate(request(tiny_model, pictures=folder, models=asked["models"][1:]))
+    assert apart.models[0].figures == plain.models[1].figures
     assert [each.centred for each in plain.models] == [False, False]
     background = flat_folder(tmp_path / "background", 5, seed=70)
     centred = evaluate(request(tiny_model, **asked, background=background))
