@@ -56,6 +56,9 @@ def evaluate(
 
     if plot:
         check_plot()
+    source = click.get_current_context().get_parameter_source("database")
+    if (pictures or given["pairs"]) and source is click.core.ParameterSource.ENVIRONMENT:
+        given["database"] = None  # the usual database is not meant where files are named
     # A database is measured with all that it holds, unless models are named.
     chosen = models or (() if given["database"] else (BUILTIN,))
     request = EvaluationRequest(models=chosen, pictures=pictures, **given)
@@ -68,7 +71,9 @@ def evaluate(
     if form == "json":
         for model in evaluation.models:
             for figure in model.figures:
-                output.emit({"model": model.name, **_plain(figure)})
+                output.emit({"model": model.name, "training": model.training, **_plain(figure)})
+        for note in dict.fromkeys(evaluation.notes):
+            output.note(f"note: {note}")
     else:
         show(evaluation)
     for failure in evaluation.failures[: account.FAILURES_SHOWN]:

@@ -109,6 +109,14 @@ def test_a_database_is_measured_by_its_stored_vectors(
     assert run("evaluate", "-dp", database, "-m", "builtin").code == 13
 
 
+def test_a_database_of_the_environment_does_not_stand_in_the_way_of_pictures(
+    run: Run, tmp_path: Path, tiny_model: Path, indexed: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IMAGE_SIMILARITY_DB", str(indexed.database))
+    assert run("evaluate", class_folder(tmp_path / "classes"), "-m", tiny_model, *FEW).code == 0
+    assert run("evaluate").code == 1  # the database has no folders
+
+
 def test_a_database_without_folders_has_no_task(run: Run, indexed: Made) -> None:
     outcome = run("evaluate", "-dp", indexed.database)
     assert outcome.code == 1
