@@ -51,7 +51,7 @@ def pdq_hashes(pictures: Sequence[Image.Image]) -> NDArray[np.float32]:
     except ImportError as error:
         raise ExtraMissing(
             "PDQ needs the package pdqhash, which is not installed",
-            hint='pip install "image_similarity[evaluate]"',
+            hint='pip install "image_similarity[pdq]" (with a C++ compiler: it comes as source only)',
         ) from error
     bits = np.stack([pdqhash.compute(np.asarray(picture))[0] for picture in pictures])
     return ((bits.astype(np.float32) * 2 - 1) / 16).astype(np.float32)

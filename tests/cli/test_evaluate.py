@@ -69,7 +69,7 @@ def test_without_its_extra_pdq_is_refused_and_named(
     monkeypatch.setitem(sys.modules, "pdqhash", None)
     outcome = run("evaluate", class_folder(tmp_path / "classes"), "-m", "pdq", *FEW)
     assert outcome.code == 1
-    assert "image_similarity[evaluate]" in outcome.err
+    assert "image_similarity[pdq]" in outcome.err
 
 
 def test_a_model_that_saw_the_pictures_is_refused_without_figures(run: Run, tmp_path: Path) -> None:
