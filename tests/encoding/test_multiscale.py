@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+
 import pytest
 import torch
 
@@ -63,6 +65,23 @@ def test_cells_are_those_of_adaptive_max_pooling(side: int) -> None:
     values = torch.randn(2, 5, side, side)
     pooled = _pool_to_cells(_pool_to_cells(values, dim=2), dim=3)
     assert torch.equal(pooled, torch.nn.functional.adaptive_max_pool2d(values, 4))
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("side", [6, 7, 12])
+def test_an_exported_graph_pools_the_same_cells(side: int) -> None:
+    runtime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnx")
+
+    class Pool(torch.nn.Module):
+        def forward(self, values: torch.Tensor) -> torch.Tensor:
+            return _pool_to_cells(_pool_to_cells(values, dim=2), dim=3)
+
+    values, model = torch.rand(2, 3, side, side), io.BytesIO()
+    torch.onnx.export(Pool().eval(), (values,), model, input_names=["values"], dynamo=False)
+    session = runtime.InferenceSession(model.getvalue(), providers=["CPUExecutionProvider"])
+    (found,) = session.run(None, {"values": values.numpy()})
+    assert torch.equal(torch.from_numpy(found), Pool()(values))
 
 
 def test_a_network_is_rebuilt_from_its_config(network: MultiscaleNet) -> None:

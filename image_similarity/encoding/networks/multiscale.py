@@ -61,7 +61,10 @@ def _pool_to_cells(values: Tensor, *, dim: int) -> Tensor:
     """
     side = values.shape[dim]
     starts = [cell * side // _SHALLOW_CELLS for cell in range(_SHALLOW_CELLS)]
-    ends = [-(-(cell + 1) * side // _SHALLOW_CELLS) for cell in range(_SHALLOW_CELLS)]
+    # Rounded up, but not as -(-a // b): an exported graph divides whole numbers towards zero.
+    ends = [
+        ((cell + 1) * side + _SHALLOW_CELLS - 1) // _SHALLOW_CELLS for cell in range(_SHALLOW_CELLS)
+    ]
     stretches = [
         values.narrow(dim, start, end - start).amax(dim=dim, keepdim=True)
         for start, end in zip(starts, ends, strict=True)
