@@ -156,7 +156,10 @@ def train(
         output.note("Stopped; run the same command again to go on.")
         return stop.exit_code
     if report.status == "no better":
-        output.note("No epoch was better than the start model: nothing was written.")
+        output.note(
+            "No epoch was better than the start model: no model was written. The same command with "
+            "--keep-anyway writes the best epoch at once."
+        )
         return 1
     return account.PARTIAL if report.failures else 0
 

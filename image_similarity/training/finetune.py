@@ -262,7 +262,13 @@ def group_batches(
 
 def save_checkpoint(path: Path, tuner: Tuner, identity: str) -> None:
     """Write the state of a training, replacing an older checkpoint in one move."""
-    content = {"kind": _KIND, "format": _FORMAT, "identity": identity, "state": tuner.state()}
+    content = {
+        "kind": _KIND,
+        "format": _FORMAT,
+        "identity": identity,
+        "finished": tuner.epoch >= tuner.recipe.epochs,
+        "state": tuner.state(),
+    }
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     with partial.open("wb") as file:
@@ -272,8 +278,11 @@ def save_checkpoint(path: Path, tuner: Tuner, identity: str) -> None:
     partial.replace(path)
 
 
-def load_checkpoint(path: Path, tuner: Tuner, identity: str) -> None:
+def load_checkpoint(path: Path, tuner: Tuner, identity: str) -> bool:
     """Let a training go on from a checkpoint of the same recipe, pictures and start model.
+
+    Returns false, and changes nothing, for one of another training that came to its end without a better model: it was
+    kept in case that model is wanted all the same, and its work is done.
 
     Raises:
         WeightsRefused: the file is damaged, no checkpoint of ours, or of another training.
@@ -289,7 +298,11 @@ def load_checkpoint(path: Path, tuner: Tuner, identity: str) -> None:
         ) from error
     if not isinstance(content, dict) or content.get("kind") != _KIND:
         raise WeightsRefused(f"{path} is no checkpoint of such a training; it was not touched")
-    if content.get("format") != _FORMAT or content.get("identity") != identity:
+    if content.get("format") != _FORMAT:
+        raise WeightsRefused(f"{path} was written by another version of this program")
+    if content.get("identity") != identity:
+        if content.get("finished") is True:
+            return False
         raise WeightsRefused(
             f"{path} belongs to a training with other settings, pictures or another start model",
             hint="Give the settings of the first start, or another --work folder to begin anew.",
@@ -301,6 +314,7 @@ def load_checkpoint(path: Path, tuner: Tuner, identity: str) -> None:
             f"{path} does not fit this training: {error}",
             hint="Delete it, or name another --work folder, to begin anew.",
         ) from error
+    return True
 
 
 def _groups_of(batch: list[NDArray[np.int64]], labels: NDArray[np.int64]) -> set[int]:

@@ -54,8 +54,8 @@ def train(
     The groups are split first: those of the validation part are never trained on, and copies and near-duplicates of
     what is trained on are taken out of it. Each epoch is validated, the best one kept. Beside the model a file
     `<output>.split.csv` says which picture was in which part. If no epoch has better figures than the start model,
-    nothing is written, unless `anyway`. Stopped or broken off, the same call goes on from the checkpoint in `work` and
-    ends with the same weights as an undisturbed one; at the end the checkpoint is removed.
+    no model is written, unless `anyway`. Stopped or broken off, the same call goes on from the checkpoint in `work` and
+    ends with the same weights as an undisturbed one; when the model is written the checkpoint is removed.
 
     Args:
         folder: the pictures; only ever read.
@@ -126,10 +126,9 @@ def train(
     )
     identity = _identity(recipe, pictures, parts, encoder, teacher)
     resumed_at = 0
-    if checkpoint.is_file():
-        finetune.load_checkpoint(checkpoint, tuner, identity)
+    if checkpoint.is_file() and finetune.load_checkpoint(checkpoint, tuner, identity):
         resumed_at = tuner.epoch + 1
-        on_event(Notice(f"going on from {checkpoint}, in epoch {resumed_at}"))
+        on_event(Notice(f"going on from {checkpoint}, after {tuner.epoch} epochs"))
     finished = tuner.run(
         on_event=on_event,
         stop=stop,
@@ -169,10 +168,10 @@ def train(
             report=report,
             training_sha256=[pictures.sha256[row] for row in training],
         )
-    else:
-        report = replace(report, status="no better")
-    _remove(checkpoint)
-    return report
+        _remove(checkpoint)
+        return report
+    # The checkpoint stays: who wants the best epoch even so need not train again.
+    return replace(report, status="no better")
 
 
 def _check_target(target: Path, folder: Path, *, force: bool) -> None:

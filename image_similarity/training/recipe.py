@@ -147,7 +147,7 @@ Listener = Callable[[Event], None]
 class TrainingReport:
     """The account of a training.
 
-    `status` is "done" with a model written, "no better" if no epoch beat the start model and nothing was written, or
+    `status` is "done" with a model written, "no better" if no epoch beat the start model and none was written, or
     "interrupted" with a checkpoint to go on from. `training`, `validation` and `left_out` count pictures; left out of
     the validation part are exact copies and near-duplicates of pictures that are trained on. `copies` are files of the
     same content as another of their group, which are not counted elsewhere.

@@ -13,7 +13,7 @@ from torch import nn
 from image_similarity.encoding import registry
 from image_similarity.encoding.spec import ModelSpec
 from image_similarity.encoding.training_hashes import read_training_hashes
-from image_similarity.training.export import Card, sorted_hashes, write_model
+from image_similarity.training.export import Card, record_golden, sorted_hashes, write_model
 from image_similarity.training.recipe import Figures, Recipe, TrainingReport
 from image_similarity.values import ModelInfo
 
@@ -55,6 +55,7 @@ def write_tuned_model(
         make_tuned_card(spec, name=name, recipe=recipe, start=start, report=report),
         training_sha256=np.unique(sorted_hashes(hashes), axis=0),
     )
+    record_golden(path)
 
 
 def make_tuned_card(

@@ -15,8 +15,10 @@ from safetensors.torch import load_file
 from image_similarity.encoding import registry
 from image_similarity.encoding.card import read_card
 from image_similarity.encoding.encoder import Encoder
+from image_similarity.encoding.networks.backbones import backbone
 from image_similarity.encoding.training_hashes import read_training_hashes
 from image_similarity.errors import InvalidSetting, TrainingRefused, WeightsRefused
+from image_similarity.training import losses
 from image_similarity.training.learners import WholeLearner
 from image_similarity.training.own_training import CHECKPOINT, train
 from image_similarity.training.recipe import Advance, Epoch, Event, Recipe, TrainingReport
@@ -261,11 +263,43 @@ def test_a_head_leaves_all_below_it_as_it_was(run: Train, small: Path, tmp_path:
     Encoder.load(spec, device="cpu")
 
 
-def test_no_better_epoch_means_no_file_unless_it_is_wanted(run: Train, tmp_path: Path) -> None:
+def test_no_better_epoch_means_no_model_until_it_is_wanted(run: Train, tmp_path: Path) -> None:
     report = run(learning_rate=1e-9)
     assert (report.status, report.model, report.split) == ("no better", None, None)
-    assert not any(tmp_path.iterdir())
-    assert run(learning_rate=1e-9, anyway=True).status == "done"
+    assert [each.name for each in tmp_path.iterdir()] == ["own.work"]
+    seen: list[Event] = []
+    assert run(learning_rate=1e-9, anyway=True, on_event=seen.append).status == "done"
+    assert not any(isinstance(each, Epoch) for each in seen)  # nothing was trained again
+
+
+def test_a_training_that_came_to_nothing_does_not_stand_in_the_way_of_the_next(run: Train) -> None:
+    assert run(learning_rate=1e-9).status == "no better"
+    report = run(learning_rate=1e-8, anyway=True)
+    assert (report.status, report.resumed_at, len(report.epochs)) == ("done", 0, 2)
+
+
+def test_a_network_without_a_last_layer_of_ours_gets_a_head_of_its_own(
+    run: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(3)
+    network = backbone("resnet18")
+    torch.save(network.state_dict(), tmp_path / "torchvision-resnet18.pth")
+    monkeypatch.setenv("IMAGE_SIMILARITY_WEIGHTS", str(tmp_path))
+    report = run(model="torchvision/resnet18", size=32, head=8, epochs=1, anyway=True)
+    spec = registry.get(str(report.model))
+    assert (spec.architecture, spec.dim) == ("headed/torchvision/resnet18", 8)
+    encoder = Encoder.load(spec, device="cpu")
+    assert encoder.encode(np.zeros((2, 32, 32, 3), np.uint8)).finite.all()
+    with pytest.raises(InvalidSetting, match="has a head already"):
+        run("twice.safetensors", model=str(report.model), head=8)
+
+
+def test_a_loss_that_is_no_number_ends_the_training(
+    run: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(losses, "triplet_loss", lambda *given, **more: torch.tensor(torch.nan))
+    with pytest.raises(TrainingRefused, match="no number"):
+        run()
 
 
 def test_unlabelled_pictures_are_validated_by_their_edited_copies(run: Train) -> None:
