@@ -76,10 +76,9 @@ def crop(
         ],
         dim=1,
     )
-    grid = F.affine_grid(turn, [count, 3, size, size], align_corners=False)
-    return F.grid_sample(
-        images, grid.to(images.device), padding_mode="reflection", align_corners=False
-    )
+    # The grid is made where the pictures lie: it is as large as they are.
+    grid = F.affine_grid(turn.to(images.device), [count, 3, size, size], align_corners=False)
+    return F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
 
 
 def turn(images: Tensor, generator: torch.Generator, how: Augmentation) -> Tensor:
