@@ -231,7 +231,8 @@ def group_batches(
     """Return the batches of one epoch as row numbers: several pictures of each group that is in a batch.
 
     Every row comes at least once. A picture left alone gets another one of its group beside it, and one that is alone
-    in its group comes twice: as the augmentation differs, that is a positive for it. Every batch holds two groups.
+    in its group comes twice: as the augmentation differs, that is a positive for it. Every batch holds two groups, and
+    no more pictures than `batch_size`: beside a group that is larger than all others together, theirs come again.
     """
     generator = np.random.default_rng(seed)
     chunks: list[tuple[float, NDArray[np.int64]]] = []
@@ -246,18 +247,28 @@ def group_batches(
     chunks.sort(key=lambda chunk: chunk[0])
     batches: list[list[NDArray[np.int64]]] = []
     for _, chunk in chunks:
-        # A batch is full when the next piece would not fit, but never before it holds two groups.
-        if batches and (
-            sum(map(len, batches[-1])) + len(chunk) <= batch_size
-            or len(_groups_of(batches[-1], labels)) < 2
-        ):
+        if batches and _fits(chunk, batches[-1], labels, batch_size, per_group):
             batches[-1].append(chunk)
         else:
             batches.append([chunk])
-    if len(batches) > 1 and len(_groups_of(batches[-1], labels)) < 2:
-        last = batches.pop()
-        batches[-1] += last
+    owners = labels[[chunk[0] for _, chunk in chunks]]
+    for batch in batches:
+        if len(_groups_of(batch, labels)) < 2:
+            others = np.flatnonzero(owners != labels[batch[0][0]])
+            batch.append(chunks[generator.choice(others)][1])
     return [np.concatenate(batch) for batch in batches]
+
+
+def _fits(
+    chunk: NDArray[np.int64],
+    batch: list[NDArray[np.int64]],
+    labels: NDArray[np.int64],
+    batch_size: int,
+    per_group: int,
+) -> bool:
+    """Return whether a batch can take a piece, and one of a second group after it if it has none yet."""
+    alone = len(_groups_of([*batch, chunk], labels)) < 2
+    return sum(map(len, [*batch, chunk])) <= batch_size - (per_group if alone else 0)
 
 
 def save_checkpoint(path: Path, tuner: Tuner, identity: str) -> None:
