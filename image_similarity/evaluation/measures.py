@@ -284,10 +284,15 @@ def recall_at_precision(
 
 def _precisions(score: Float64, correct: Float64, weights: Float64) -> tuple[Float64, Float64]:
     """Weights of the correct answers by falling score (B, N), and the precision down to each."""
-    order = np.lexsort((correct, -score))  # among equal scores the wrong ones come first
+    # Among equal scores the wrong ones come first.
+    order = np.lexsort((correct, -np.round(score / TIE)))
     ordered = weights[:, order]
     right = ordered * correct[order]
-    return right, _over(right.cumsum(axis=1), ordered.cumsum(axis=1))
+    answered = ordered.cumsum(axis=1)
+    # 0 and not NaN before the first answer that was drawn: NaN would make the whole resample one without a figure.
+    precision = np.zeros(answered.shape)
+    np.divide(right.cumsum(axis=1), answered, out=precision, where=answered > 0)
+    return right, precision
 
 
 def calibration_error(

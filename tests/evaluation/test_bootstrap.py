@@ -38,6 +38,17 @@ def test_the_interval_contains_the_value(seed: int, count: int) -> None:
             assert 0 <= figure.low <= figure.value <= figure.high <= 1 + 1e-12
 
 
+def test_every_resample_counts_also_those_without_the_best_answer() -> None:
+    """With one wrong answer at the top, the low end is what is found where it is drawn, the high end where not."""
+    count = 40
+    correct = np.array([0.0] + [1.0] * (count - 1))
+    columns = {"score": np.linspace(1, 0.1, count), "correct": correct, "matched": correct}
+    outcomes = Outcomes("pairs", "pairs", tuple(map(str, range(count))), np.arange(count), columns)
+    found = figures(outcomes, resamples=400, seed=1)[0]
+    assert found.value is not None and found.value < 0.93
+    assert found.high == 1.0
+
+
 def test_the_same_seed_gives_the_same_intervals() -> None:
     outcomes = copies(np.random.default_rng(3), 40)
     assert figures(outcomes, resamples=80, seed=2) == figures(outcomes, resamples=80, seed=2)

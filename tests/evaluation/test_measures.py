@@ -152,6 +152,34 @@ def test_micro_ap_equals_brute_force_in_any_order(seed: int, count: int) -> None
     assert found == pytest.approx([expected])
 
 
+@settings(max_examples=50, deadline=None)
+@given(seed=st.integers(0, 10**6), count=st.integers(2, 40))
+def test_weights_count_as_often_as_the_query_repeated(seed: int, count: int) -> None:
+    """Also where the best answers are not drawn: such a resample has figures like any other."""
+    random = np.random.default_rng(seed)
+    score = random.permutation(count) / count
+    matched = random.integers(0, 2, count).astype(float)
+    correct = matched * random.integers(0, 2, count)
+    weights = random.integers(0, 3, count)
+    weights[[int(score.argmax()), int(score.argmin())]] = 0, 1
+    matched[int(score.argmin())] = 1
+    for measure in (micro_average_precision, recall_at_precision):
+        repeated = [np.repeat(each, weights) for each in (score, correct, matched)]
+        expected = measure(*repeated, once(int(weights.sum())))
+        assert np.isfinite(expected).all()
+        found = measure(score, correct, matched, weights[None].astype(float))
+        assert found >= expected - 1e-12  # the last of equal answers stands for all of them
+        if weights.max() < 2:
+            assert found == pytest.approx(expected)
+
+
+def test_scores_that_differ_by_rounding_alone_are_a_tie_and_the_wrong_come_first() -> None:
+    score = 1 - np.arange(8) * 6e-8
+    correct = np.array([1.0] * 4 + [0.0] * 4)
+    found = micro_average_precision(score, correct, correct, once(8))
+    assert found == pytest.approx([(1 / 5 + 2 / 6 + 3 / 7 + 4 / 8) / 4])
+
+
 def test_no_query_has_no_figure() -> None:
     nothing = np.zeros(3)
     assert np.isnan(micro_average_precision(nothing, nothing, nothing, once(3))).all()
