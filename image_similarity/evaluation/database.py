@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from image_similarity.evaluation.embedders import Facts
 from image_similarity.evaluation.measures import Ints
 from image_similarity.evaluation.reading import Embedded
 from image_similarity.pictures.names import from_text
-from image_similarity.store import gallery, models
+from image_similarity.store import gallery, models, runs
 from image_similarity.store.catalog import Catalog
 from image_similarity.values import ModelInfo, Place, SceneScore
 
@@ -29,6 +29,7 @@ class StoredPictures:
         names: where each was found, as source and path.
         paths: every way to name each: below its source, with its source, and on disk.
         labels: the first folder below the source, None for pictures without one or with several.
+        left_out: how many further contents lack the vector of one of the models.
         sha256: of each.
         models: what is known of each model, and what it stored.
     """
@@ -36,6 +37,7 @@ class StoredPictures:
     names: tuple[str, ...]
     paths: tuple[tuple[str, ...], ...]
     labels: tuple[str | None, ...]
+    left_out: int
     sha256: tuple[str, ...]
     models: tuple[tuple[Facts, Embedded], ...]
 
@@ -62,6 +64,8 @@ def read_stored(database: Path, wanted: tuple[str, ...]) -> StoredPictures:
                 for id_, info in chosen.items()
             }
             common = _common([each.image_ids for each in loaded.values()])
+            every = set().union(*(each.image_ids.tolist() for each in loaded.values()))
+            origins = runs.model_origins(connection)
             records = gallery.records(connection, common.tolist(), places=gallery.PlaceFilter())
             labels = {
                 id_: gallery.scenes_of(connection, common.tolist(), id_) if info.scenes else {}
@@ -72,7 +76,7 @@ def read_stored(database: Path, wanted: tuple[str, ...]) -> StoredPictures:
     found = []
     names = _names(chosen)
     for id_, info in chosen.items():
-        facts = _facts(info, names[id_])
+        facts = _facts(info, names[id_], origins)
         rows = np.searchsorted(loaded[id_].image_ids, common)
         vectors = loaded[id_].vectors[rows].astype(np.float32)
         scenes = _probabilities(facts, common, labels[id_]) if labels[id_] else None
@@ -82,6 +86,7 @@ def read_stored(database: Path, wanted: tuple[str, ...]) -> StoredPictures:
         tuple(f"{each[0].source}:{each[0].path}" for each in places),
         tuple(tuple(_ways(each)) for each in places),
         tuple(_label(each) for each in places),
+        len(every) - len(common),
         tuple(records[int(id_)].sha256 for id_ in common),
         tuple(found),
     )
@@ -129,7 +134,7 @@ def _common(ids: list[Ints]) -> Ints:
     return common
 
 
-def _facts(info: ModelInfo, name: str) -> Facts:
+def _facts(info: ModelInfo, name: str, origins: Sequence[str]) -> Facts:
     return Facts(
         name,
         "stored",
@@ -138,17 +143,23 @@ def _facts(info: ModelInfo, name: str) -> Facts:
         scenes=info.scenes,
         scene_top_k=info.scene_top_k,
         scene_mass=info.scene_mass,
-        weights=_weights(info),
+        weights=_weights(info, origins),
     )
 
 
-def _weights(info: ModelInfo) -> Path | None:
-    """The weights file that made the vectors, if it is on this machine: it may list its training pictures."""
-    try:
-        spec = registry.get(info.name)
-        return spec.weights if registry.info(spec).fingerprint == info.fingerprint else None
-    except ModelError:
-        return None
+def _weights(info: ModelInfo, origins: Sequence[str]) -> Path | None:
+    """The weights file that made the vectors, if it is on this machine: it may list its training pictures.
+
+    It is looked for by the model's name, then where earlier runs loaded their models from.
+    """
+    for origin in (info.name, *origins):
+        try:
+            spec = registry.get(origin)
+            if registry.info(spec).fingerprint == info.fingerprint:
+                return spec.weights
+        except ModelError:
+            continue
+    return None
 
 
 def _probabilities(

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from image_similarity.errors import FolderMissing, NothingToEvaluate
+from image_similarity.errors import FolderMissing, InvalidSetting, NothingToEvaluate
 from image_similarity.evaluation import reading, tasks
 from image_similarity.evaluation.bootstrap import figures
 from image_similarity.evaluation.embedders import Embedder, Facts, load_embedders, scripts_of
-from image_similarity.evaluation.inputs import digest, labelled, numbers, read_input, setting
+from image_similarity.evaluation.inputs import Input, digest, labelled, numbers, read_input, setting
 from image_similarity.evaluation.measures import Outcomes
 from image_similarity.evaluation.reading import Account
 from image_similarity.evaluation.request import EvaluationRequest
@@ -20,6 +22,9 @@ from image_similarity.evaluation.tasks import Labelled
 from image_similarity.evaluation.training_pictures import UNTRAINED, check_unseen
 from image_similarity.evaluation.work import Work
 from image_similarity.events import Listener, ignore
+
+if TYPE_CHECKING:
+    from image_similarity.evaluation.database import StoredPictures
 
 # What a list without classes is told, and a folder of pictures that lie flat.
 _NO_TASK = (
@@ -56,12 +61,12 @@ def _on_files(request: EvaluationRequest, on_event: Listener) -> Evaluation:
             hint=_NO_TASK,
         )
     embedders = load_embedders(request.models, device=request.device)
-    digests = {
-        each.file.name: each.sha256 for each in (*given.pictures, *given.gallery, *given.paired)
+    names = {
+        each.sha256: each.file.name for each in (*given.pictures, *given.gallery, *given.paired)
     }
-    training = [_training(each.facts, digests) for each in embedders]
+    training = [_training(each.facts, names) for each in embedders]
     if request.background is not None:
-        _centre(embedders, request, account)
+        _centre(embedders, request, given, account)
     work = Work(request, given, embedders, account)
     outcomes = work.outcomes()
     facts = [each.facts for each in embedders]
@@ -76,18 +81,36 @@ def _on_files(request: EvaluationRequest, on_event: Listener) -> Evaluation:
     )
 
 
-def _training(facts: Facts, digests: Mapping[str, str]) -> str:
+def _training(facts: Facts, names: Mapping[str, str]) -> str:
     if facts.kind == "descriptor":
         return UNTRAINED
-    return check_unseen(facts.name, facts.weights, digests)
+    return check_unseen(facts.name, facts.weights, names)
 
 
-def _centre(embedders: Sequence[Embedder], request: EvaluationRequest, account: Account) -> None:
-    """Centre the TorchScript files on the background's mean: on the evaluated pictures' it would be fitted to them."""
+def _centre(
+    embedders: Sequence[Embedder], request: EvaluationRequest, given: Input, account: Account
+) -> None:
+    """Centre the TorchScript files on the background's mean: on the evaluated pictures' it would be fitted to them.
+
+    Raises:
+        FolderMissing: the background holds no picture.
+        InvalidSetting: a picture of the background is evaluated.
+    """
     scripts = scripts_of(embedders)
     if not scripts or request.background is None:
         return
-    files, _ = read_pictures(request.background, root=request.root)
+    files, failures = read_pictures(request.background, root=request.root)
+    for failure in failures:
+        account.fail(failure)
+    pictures = reading.hash_pictures(files, account)
+    asked = {each.sha256 for each in (*given.pictures, *given.gallery, *given.paired)}
+    met = [each.file.name for each in pictures if each.sha256 in asked]
+    if met:
+        raise InvalidSetting(
+            f"{len(met)} pictures of the background are evaluated; the first is {met[0]}",
+            hint="the mean must be that of other pictures, or the models are fitted to those evaluated",
+        )
+    files = [each.file for each in pictures]
     _, found = reading.embed_files(files, scripts, account, what="background", side=request.side)
     for script, embedded in zip(scripts, found, strict=True):
         if len(embedded.vectors) == 0:
@@ -100,9 +123,11 @@ def _on_database(request: EvaluationRequest) -> Evaluation:
 
     assert request.database is not None  # noqa: S101 - the caller looked
     stored = read_stored(request.database, request.models)
-    digests = dict(zip(stored.names, stored.sha256, strict=True))
-    training = [_training(facts, digests) for facts, _ in stored.models]
+    names = dict(zip(stored.sha256, stored.names, strict=True))
+    training = [_training(facts, names) for facts, _ in stored.models]
     notes: list[str] = []
+    if stored.left_out:
+        notes.append(f"{stored.left_out} pictures without a vector of every model are left out")
     done: list[list[Outcomes]] = [[] for _ in stored.models]
     chosen = np.array(
         [row for row, label in enumerate(stored.labels) if label is not None], dtype=int
@@ -119,12 +144,13 @@ def _on_database(request: EvaluationRequest) -> Evaluation:
         models = [(facts, embedded.rows(chosen)) for facts, embedded in stored.models]
         tasks.by_class(done, pictures, models, seed=request.seed, notes=notes)
     if request.pairs is not None:
-        names, asked = _as_stored(stored.paths, stored.names, read_pairs(request.pairs))
-        tasks.by_pairs(done, names, asked, [each for _, each in stored.models], notes=notes)
-    if not any(done):
+        asked = _as_stored(stored, request.pairs)
+        tasks.by_pairs(done, stored.names, asked, [each for _, each in stored.models], notes=notes)
+    if not any(each.queries for mine in done for each in mine):
         raise NothingToEvaluate(
-            f"of {request.database} no task can be made: its pictures lie in fewer than two folders",
-            hint="name pairs: --pairs FILE.csv",
+            f"of {request.database} no task can be made: its pictures lie in fewer than two folders"
+            + (f", and it holds no row of {request.pairs} whole" if request.pairs else ""),
+            hint="name pairs: --pairs FILE.csv, with pictures as hits print them",
         )
     setting = {
         "database": str(request.database),
@@ -141,12 +167,24 @@ def _on_database(request: EvaluationRequest) -> Evaluation:
     return Evaluation(setting, tuple(notes), tuple(results), ())
 
 
-def _as_stored(
-    paths: Sequence[Sequence[str]], names: Sequence[str], asked: Pairs
-) -> tuple[Sequence[str], Pairs]:
-    """A pairs file with every picture under the name that the database gives it."""
-    name_of = {way: name for name, ways in zip(names, paths, strict=True) for way in ways}
-    return names, Pairs(
+def _as_stored(stored: StoredPictures, source: Path) -> Pairs:
+    """A pairs file with every picture under the name that the database gives it.
+
+    Raises:
+        InvalidSetting: several pictures have a name, as IMG_0001.jpg in two sources.
+    """
+    meant: dict[str, set[str]] = {}
+    for name, ways in zip(stored.names, stored.paths, strict=True):
+        for way in ways:
+            meant.setdefault(way, set()).add(name)
+    asked = read_pairs(source)
+    for each in asked.names:
+        if len(meant.get(each, ())) > 1:
+            raise InvalidSetting(
+                f"{source}: the database holds several pictures at {each}", hint="write SOURCE:PATH"
+            )
+    name_of = {way: min(names) for way, names in meant.items()}
+    return Pairs(
         tuple((name_of.get(a, a), name_of.get(b, b), same) for a, b, same in asked.pairs),
         tuple(
             (name_of.get(q, q), name_of.get(p, p), name_of.get(n, n)) for q, p, n in asked.triplets

@@ -14,16 +14,16 @@ UNKNOWN = "training pictures unknown"
 UNTRAINED = "not trained"
 
 
-def check_unseen(model: str, weights: Path | None, sha256: Mapping[str, str]) -> str:
-    """Return in words what is known of a model's training pictures, none of which is evaluated.
+def check_unseen(model: str, weights: Path | None, pictures: Mapping[str, str]) -> str:
+    """Return in words what is known of a model's training pictures, none of which it is measured on.
 
     Args:
         model: its name.
         weights: its file; the first 8 bytes of each training picture's SHA-256 may stand in it (`training.sha256`).
-        sha256: of the files to evaluate, by name.
+        pictures: the name of each by its SHA-256; two folders may have pictures of one name, so names are no keys.
 
     Raises:
-        TrainingPicturesMet: one of the files is a training picture.
+        TrainingPicturesMet: one of the pictures is a training picture.
         WeightsRefused: the file's list of training pictures is damaged.
     """
     known = read_training_hashes(weights) if weights is not None else None
@@ -31,11 +31,11 @@ def check_unseen(model: str, weights: Path | None, sha256: Mapping[str, str]) ->
         return UNKNOWN
     prefixes = {row.tobytes() for row in np.asarray(known)}
     met = [
-        name for name, digest in sha256.items() if bytes.fromhex(digest)[:HASH_BYTES] in prefixes
+        name for digest, name in pictures.items() if bytes.fromhex(digest)[:HASH_BYTES] in prefixes
     ]
     if met:
         raise TrainingPicturesMet(
-            f"{model} was trained on {len(met)} of the {len(sha256)} pictures to evaluate; the first is {met[0]}",
+            f"{model} was trained on {len(met)} of the {len(pictures)} pictures given; the first is {met[0]}",
             hint="a model must be measured on pictures that it never saw: take others",
         )
     return f"none of its {len(prefixes)} training pictures is among those evaluated"

@@ -45,8 +45,10 @@ class Work:
                 self._by_copies(done, found)
         if self._given.paired:
             self._by_pairs(done)
-        if not any(done):
-            raise NothingToEvaluate("too few pictures are left that every model could embed")
+        if not any(each.queries for mine in done for each in mine):
+            raise NothingToEvaluate(
+                "too few pictures, or rows of the pairs file, are left that every model could embed"
+            )
         return done
 
     def _choose_unmatched(self) -> frozenset[int]:

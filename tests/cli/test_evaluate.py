@@ -10,6 +10,8 @@ import pytest
 
 from tests.cli.conftest import Made, Run
 from tests.evaluation.samples import class_folder, flat_folder, trained_on
+from tests.search.synthetic import Row, write_case
+from tests.tiny_model import write_tiny_model
 
 FEW = ("--resamples", "20", "--device", "cpu")
 
@@ -107,6 +109,53 @@ def test_a_database_is_measured_by_its_stored_vectors(
     with_pairs = run("evaluate", "-dp", database, "--pairs", pairs, "--resamples", "20")
     assert "triplets" in with_pairs.out
     assert run("evaluate", "-dp", database, "-m", "builtin").code == 13
+
+
+def test_a_database_of_training_pictures_is_refused_where_the_weights_file_is_at_hand(
+    run: Run, tmp_path: Path
+) -> None:
+    folder, database = class_folder(tmp_path / "classes"), tmp_path / "case.db"
+    model = trained_on(tmp_path / "trained.safetensors", [folder / "class-1" / "2.png"])
+    run("index", "-m", model, "--scenes", model, "-ip", folder, "-dp", database)
+    outcome = run("evaluate", "-dp", database, "--resamples", "20")
+    assert (outcome.code, outcome.out) == (1, "")
+    assert (
+        "trained on 1 of the 12 pictures given; the first is classes:class-1/2.png" in outcome.err
+    )
+
+
+def test_pictures_that_lack_the_vector_of_one_model_are_counted(
+    run: Run, tmp_path: Path, tiny_model: Path
+) -> None:
+    other = write_tiny_model(tmp_path / "other.safetensors", dim=2, seed=3)
+    folder, database = class_folder(tmp_path / "classes"), tmp_path / "case.db"
+    given = ("--scenes", tiny_model, "-ip", folder, "-dp", database)
+    assert run("index", "-m", tiny_model, "-m", other, *given).code == 0
+    flat_folder(folder / "class-0" / "more", 2)
+    assert run("index", "-m", tiny_model, *given).code == 0
+    outcome = run("evaluate", "-dp", database, "--resamples", "20")
+    assert "note: 2 pictures without a vector of every model are left out" in outcome.out
+
+
+def test_a_pairs_file_must_say_which_of_two_pictures_of_one_name_it_means(
+    run: Run, tmp_path: Path
+) -> None:
+    rows = [Row(f"{n}", [1, n], paths=[f"{n}.png"]) for n in range(3)]
+    database = write_case(tmp_path / "case.db", rows)
+    write_case(database, [Row("another", [0, 1], paths=["0.png"])], source="phone")
+    pairs = tmp_path / "pairs.csv"
+    asked = ("evaluate", "-dp", database, "--pairs", pairs, "--resamples", "20")
+    pairs.write_text("a,b,same\n0.png,1.png,1\n1.png,2.png,0\n")
+    outcome = run(*asked)
+    assert outcome.code == 2
+    assert "several pictures at 0.png" in outcome.err
+    assert "SOURCE:PATH" in outcome.err
+    pairs.write_text("a,b,same\nphone:0.png,1.png,1\n1.png,2.png,0\n")
+    assert run(*asked).code == 0
+    pairs.write_text("a,b,same\nnowhere.png,1.png,1\n")
+    outcome = run(*asked)
+    assert outcome.code == 1
+    assert "holds no row of" in outcome.err
 
 
 def test_a_database_of_the_environment_does_not_stand_in_the_way_of_pictures(

@@ -164,6 +164,30 @@ def test_torchscript_files_are_run_concatenated_and_centred(
     assert value(plain, "retrieval", "recall@1") > 0.8
 
 
+def test_a_background_is_of_other_pictures_and_what_it_lacks_is_said(
+    tmp_path: Path, tiny_model: Path
+) -> None:
+    torch = pytest.importorskip("torch")
+    with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
+        torch.jit.script(torch.nn.Flatten()).save(str(tmp_path / "a.ts"))
+    folder = class_folder(tmp_path / "classes")
+    asked = {"pictures": folder, "models": (f"{tmp_path / 'a.ts'}@8",)}
+    with pytest.raises(InvalidSetting, match="12 pictures of the background are evaluated"):
+        evaluate(request(tiny_model, **asked, background=folder))
+    others = flat_folder(tmp_path / "others", 2, seed=70)
+    listing = others / "list.txt"
+    listing.write_text("00.png\n01.png\ngone.png\n")
+    found = evaluate(request(tiny_model, **asked, background=listing))
+    assert [each.path for each in found.failures] == ["gone.png"]
+
+
+def test_pairs_of_which_no_row_is_whole_are_no_evaluation(tmp_path: Path, tiny_model: Path) -> None:
+    folder = flat_folder(tmp_path / "flat", 2)
+    (folder / "pairs.csv").write_text("a,b,same\n00.png,gone.png,1\n01.png,gone.png,0\n")
+    with pytest.raises(NothingToEvaluate):
+        evaluate(request(tiny_model, pairs=folder / "pairs.csv"))
+
+
 def test_a_file_that_is_no_torchscript_is_refused(tmp_path: Path, tiny_model: Path) -> None:
     broken = tmp_path / "broken.ts"
     broken.write_bytes(b"no network")
@@ -195,6 +219,16 @@ def test_training_pictures_are_refused_in_the_gallery_and_in_pairs(tmp_path: Pat
     pairs.write_text("a,b,same\ngallery/01.png,pictures/00.png,0\n")
     with pytest.raises(TrainingPicturesMet):
         evaluate(request(model, pairs=pairs))
+
+
+def test_a_training_picture_is_found_where_the_gallery_has_one_of_the_same_name(
+    tmp_path: Path,
+) -> None:
+    folder = flat_folder(tmp_path / "pictures", 4)
+    gallery = flat_folder(tmp_path / "gallery", 4, seed=30)
+    model = trained_on(tmp_path / "trained.safetensors", [folder / "01.png"])
+    with pytest.raises(TrainingPicturesMet, match=r"1 of the 8 pictures given.*01\.png"):
+        evaluate(request(model, pictures=folder, gallery=gallery, edits=("mirror",)))
 
 
 def test_a_model_that_names_its_training_pictures_says_that_none_was_met(tmp_path: Path) -> None:
