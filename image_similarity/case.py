@@ -196,6 +196,7 @@ class Case:
 
         Raises:
             CalibrationRefused: The list is unsound, names an unknown picture, or has too few groups.
+            TrainingPicturesMet: The model was trained on one of the pictures.
             AmbiguousModel, UnknownModel.
         """
         from image_similarity.calibration.calibrate import calibrate

@@ -61,7 +61,9 @@ def read_groups(path: Path) -> GroupList:
                     )
     except csv.Error as error:
         raise _refused(path, f"line {reader.line_num}: {error}") from error
-    return GroupList(path.name, hashlib.sha256(data).hexdigest(), tuple(rows.values()))
+    # The name goes into the proposition that each result shows: one that cannot be printed would not be read again.
+    name = "".join(each if each.isprintable() else "\ufffd" for each in path.name)
+    return GroupList(name, hashlib.sha256(data).hexdigest(), tuple(rows.values()))
 
 
 def _places(path: Path, header: list[str]) -> tuple[int, int]:

@@ -10,7 +10,8 @@ import numpy as np
 
 from image_similarity.calibration.calibrate import Grouped
 from image_similarity.calibration.groups import GroupList, GroupRow
-from image_similarity.errors import CalibrationRefused
+from image_similarity.errors import CalibrationRefused, ModelError
+from image_similarity.evaluation.training_pictures import check_unseen
 from image_similarity.pictures.names import to_text
 from image_similarity.search import choice
 from image_similarity.store import gallery
@@ -26,6 +27,7 @@ def gather(catalog: Catalog, listed: GroupList, model: str | None) -> tuple[Grou
 
     Raises:
         CalibrationRefused: A picture is not known, not plain, or stands in two groups; the line is said.
+        TrainingPicturesMet: The model was trained on one of the pictures; it would lie nearer to its group than others.
         AmbiguousModel, UnknownModel: As for a search.
     """
     with catalog.reading() as connection:
@@ -35,16 +37,27 @@ def gather(catalog: Catalog, listed: GroupList, model: str | None) -> tuple[Grou
         assert model_id is not None and dim is not None  # noqa: S101 - `choose` saw to both
         shelf = gallery.load(connection, model_id, dim, gallery.PlaceFilter(include_gone=True))
         position = {image_id: row for row, image_id in enumerate(shelf.image_ids.tolist())}
-        found = _find(listed, _addresses(gallery.addresses(connection)), set(position))
+        places = gallery.addresses(connection)
+        found = _find(listed, _addresses(places), set(position))
         labels = gallery.scenes_of(
             connection, list(found), scene_model.ids[0] if scene_model else None
         )
+    names = {sha256: path for image_id, sha256, _, _, path in places if image_id in found}
+    check_unseen(chosen.info.name, _weights(chosen), names)
     numbers = {name: number for number, name in enumerate(dict.fromkeys(found.values()))}
     return Grouped(
         vectors=shelf.vectors[[position[image_id] for image_id in found]],
         groups=np.array([numbers[group] for group in found.values()], dtype=np.int64),
         scenes=[labels[image_id][0].name if labels.get(image_id) else None for image_id in found],
     ), chosen.info
+
+
+def _weights(model: choice.Chosen) -> Path | None:
+    """The model's file, if it is on this machine: it may list its training pictures."""
+    try:
+        return choice.find_spec(model).weights
+    except ModelError:
+        return None
 
 
 def _addresses(places: list[tuple[int, str, str, str, str]]) -> dict[str, set[int]]:

@@ -32,6 +32,12 @@ def test_rows_are_read_with_their_lines_and_the_file_with_its_hash(tmp_path: Pat
     )
 
 
+def test_a_name_that_cannot_be_printed_is_made_so(tmp_path: Path) -> None:
+    path = tmp_path / "9\u202fPM.csv"
+    path.write_text("path,group\na.jpg,1\n")
+    assert read_groups(path).name == "9\ufffdPM.csv"
+
+
 def test_a_spreadsheets_mark_further_columns_and_another_order_do_not_matter(
     tmp_path: Path,
 ) -> None:

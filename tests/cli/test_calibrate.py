@@ -12,6 +12,7 @@ import pytest
 
 from image_similarity.calibration.files import read_calibration, write_calibration
 from tests.cli.conftest import Made, Run
+from tests.evaluation.samples import class_folder, trained_on
 from tests.reports.samples import CALIBRATION
 from tests.search.synthetic import Row, model_info, write_case
 
@@ -107,6 +108,19 @@ def test_a_list_that_does_not_fit_the_database_is_refused_with_the_line(
     outcome = run("calibrate", "--groups", listed, "-dp", database, "-o", tmp_path / "lr.json")
     assert outcome.code == 1
     assert reason in outcome.err
+
+
+def test_pictures_that_the_model_was_trained_on_are_refused(run: Run, tmp_path: Path) -> None:
+    folder, database = class_folder(tmp_path / "classes"), tmp_path / "case.db"
+    model = trained_on(tmp_path / "trained.safetensors", [folder / "class-1" / "2.png"])
+    run("index", "-m", model, "--scenes", model, "-ip", folder, "-dp", database)
+    listed, target = tmp_path / "rooms.csv", tmp_path / "lr.json"
+    for names, said in (("012", "trained on 1 of the 3 pictures given"), ("013", "0 groups of")):
+        text = "".join(f"class-1/{name}.png,{name}\n" for name in names)
+        listed.write_text(f"path,group\n{text}")
+        outcome = run("calibrate", "--groups", listed, "-dp", database, "-o", target)
+        assert outcome.code == 1
+        assert said in outcome.err
 
 
 def test_a_path_that_two_sources_have_must_be_named_with_its_source(
