@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from image_similarity import golden
@@ -24,6 +24,7 @@ from image_similarity.encoding.networks.multiscale import MultiscaleNet
 from image_similarity.encoding.training_hashes import HASH_BYTES, TENSOR
 from image_similarity.encoding.weights import fit_state, load_state
 from image_similarity.errors import WeightsRefused
+from image_similarity.training.whole_file import writing
 
 Card = dict[str, Any]
 
@@ -54,10 +55,9 @@ def write_model(
         if training_sha256.dtype != np.uint8 or training_sha256.shape[1:] != (HASH_BYTES,):
             raise ValueError(f"hashes of {HASH_BYTES} bytes each are expected")
         tensors[TENSOR] = torch.from_numpy(np.array(training_sha256))
-    partial = path.with_suffix(".partial")
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_file(tensors, partial, metadata={"card": _text_of(card)})
-    partial.replace(path)
+    with writing(path) as file:
+        file.write(save(tensors, metadata={"card": _text_of(card)}))
 
 
 def rewrite_card(path: Path, card: Card) -> None:
@@ -74,12 +74,10 @@ def rewrite_card(path: Path, card: Card) -> None:
     text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
     # The format aligns the tensors to 8 bytes by blanks at the end of the header.
     text += b" " * (-len(text) % 8)
-    partial = path.with_suffix(".partial")
-    with path.open("rb") as old, partial.open("wb") as new:
+    with path.open("rb") as old, writing(path) as new:
         old.seek(start)
         new.write(struct.pack("<Q", len(text)) + text)
         shutil.copyfileobj(old, new)
-    partial.replace(path)
 
 
 def record_golden(path: Path, *, device: str = "cpu") -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import copy
 import hashlib
 import math
-import os
 import pickle
+import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,16 @@ from image_similarity.errors import TrainingRefused, WeightsRefused
 from image_similarity.training.learners import Learner
 from image_similarity.training.objectives import relation_to
 from image_similarity.training.recipe import Advance, Epoch, Figures, Listener, Recipe
+from image_similarity.training.whole_file import writing
 
 _KIND = "image-similarity own training"
 _FORMAT = 1
+
+# What zipfile and torch.load raise on damaged and on foreign files.
+_UNREADABLE = (
+    OSError, RuntimeError, EOFError, ValueError, KeyError, TypeError, IndexError, AttributeError,
+    OverflowError, pickle.UnpicklingError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 
 _WARM_UP = 0.05  # share of the training in which the rate rises
 _FINAL = 0.01  # share of the rate at the end
@@ -272,7 +280,11 @@ def _fits(
 
 
 def save_checkpoint(path: Path, tuner: Tuner, identity: str) -> None:
-    """Write the state of a training, replacing an older checkpoint in one move."""
+    """Write the state of a training, replacing an older checkpoint in one move.
+
+    Raises:
+        OSError: it cannot be written; the older one is as it was.
+    """
     content = {
         "kind": _KIND,
         "format": _FORMAT,
@@ -281,12 +293,8 @@ def save_checkpoint(path: Path, tuner: Tuner, identity: str) -> None:
         "state": tuner.state(),
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    with partial.open("wb") as file:
+    with writing(path) as file:
         torch.save(content, file)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
 
 
 def load_checkpoint(path: Path, tuner: Tuner, identity: str) -> bool:
@@ -299,9 +307,13 @@ def load_checkpoint(path: Path, tuner: Tuner, identity: str) -> bool:
         WeightsRefused: the file is damaged, no checkpoint of ours, or of another training.
     """
     try:
+        # torch does not compare the checksums, and would go on with numbers that are not those it wrote.
+        with zipfile.ZipFile(path) as archive:
+            if (damaged := archive.testzip()) is not None:
+                raise zipfile.BadZipFile(f"{damaged} is damaged")
         # weights_only: a checkpoint may come from anywhere, and must not be able to run code.
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+    except _UNREADABLE as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise WeightsRefused(
             f"{path} cannot be read as a checkpoint: {reason[:200]}",
