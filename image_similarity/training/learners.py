@@ -210,10 +210,19 @@ class HeadLearner:
         )
 
 
-def encode(encoder: Encoder, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+def encode(
+    encoder: Encoder,
+    pixels: NDArray[np.uint8],
+    *,
+    advanced: Advanced = lambda done, total: None,
+) -> NDArray[np.float32]:
     """Return an encoder's unit vectors (N, D) of uint8 pictures (N, S, S, 3), in batches."""
-    vectors = [encoder.encode(block).vectors for block in _blocks(pixels)]
-    return np.concatenate([each for each in vectors if each is not None])
+    vectors: list[NDArray[np.float32]] = []
+    for block in _blocks(pixels):
+        if (found := encoder.encode(block).vectors) is not None:
+            vectors.append(found)
+        advanced(min(BATCH * len(vectors), len(pixels)), len(pixels))
+    return np.concatenate(vectors)
 
 
 def occurrences(rows: Tensor) -> Tensor:

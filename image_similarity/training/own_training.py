@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -19,13 +20,19 @@ from image_similarity.encoding.spec import ModelSpec
 from image_similarity.errors import InvalidSetting, ModelError, TrainingRefused
 from image_similarity.events import Failed, Notice
 from image_similarity.training import finetune
-from image_similarity.training.learners import HeadLearner, Learner, WholeLearner, encode
+from image_similarity.training.learners import (
+    Advanced,
+    HeadLearner,
+    Learner,
+    WholeLearner,
+    encode,
+)
 from image_similarity.training.near_duplicates import parts_of
 from image_similarity.training.objectives import make_objective
 from image_similarity.training.picture_set import PictureSet, read_pictures
-from image_similarity.training.recipe import Advance, Listener, Recipe, TrainingReport
+from image_similarity.training.recipe import Advance, Listener, Recipe, Stage, TrainingReport
 from image_similarity.training.split import LEAST_GROUPS, Part, split_groups, write_split
-from image_similarity.training.tuned_model import split_path, write_tuned_model
+from image_similarity.training.tuned_model import split_path, taught_before, write_tuned_model
 from image_similarity.training.validation import (
     ValidationSet,
     edited_validation,
@@ -88,8 +95,8 @@ def train(
     recipe = recipe or Recipe()
     recipe.check()
     target, source = Path(output), Path(folder)
-    _check_target(target, source, force=force)
     checkpoint = (Path(work) if work else target.with_suffix(".work")) / CHECKPOINT
+    _check_target(target, checkpoint, source, recipe, force=force)
     encoder = _start_model(recipe, device=device, threads=threads)
     teacher = _teacher(recipe, encoder.device)
     pictures = read_pictures(
@@ -100,16 +107,31 @@ def train(
         on_event=on_event,
         stop=stop,
     )
+    stopped = TrainingReport("interrupted", None, None, checkpoint, 0, 0, 0, 0, 0)
     if pictures is None:
-        return TrainingReport("interrupted", None, None, checkpoint, 0, 0, 0, 0, 0)
+        return stopped
     for failure in pictures.failures:
         on_event(Failed(failure))
-    parts = _parts(pictures, recipe, encoder)
-    training = _rows(parts, "training")
-    labels = _labels([pictures.groups[row] for row in training])
-    validation = _validation(pictures, parts, recipe)
-    start = validation.figures(encode(encoder, validation.pixels))
-    learner = _learner(pictures, training, recipe, encoder, teacher, on_event)
+
+    def advancing(stage: Stage) -> Advanced:
+        def advanced(done: int, total: int) -> None:
+            on_event(Advance(stage, done, total))
+            if stop():
+                raise _StoppedError
+
+        return advanced
+
+    try:
+        parts = _parts(pictures, recipe, encoder, advancing("scanning"))
+        training = _rows(parts, "training")
+        labels = _labels([pictures.groups[row] for row in training])
+        validation = _validation(pictures, parts, recipe)
+        start = validation.figures(
+            encode(encoder, validation.pixels, advanced=advancing("validating"))
+        )
+        learner = _learner(pictures, training, recipe, encoder, teacher, advancing("describing"))
+    except _StoppedError:
+        return stopped
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         objective = make_objective(
@@ -174,16 +196,46 @@ def train(
     return replace(report, status="no better")
 
 
-def _check_target(target: Path, folder: Path, *, force: bool) -> None:
-    """Refuse, before any work, an output that could not be written at the end."""
+class _StoppedError(Exception):
+    """The user wants to stop, before there is anything to keep."""
+
+
+def _check_target(
+    target: Path, checkpoint: Path, folder: Path, recipe: Recipe, *, force: bool
+) -> None:
+    """Refuse, before any work, an output that could not be written at the end or should not be."""
     if target.suffix != ".safetensors":
         raise InvalidSetting(f"The model's file must end in .safetensors: {target}")
     if not target.parent.is_dir():
         raise InvalidSetting(f"No such folder for the model: {target.parent}")
+    if target.is_dir():
+        raise InvalidSetting(f"The model's file is a folder: {target}")
     if target.exists() and not force:
         raise InvalidSetting(f"{target} exists", hint="--force replaces it.")
-    if folder.is_dir() and target.resolve().is_relative_to(folder.resolve()):
-        raise InvalidSetting(f"The model must not be written into the pictures' folder: {target}")
+    if recipe.groups is not None and recipe.groups.resolve() == split_path(target).resolve():
+        raise InvalidSetting(
+            f"The model's split would replace the list of groups: {recipe.groups}",
+            hint="Give the model or the list another name.",
+        )
+    for what, path in (("model", target), ("checkpoint", checkpoint)):
+        if folder.is_dir() and path.resolve().is_relative_to(folder.resolve()):
+            raise InvalidSetting(
+                f"The {what} must not be written into the pictures' folder: {path}"
+            )
+        _check_writable(path.parent)
+
+
+def _check_writable(folder: Path) -> None:
+    """Refuse a folder, or one to be made, in which no file can be made."""
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    try:
+        # Tried, not asked for: of permissions alone a medium that is write-protected says nothing.
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise InvalidSetting(
+            f"Nothing can be written to {folder}: {error.strerror or error}"
+        ) from error
 
 
 def _start_model(recipe: Recipe, *, device: str, threads: int | None) -> Encoder:
@@ -231,8 +283,10 @@ def _teacher(recipe: Recipe, device: str) -> Encoder | None:
     return Encoder.load(spec, device=device)
 
 
-def _parts(pictures: PictureSet, recipe: Recipe, encoder: Encoder) -> list[Part]:
-    """Return the part of each picture: split by group, then scanned for copies across the parts."""
+def _parts(
+    pictures: PictureSet, recipe: Recipe, encoder: Encoder, advanced: Advanced
+) -> list[Part]:
+    """Return the part of each picture: split by group, then scanned for what was learned from elsewhere."""
     validates = split_groups(
         pictures.groups,
         share=recipe.validation_share,
@@ -240,17 +294,26 @@ def _parts(pictures: PictureSet, recipe: Recipe, encoder: Encoder) -> list[Part]
         singles=recipe.unlabelled,
     )
     # By the model that is there before the training, also for a network from scratch, which knows nothing yet.
-    vectors = encode(encoder, pictures.pixels)
-    parts = parts_of(validates, pictures.sha256, vectors, threshold=recipe.near_duplicate)
+    vectors = encode(encoder, pictures.pixels, advanced=advanced)
+    parts = parts_of(
+        validates,
+        pictures.sha256,
+        vectors,
+        threshold=recipe.near_duplicate,
+        known=taught_before(recipe),
+    )
     left = [pictures.groups[row] for row in _rows(parts, "validation")]
     names, counts = np.unique(np.array(left, dtype=object), return_counts=True)
     enough = names if recipe.unlabelled else names[counts >= 2]
     if len(enough) < LEAST_GROUPS:
-        gone = sum(part in ("exact copy", "near-duplicate") for part in parts)
+        known = parts.count("known to the start model")
+        copies = parts.count("exact copy") + parts.count("near-duplicate")
         raise TrainingRefused(
-            f"Too little is left to validate on: {gone} validation pictures are copies or "
-            "near-duplicates of pictures that are trained on.",
-            hint="Give more groups, put copies into one group, or raise --near-duplicate.",
+            f"Too little is left to validate on: {copies} validation pictures are copies or near-duplicates of "
+            f"pictures that are trained on, {known} are known to the start model.",
+            hint="Give the --seed of the start model's training, or begin with the model before it."
+            if known > copies
+            else "Give more groups, put copies into one group, or raise --near-duplicate.",
         )
     return parts
 
@@ -268,7 +331,7 @@ def _learner(
     recipe: Recipe,
     encoder: Encoder,
     teacher: Encoder | None,
-    on_event: Listener,
+    advanced: Advanced,
 ) -> Learner:
     views = pictures.views[training]
     if recipe.head is None:
@@ -282,7 +345,7 @@ def _learner(
         dim=recipe.head,
         seed=recipe.seed,
         teacher=teacher,
-        advanced=lambda done, total: on_event(Advance("describing", done, total)),
+        advanced=advanced,
     )
 
 

@@ -107,11 +107,14 @@ class Recipe:
             raise InvalidSetting("a head belongs on a trained network, not on one from scratch")
 
 
+Stage = Literal["reading", "scanning", "validating", "describing", "training"]
+
+
 @dataclass(frozen=True, slots=True)
 class Advance:
     """`done` of `total` pictures are through a stage; in the stage "training" also the batch's loss."""
 
-    stage: Literal["reading", "describing", "training"]
+    stage: Stage
     done: int
     total: int
     loss: float | None = None
@@ -149,7 +152,8 @@ class TrainingReport:
 
     `status` is "done" with a model written, "no better" if no epoch beat the start model and none was written, or
     "interrupted" with a checkpoint to go on from. `training`, `validation` and `left_out` count pictures; left out of
-    the validation part are exact copies and near-duplicates of pictures that are trained on. `copies` are files of the
+    the validation part are exact copies and near-duplicates of pictures that are trained on, and pictures that the
+    start model was trained on. `copies` are files of the
     same content as another of their group, which are not counted elsewhere.
     """
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-import os
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from image_similarity.errors import TrainingRefused
+from image_similarity.training.whole_file import writing
 
-Part = Literal["training", "validation", "exact copy", "near-duplicate"]
+Part = Literal["training", "validation", "exact copy", "near-duplicate", "known to the start model"]
 
 # Two groups to tell apart on each side; unlabelled, of every picture copies are made to find again.
 LEAST_GROUPS = 2
@@ -54,11 +55,9 @@ def write_split(
 
     A part that is neither training nor validation says why the picture was left out of the validation.
     """
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["path", "group", "part"])
-        writer.writerows(zip(paths, groups, parts, strict=True))
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(["path", "group", "part"])
+    writer.writerows(zip(paths, groups, parts, strict=True))
+    with writing(path) as file:
+        file.write(text.getvalue().encode())

@@ -28,6 +28,15 @@ def split_path(output: Path) -> Path:
     return output.with_suffix(".split.csv")
 
 
+def taught_before(recipe: Recipe) -> list[bytes]:
+    """Return the first 8 bytes of the SHA-256 of each picture that the start model's weights learned from."""
+    weights = registry.get(recipe.model).weights
+    if recipe.from_scratch or weights is None:
+        return []
+    earlier = read_training_hashes(weights)
+    return [] if earlier is None else [row.tobytes() for row in earlier]
+
+
 def write_tuned_model(
     path: Path,
     network: nn.Module,
@@ -41,14 +50,8 @@ def write_tuned_model(
 ) -> None:
     """Write the model so that `-m` takes the file; `spec` says how it is run, `start` where it came from."""
     hashes = [bytes.fromhex(each) for each in training_sha256]
-    known = registry.get(recipe.model).weights
     # What the start model was taught, this one knows too.
-    if (
-        known is not None
-        and not recipe.from_scratch
-        and (earlier := read_training_hashes(known)) is not None
-    ):
-        hashes += [row.tobytes() for row in earlier]
+    hashes += taught_before(recipe)
     write_model(
         path,
         cast("Any", network),  # any network's weights are stored alike

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import csv
+import errno
+import os
+import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -145,7 +149,9 @@ def test_a_model_trained_on_a_trained_one_names_the_pictures_of_both(
     run: Train, tmp_path: Path
 ) -> None:
     first = run("first.safetensors", anyway=True)
-    others = make_places(tmp_path / "others", places=12, each=3)
+    others = make_places(tmp_path / "others", places=22, each=3)
+    for place in range(10):
+        shutil.rmtree(others / f"place-{place:02d}")  # these are in the first training
     second = run("second.safetensors", folder=others, model=str(first.model), anyway=True)
     assert first.model is not None and second.model is not None
     earlier, later = read_training_hashes(first.model), read_training_hashes(second.model)
@@ -197,6 +203,36 @@ def test_a_checkpoint_of_other_settings_or_pictures_is_refused_and_kept(
     with pytest.raises(WeightsRefused, match="other settings"):
         run(folder=make_places(tmp_path / "more", places=11))
     assert halted.checkpoint.read_bytes() == before
+
+
+def test_a_picture_that_is_gone_makes_the_checkpoint_one_of_another_training(
+    run: Train, tmp_path: Path
+) -> None:
+    folder = make_places(tmp_path / "pictures")
+    stop, hear = stop_after(1)
+    halted = run(folder=folder, stop=stop, on_event=hear)
+    (folder / "place-03" / "1.png").unlink()
+    with pytest.raises(WeightsRefused, match="pictures"):
+        run(folder=folder)
+    assert halted.checkpoint.is_file()
+
+
+@pytest.mark.parametrize("damage", ["cut off", "a bit"])
+def test_a_checkpoint_that_was_damaged_is_never_gone_on_from(run: Train, damage: str) -> None:
+    stop, hear = stop_after(1)
+    checkpoint = run(stop=stop, on_event=hear).checkpoint
+    whole = checkpoint.read_bytes()
+    for place in range(len(whole) // 16, len(whole), len(whole) // 8):
+        content = bytearray(whole)
+        if damage == "cut off":
+            del content[place:]
+        else:
+            content[place] ^= 1
+        checkpoint.write_bytes(content)
+        with pytest.raises(WeightsRefused, match="cannot be read as a checkpoint"):
+            run()
+    checkpoint.write_bytes(whole)
+    assert run(anyway=True).resumed_at == 1
 
 
 @pytest.mark.parametrize("content", [b"", b"no checkpoint", b"PK\x03\x04 cut off"])
@@ -375,6 +411,59 @@ def test_an_output_that_exists_or_lies_among_the_pictures_is_refused_before_any_
         run("own.pth")
     with pytest.raises(InvalidSetting, match="pictures' folder"):
         train(places, places / "own.safetensors", Recipe(model=str(tiny)))
+    (tmp_path / "folder.safetensors").mkdir()
+    with pytest.raises(InvalidSetting, match="is a folder"):
+        run("folder.safetensors", force=True)
+    (tmp_path / "new.split.csv").write_text("path,group\n")
+    with pytest.raises(InvalidSetting, match="list of groups"):
+        run("new.safetensors", groups=tmp_path / "new.split.csv")
+    assert (tmp_path / "new.split.csv").read_text() == "path,group\n"
+
+
+def test_the_checkpoint_is_not_written_among_the_pictures(run: Train, places: Path) -> None:
+    before = sorted(places.rglob("*"))
+    with pytest.raises(InvalidSetting, match="pictures' folder"):
+        run(work=places / "work")
+    assert sorted(places.rglob("*")) == before
+
+
+def test_where_nothing_can_be_written_no_picture_is_read(
+    run: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(**given: Any) -> Any:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
+    seen: list[Event] = []
+    with pytest.raises(InvalidSetting, match=r"Nothing can be written to .*: Read-only"):
+        run(on_event=seen.append)
+    with pytest.raises(InvalidSetting, match="Nothing can be written"):
+        run(work=tmp_path / "to" / "be" / "made")
+    assert seen == []
+
+
+def test_pictures_that_the_start_model_was_taught_do_not_validate(run: Train) -> None:
+    first = run("first.safetensors", anyway=True)
+    again = run("again.safetensors", model=str(first.model), anyway=True)
+    assert again.left_out == 0  # the same seed, the same split
+    with pytest.raises(TrainingRefused, match="8 are known to the start model") as caught:
+        run("other.safetensors", model=str(first.model), seed=2)
+    assert "--seed" in caught.value.hint
+    fresh = run("other.safetensors", model=str(first.model), seed=2, from_scratch=True, anyway=True)
+    assert fresh.left_out == 0
+
+
+@pytest.mark.parametrize("stage", ["scanning", "validating", "describing"])
+def test_it_can_be_stopped_before_the_first_step(run: Train, tmp_path: Path, stage: str) -> None:
+    heard: list[str] = []
+
+    def hear(event: Event) -> None:
+        if isinstance(event, Advance):
+            heard.append(event.stage)
+
+    report = run(head=8, on_event=hear, stop=lambda: stage in heard)
+    assert (report.status, heard[-1]) == ("interrupted", stage)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_it_tells_loss_and_figures_as_it_goes(run: Train) -> None:

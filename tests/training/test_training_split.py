@@ -60,10 +60,15 @@ def test_copies_and_near_duplicates_across_the_parts_leave_the_validation() -> N
         [[1, 0], [0, 1], [1, 0], [0.99, 0.141], [-1, 0], [np.nan, 0]], dtype=np.float32
     )
     validates = np.array([False, False, True, True, True, True])
-    parts = parts_of(validates, ["a", "b", "a", "c", "d", "e"], vectors, threshold=0.95)
+    a, b, c, d, e = (letter * 64 for letter in "abcde")
+    parts = parts_of(validates, [a, b, a, c, d, e], vectors, threshold=0.95)
     assert parts == [
         "training", "training", "exact copy", "near-duplicate", "validation", "validation",
     ]  # fmt: skip
+    known = [bytes.fromhex(d[:16]), bytes.fromhex(b[:16])]
+    parts = parts_of(validates, [a, b, a, c, d, e], vectors, threshold=0.95, known=known)
+    assert parts[4] == "known to the start model"
+    assert parts[:2] == ["training", "training"]
 
 
 def test_the_split_is_written_with_every_picture_whatever_its_name(tmp_path: Path) -> None:
