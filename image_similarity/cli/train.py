@@ -7,13 +7,11 @@ from typing import Any
 
 import click
 
-from image_similarity.cli import account, options, output, train_progress
+from image_similarity.cli import account, options, output, train_options, train_progress
 from image_similarity.cli.options import Talk
 from image_similarity.cli.signals import Stop
 from image_similarity.settings import BUILTIN
-from image_similarity.training.recipe import LOSSES, Figures, Recipe, TrainingReport
-
-DEFAULT = Recipe()
+from image_similarity.training.recipe import Figures, Recipe, TrainingReport
 
 
 @click.command(context_settings=options.CONTEXT)
@@ -28,75 +26,8 @@ DEFAULT = Recipe()
     help="The model's file, ending in .safetensors; -m takes it.",
 )
 @options.model()
-@click.option(
-    "--groups",
-    type=options.PATH,
-    metavar="CSV",
-    help="Groups from a file with the columns path and group, not from the first folders in DIR.",
-)
-@click.option(
-    "--unlabelled", is_flag=True, help="No groups: learn to find edited copies of each picture."
-)
-@click.option(
-    "--head",
-    type=int,
-    metavar="N",
-    help="Keep the model as it is and train only a linear map to N numbers; fast.",
-)
-@click.option("--from-scratch", is_flag=True, help="The model's network, from random weights.")
-@click.option("--loss", type=click.Choice(LOSSES), default=DEFAULT.loss, show_default=True)
-@click.option("--margin", type=float, metavar="X", default=DEFAULT.margin, show_default=True)
-@click.option("--epochs", type=int, metavar="N", default=DEFAULT.epochs, show_default=True)
-@click.option("--batch-size", type=int, metavar="N", default=DEFAULT.batch_size, show_default=True)
-@click.option(
-    "--pictures-per-group",
-    type=int,
-    metavar="N",
-    default=DEFAULT.pictures_per_group,
-    show_default=True,
-    help="How many pictures of a batch come from one group.",
-)
-@click.option(
-    "--learning-rate",
-    type=float,
-    metavar="X",
-    help="The highest.  [default: 0.001 for a head or from scratch, else 0.0001]",
-)
-@click.option("--size", type=int, metavar="N", help="Side of the pictures.  [default: the model's]")
-@click.option("--seed", type=int, metavar="N", default=DEFAULT.seed, show_default=True)
-@click.option(
-    "--distil-from",
-    "teacher",
-    metavar="MODEL",
-    type=options.ModelName(),
-    help="Also learn which pictures this model finds alike.",
-)
-@click.option(
-    "--distil-weight",
-    "teacher_weight",
-    type=float,
-    metavar="X",
-    default=DEFAULT.teacher_weight,
-    show_default=True,
-)
-@click.option(
-    "--validation-share",
-    type=float,
-    metavar="X",
-    default=DEFAULT.validation_share,
-    show_default=True,
-    help="Share of the groups that is never trained on.",
-)
-@click.option(
-    "--near-duplicate",
-    type=float,
-    metavar="X",
-    default=DEFAULT.near_duplicate,
-    show_default=True,
-    help="Leave out validation pictures with this cosine to one that is trained on.",
-)
+@train_options.recipe_options
 @click.option("--name", metavar="NAME", help="The model's name.  [default: the file's]")
-@click.option("--licence", default="", metavar="TEXT", help="The model's licence, for its card.")
 @click.option(
     "--work", type=options.PATH, metavar="DIR", help="Checkpoints.  [default: FILE with .work]"
 )
@@ -166,11 +97,14 @@ def train(
 
 def _print(report: TrainingReport) -> None:
     """Print the account: what was trained on, each epoch's figures, and what was written."""
+    if report.groups == 0:  # stopped before anything was known
+        return
     skipped = sum(report.skipped.values())
     output.line(
         f"{output.count(report.training, 'picture')} to train on and {report.validation} to "
         f"validate on, of {output.count(report.groups, 'group')}; left out of the validation "
-        f"{report.left_out} as copies or near-duplicates, of all {report.copies} as exact copies; "
+        f"{report.left_out} as copies, near-duplicates or known to the start model, of all "
+        f"{report.copies} as exact copies; "
         f"unreadable {len(report.failures)}, skipped {skipped}"
     )
     if report.start is None:
