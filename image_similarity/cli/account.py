@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from image_similarity.cli.output import count, line, size
+from image_similarity.cli.output import count, line, note, size
 from image_similarity.cli.progress import failure_line
-from image_similarity.values import RunReport
+from image_similarity.values import Failure, RunReport
 
 FAILURES_SHOWN = 20
 
@@ -55,6 +55,15 @@ def exit_code(reports: Iterable[RunReport], stopped: int) -> int:
         for report in reports
     ]
     return max(codes, key=[0, PARTIAL, 1, stopped].index, default=0)
+
+
+def say_not_evaluated(failures: Sequence[Failure]) -> int:
+    """Say on stderr which files are in no figure, and return the exit code."""
+    for failure in failures[:FAILURES_SHOWN]:
+        note(f"not evaluated: {failure_line(failure)}")
+    if failures:
+        note(f"{count(len(failures), 'file')} could not be evaluated")
+    return PARTIAL if failures else 0
 
 
 def _work_line(report: RunReport) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from image_similarity.cli import options, output, progress
+from image_similarity.cli import account, options, output, progress
 from image_similarity.cli.options import Talk
 from image_similarity.cli.task_options import task_options
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 @click.pass_obj
 def compare(
     talk: Talk, /, first: str, second: str, pictures: Path | None, form: str, **given: Any
-) -> None:
+) -> int:
     """Compare model B with model A, measured on the same queries.
 
     A and B are results of `evaluate --json`: FILE.json, or FILE.json#MODEL if it holds several. With --on or --pairs
@@ -44,9 +44,11 @@ def compare(
     from image_similarity.evaluation.compare import check_same_task
     from image_similarity.evaluation.compare import compare as paired
 
+    code = 0
     if pictures or given["pairs"]:
-        one, other = _measured(talk, first, second, pictures, given)
+        one, other, code = _measured(talk, first, second, pictures, given)
     else:
+        _refuse_idle(given)
         one_run, one = _read(first)
         other_run, other = _read(second)
         check_same_task(one_run, other_run)
@@ -56,19 +58,36 @@ def compare(
             output.emit({"first": found.first, "second": found.second, **_plain(each)})
     else:
         _show(found)
+    return code
+
+
+def _refuse_idle(given: dict[str, Any]) -> None:
+    """Refuse options that say what to measure on where results are given: they would change nothing."""
+    context = click.get_current_context()
+    for name in given.keys() - {"seed", "resamples"}:
+        if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
+            option = "--" + name.replace("_", "-")
+            raise click.UsageError(f"{option} goes with --on or --pairs; A and B are results.")
 
 
 def _measured(
     talk: Talk, first: str, second: str, pictures: Path | None, given: dict[str, Any]
-) -> tuple[ModelResult, ModelResult]:
+) -> tuple[ModelResult, ModelResult, int]:
+    """Both models, measured, and the exit code for files that could not be."""
     from image_similarity.evaluation import EvaluationRequest, evaluate
 
     request = EvaluationRequest(models=(first, second), pictures=pictures, **given)
     with progress.listener(talk) as on_event:
         evaluation = evaluate(request, on_event=on_event)
-    if evaluation.failures:
-        output.note(f"{output.count(len(evaluation.failures), 'file')} could not be evaluated")
-    return evaluation.models[0], evaluation.models[-1]
+    for model in evaluation.models:
+        output.note(f"{model.name}: {model.training}")
+    for note in dict.fromkeys(evaluation.notes):
+        output.note(f"note: {note}")
+    return (
+        evaluation.models[0],
+        evaluation.models[-1],
+        account.say_not_evaluated(evaluation.failures),
+    )
 
 
 def _read(argument: str) -> tuple[Evaluation, ModelResult]:
@@ -98,13 +117,15 @@ def _show(found: Comparison) -> None:
 def _row(each: Difference) -> list[Any]:
     if each.first is None or each.second is None or each.difference is None:
         return [each.task, each.measure, *[None] * 7]
-    low, high = 100 * (each.low or 0), 100 * (each.high or 0)
+    interval = ""
+    if each.low is not None and each.high is not None:
+        interval = f" [{100 * each.low:+.1f}, {100 * each.high:+.1f}]"
     return [
         each.task,
         each.measure,
         f"{100 * each.first:.1f}",
         f"{100 * each.second:.1f}",
-        f"{100 * each.difference:+.1f} [{low:+.1f}, {high:+.1f}]",
+        f"{100 * each.difference:+.1f}{interval}",
         each.p,
         each.won,
         each.lost,

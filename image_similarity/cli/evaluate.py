@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from image_similarity.cli import account, options, output, progress
+from image_similarity.case import Case
+from image_similarity.cli import account, evidence, options, output, progress
 from image_similarity.cli.options import Talk
 from image_similarity.cli.task_options import task_options
 from image_similarity.settings import BUILTIN
@@ -62,6 +63,7 @@ def evaluate(
     # A database is measured with all that it holds, unless models are named.
     chosen = models or (() if given["database"] else (BUILTIN,))
     request = EvaluationRequest(models=chosen, pictures=pictures, **given)
+    _check_targets((json_file, plot), given["database"])
     with progress.listener(talk) as on_event:
         evaluation = measure(request, on_event=on_event)
     if json_file:
@@ -76,11 +78,19 @@ def evaluate(
             output.note(f"note: {note}")
     else:
         show(evaluation)
-    for failure in evaluation.failures[: account.FAILURES_SHOWN]:
-        output.note(f"not evaluated: {progress.failure_line(failure)}")
-    if evaluation.failures:
-        output.note(f"{output.count(len(evaluation.failures), 'file')} could not be evaluated")
-    return account.PARTIAL if evaluation.failures else 0
+    return account.say_not_evaluated(evaluation.failures)
+
+
+def _check_targets(targets: tuple[Path | None, ...], database: Path | None) -> None:
+    """Refuse a file that cannot be written, or not there, at once and not after an hour of measuring."""
+    for target in targets:
+        if target is None:
+            continue
+        if target.is_dir() or not target.parent.is_dir():
+            raise click.UsageError(f"{target} cannot be written: it must be a file in a folder.")
+        if database is not None:
+            with Case.open(database, read_only=True) as case:
+                evidence.refuse_inside_sources(target, [case])
 
 
 def show(evaluation: Evaluation) -> None:

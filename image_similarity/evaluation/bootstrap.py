@@ -59,7 +59,10 @@ def figures(outcomes: Outcomes, *, resamples: int, seed: int) -> list[Figure]:
     The interval is the percentile bootstrap's, over groups of queries (Efron and Tibshirani, 1993), widened to hold the
     value itself, which a bias can leave outside. Where a share of 0 or 1 leaves the bootstrap nothing to vary, the
     exact binomial bound for as many groups stands instead (Clopper and Pearson, 1934): 60 of 60 is no proof of 100 %.
+    Of measures that pool all queries those groups count that have a match. A single group says nothing of others: any
+    share is possible.
     """
+    at_stake = outcomes.columns.get("matched", np.ones(len(outcomes.queries))) > 0
     found = statistics(outcomes)
     drawn = _resampled(outcomes.groups, found, resamples=resamples, seed=seed)
     result = []
@@ -67,8 +70,10 @@ def figures(outcomes: Outcomes, *, resamples: int, seed: int) -> list[Figure]:
         groups = len(np.unique(outcomes.groups[statistic.among]))
         value = _whole(statistic, len(outcomes.queries))
         low, high = _interval(value, values)
-        if value is not None and statistic.values is not None and low == high and value in (0, 1):
-            low, high = _exact(value, groups)
+        if value is not None and low == high and value in (0, 1):
+            low, high = _exact(value, len(np.unique(outcomes.groups[statistic.among & at_stake])))
+        elif value is not None and groups == 1:
+            low, high = 0.0, 1.0
         result.append(
             Figure(
                 outcomes.task,

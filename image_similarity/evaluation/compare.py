@@ -69,7 +69,11 @@ def check_same_task(first: Evaluation, second: Evaluation) -> None:
     for name in _SAME:
         one, other = first.setting.get(name), second.setting.get(name)
         if one != other:
-            what = "the files" if name == "digest" else f"{name} ({one} and {other})"
+            what = (
+                "the files, their classes or the pairs"
+                if name == "digest"
+                else f"{name} ({one} and {other})"
+            )
             raise InvalidSetting(
                 f"the two results cannot be compared: they differ in {what}",
                 hint="evaluate both models on the same task",

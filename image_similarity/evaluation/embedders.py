@@ -22,6 +22,8 @@ Float32 = NDArray[np.float32]
 DESCRIPTORS = ("histogram", "pdq")
 # The side at which ImageNet networks were trained.
 _TORCHSCRIPT_SIDE = 224
+# A batch of larger pictures takes gigabytes.
+_LARGEST_SIDE = 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,8 @@ def _load(name: str, device: str, scripts: dict[tuple[Path, int], TorchScript]) 
 
 def _script_of(name: str) -> tuple[Path, int]:
     path, at, side = name.rpartition("@")
+    if at and side.isdecimal() and not 1 <= int(side) <= _LARGEST_SIDE:
+        raise UnknownModel(f"{name!r}: the side is {side}, expected 1 to {_LARGEST_SIDE}")
     return (Path(path), int(side)) if at and side.isdecimal() else (Path(name), _TORCHSCRIPT_SIDE)
 
 

@@ -50,7 +50,10 @@ def read_input(request: EvaluationRequest, account: Account) -> Input:
     notes: list[str] = []
 
     def hashed(files: Sequence[PictureFile], what: str) -> list[Hashed]:
+        failed = len(account.failures)
         found = reading.hash_pictures(files, account)
+        if others := len(files) - len(found) - (len(account.failures) - failed):
+            notes.append(f"{others} files among {what} are no pictures and left out")
         once = list({each.sha256: each for each in reversed(found)}.values())[::-1]
         if len(once) < len(found):
             notes.append(f"{len(found) - len(once)} byte-for-byte duplicates among {what} left out")
@@ -118,8 +121,14 @@ def setting(request: EvaluationRequest, given: Input) -> dict[str, Any]:
         **numbers(request),
         "digest": digest(
             [
-                [each.sha256 for each in group]
-                for group in (given.pictures, given.gallery, given.paired)
+                *(
+                    [each.sha256 for each in group]
+                    for group in (given.pictures, given.gallery, given.paired)
+                ),
+                # With other classes or pairs the same files are another task.
+                [each.file.label for each in given.pictures],
+                given.pairs.pairs,
+                given.pairs.triplets,
             ]
         ),
     }
@@ -135,5 +144,5 @@ def numbers(request: EvaluationRequest) -> dict[str, Any]:
 
 
 def digest(value: Iterable[Any]) -> str:
-    """Return a hash of what was evaluated: two results with the same one are of the same files."""
+    """Return a hash of what was evaluated: two results with the same one are of the same files and tasks."""
     return hashlib.sha256(json.dumps(value).encode()).hexdigest()

@@ -72,7 +72,7 @@ def write_plot(evaluation: Evaluation, path: Path) -> None:
             continue
         _draw(axis, evaluation, *measures[place], named=place % across == 0)
     canvas.suptitle(_title(evaluation), fontsize=9, color="#444444")
-    canvas.savefig(path, dpi=150, metadata={"Software": None})
+    canvas.savefig(path, format="png", dpi=150, metadata={"Software": None})
 
 
 def _draw(axis: Any, evaluation: Evaluation, task: str, measure: str, *, named: bool) -> None:

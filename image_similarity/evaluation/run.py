@@ -143,8 +143,8 @@ def _on_database(request: EvaluationRequest) -> Evaluation:
     if pictures.has_queries:
         models = [(facts, embedded.rows(chosen)) for facts, embedded in stored.models]
         tasks.by_class(done, pictures, models, seed=request.seed, notes=notes)
+    asked = Pairs() if request.pairs is None else _as_stored(stored, request.pairs)
     if request.pairs is not None:
-        asked = _as_stored(stored, request.pairs)
         tasks.by_pairs(done, stored.names, asked, [each for _, each in stored.models], notes=notes)
     if not any(each.queries for mine in done for each in mine):
         raise NothingToEvaluate(
@@ -158,7 +158,7 @@ def _on_database(request: EvaluationRequest) -> Evaluation:
         "classes": len(set(pictures.labels)),
         "pairs": None if request.pairs is None else str(request.pairs),
         **numbers(request),
-        "digest": digest([stored.sha256, stored.names]),
+        "digest": digest([stored.sha256, stored.names, asked.pairs, asked.triplets]),
     }
     results = [
         _result(facts, said, mine, request)

@@ -58,6 +58,23 @@ def test_regressions_are_named_by_file_ten_at_most(
     assert "retrieval: where B is worse than A" in text
 
 
+def test_files_that_cannot_be_read_are_said_and_exit_with_3(
+    run: Run, tmp_path: Path, tiny_model: Path
+) -> None:
+    folder = class_folder(tmp_path / "classes")
+    (folder / "class-0" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n nothing")
+    outcome = run("compare", tiny_model, "histogram", "--on", folder, *FEW)
+    assert outcome.code == 3
+    assert "not evaluated: decode  class-0/broken.png" in outcome.err
+    assert "tiny: training pictures unknown" in outcome.err
+
+
+def test_options_that_would_change_nothing_are_refused(run: Run, results: Path) -> None:
+    outcome = run("compare", f"{results}#tiny", f"{results}#histogram", "--edits", "hard")
+    assert outcome.code == 2
+    assert "--edits goes with --on or --pairs" in outcome.err
+
+
 def test_results_on_other_pictures_are_refused(
     run: Run, tmp_path: Path, results: Path, tiny_model: Path
 ) -> None:

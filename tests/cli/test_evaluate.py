@@ -45,11 +45,26 @@ def test_json_is_one_figure_a_line_and_the_file_holds_every_query(
 
 def test_a_plot_is_a_png(run: Run, tmp_path: Path, tiny_model: Path) -> None:
     pytest.importorskip("matplotlib")
-    target = tmp_path / "plot.png"
+    target = tmp_path / "plot.of mine"
     folder = flat_folder(tmp_path / "flat", 6)
     asked = ("--edits", "mirror", "--edits", "text", "--plot", target)
     assert run("evaluate", folder, "-m", tiny_model, *asked, *FEW).code == 0
     assert target.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_target_that_cannot_be_written_is_refused_before_anything_is_measured(
+    run: Run, tmp_path: Path, indexed: Made
+) -> None:
+    for option in ("--json", "--plot"):
+        for target in (tmp_path / "none" / "x.json", tmp_path):
+            outcome = run("evaluate", tmp_path / "gone", option, target)
+            assert outcome.code == 2
+            assert "cannot be written" in outcome.err
+    inside = indexed.folder / "x.json"
+    outcome = run("evaluate", "-dp", indexed.database, "--json", inside)
+    assert outcome.code == 2
+    assert "indexed folder" in outcome.err
+    assert not inside.exists()
 
 
 def test_without_its_extra_a_plot_is_refused_before_anything_is_measured(

@@ -49,6 +49,22 @@ def test_every_resample_counts_also_those_without_the_best_answer() -> None:
     assert found.high == 1.0
 
 
+def test_a_pooled_measure_without_a_mistake_is_no_proof_of_100_per_cent() -> None:
+    """Only the groups that have a match bear the bound: 20 of these 30 photographs."""
+    matched = (np.arange(90) < 60).astype(float)
+    columns = {"score": matched - np.arange(90) / 1000, "correct": matched, "matched": matched}
+    queries = tuple(map(str, range(90)))
+    outcomes = Outcomes("copies easy", "copies", queries, np.arange(90) // 3, columns)
+    for each in figures(outcomes, resamples=50, seed=1):
+        assert (each.value, each.high) == (1.0, 1.0)
+        assert each.low == pytest.approx(0.025 ** (1 / 20))
+
+
+def test_one_group_says_nothing_of_others() -> None:
+    found = figures(retrieval(np.array([1.0, 0, 0]), np.zeros(3, int)), resamples=50, seed=1)[0]
+    assert (found.value, found.low, found.high) == (pytest.approx(1 / 3), 0.0, 1.0)
+
+
 def test_the_same_seed_gives_the_same_intervals() -> None:
     outcomes = copies(np.random.default_rng(3), 40)
     assert figures(outcomes, resamples=80, seed=2) == figures(outcomes, resamples=80, seed=2)

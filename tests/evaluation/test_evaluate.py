@@ -194,8 +194,9 @@ def test_a_file_that_is_no_torchscript_is_refused(tmp_path: Path, tiny_model: Pa
     folder = class_folder(tmp_path / "classes")
     with pytest.raises(WeightsRefused, match=r"broken\.ts"):
         evaluate(request(tiny_model, models=(str(broken),), pictures=folder))
-    with pytest.raises(UnknownModel):
-        evaluate(request(tiny_model, models=("nonsense",), pictures=folder))
+    for name in ("nonsense", f"{broken}@0", f"{broken}@9999999"):
+        with pytest.raises(UnknownModel):
+            evaluate(request(tiny_model, models=(name,), pictures=folder))
 
 
 def test_training_pictures_are_refused_with_their_number_and_the_first(tmp_path: Path) -> None:
@@ -276,6 +277,28 @@ def test_a_list_that_names_a_missing_file_goes_on_without_it(
     found = evaluate(request(tiny_model, pictures=listing))
     assert [(each.path, each.stage) for each in found.failures] == [("c/gone.png", "stat")]
     assert len(found.models[0].outcomes[0].queries) == 4
+
+
+def test_what_a_list_names_that_is_no_picture_is_counted(tmp_path: Path, tiny_model: Path) -> None:
+    folder = class_folder(tmp_path / "classes")
+    (folder / "class-0" / "page.jpg").write_text("<html>404</html>")
+    found = evaluate(request(tiny_model, pictures=folder))
+    assert found.notes == ("1 files among the pictures are no pictures and left out",)
+
+
+def test_other_classes_or_pairs_of_the_same_files_are_another_task(
+    tmp_path: Path, tiny_model: Path
+) -> None:
+    class_folder(tmp_path / "c", classes=2, each=2)
+    listing, pairs = tmp_path / "list.txt", tmp_path / "pairs.csv"
+    digests = []
+    for labels, same in (("0011", 1), ("0101", 1), ("0101", 0)):
+        lines = [f"c/class-{n // 2}/{n % 2}.png {label}" for n, label in enumerate(labels)]
+        listing.write_text("\n".join(lines))
+        pairs.write_text(f"a,b,same\nc/class-0/0.png,c/class-1/1.png,{same}\n")
+        found = evaluate(request(tiny_model, pictures=listing, pairs=pairs))
+        digests.append(found.setting["digest"])
+    assert len(set(digests)) == 3
 
 
 def test_duplicates_count_once(tmp_path: Path, tiny_model: Path) -> None:
