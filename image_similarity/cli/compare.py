@@ -126,7 +126,7 @@ def _row(each: Difference) -> list[Any]:
         f"{100 * each.first:.1f}",
         f"{100 * each.second:.1f}",
         f"{100 * each.difference:+.1f}{interval}",
-        each.p,
+        None if each.p is None else f"{each.p:.2g}",
         each.won,
         each.lost,
         each.tied,

@@ -12,7 +12,7 @@ import numpy as np
 
 from image_similarity.errors import InvalidSetting
 from image_similarity.evaluation.bootstrap import Figure
-from image_similarity.evaluation.measures import Outcomes
+from image_similarity.evaluation.measures import Outcomes, statistics
 from image_similarity.values import Failure
 
 FORMAT = 1
@@ -101,6 +101,8 @@ def read_evaluation(path: Path) -> Evaluation:
             raise InvalidSetting(
                 f"{path} has format {content['format']}; this program reads {FORMAT}"
             )
+        if not isinstance(content["setting"], dict) or not content["models"]:
+            raise ValueError("no setting or no model")
         return Evaluation(
             setting=content["setting"],
             notes=tuple(content["notes"]),
@@ -109,7 +111,9 @@ def read_evaluation(path: Path) -> Evaluation:
         )
     except OSError as error:
         raise InvalidSetting(f"cannot read {path}: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (
+        ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError,
+    ) as error:  # fmt: skip
         raise InvalidSetting(
             f"{path} is no result of an evaluation",
             hint="image-similarity evaluate --json writes one",
@@ -154,6 +158,8 @@ def _model(entry: Mapping[str, Any], tasks: Mapping[str, Any]) -> ModelResult:
         for values in (each.groups, *each.columns.values())
     ):
         raise ValueError("columns of another length")
+    for each in outcomes:
+        statistics(each)  # raises KeyError where a column of its kind is missing
     return ModelResult(
         entry["name"],
         entry["kind"],

@@ -132,12 +132,19 @@ def pair_files(
     base = root or source.parent
     found, failures = [], []
     for name in pairs.names:
-        if (base / name).is_file():
+        if _is_file(base / name):
             found.append(PictureFile(name, os.fspath(base / name)))
         else:
             message = "the pairs file names a file that is not there"
             failures.append(Failure(name, "stat", "FileNotFoundError", message, source.name))
     return found, failures
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name longer than a path may be
+        return False
 
 
 def _from_folder(

@@ -212,6 +212,8 @@ def by_pairs(
 ) -> None:
     """Add, for each model, the outcomes of the rows of a pairs file."""
     rows = named_triplets(names, asked)
+    if len({same for _, _, same in asked.pairs}) == 1:
+        notes.append("all pairs have one answer: their figures say nothing of telling them apart")
     for mine, embedded in zip(done, found, strict=True):
         if asked.pairs:
             mine.append(pairs(names, embedded.vectors, asked))

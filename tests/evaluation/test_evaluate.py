@@ -181,6 +181,17 @@ def test_a_background_is_of_other_pictures_and_what_it_lacks_is_said(
     assert [each.path for each in found.failures] == ["gone.png"]
 
 
+def test_pairs_that_all_have_one_answer_are_said_to_tell_nothing(
+    tmp_path: Path, tiny_model: Path
+) -> None:
+    folder = flat_folder(tmp_path / "flat", 3)
+    for same in (0, 1):
+        text = f"a,b,same\n00.png,01.png,{same}\n01.png,02.png,{same}\n"
+        (folder / "pairs.csv").write_text(text)
+        found = evaluate(request(tiny_model, pairs=folder / "pairs.csv"))
+        assert any("all pairs have one answer" in note for note in found.notes)
+
+
 def test_pairs_of_which_no_row_is_whole_are_no_evaluation(tmp_path: Path, tiny_model: Path) -> None:
     folder = flat_folder(tmp_path / "flat", 2)
     (folder / "pairs.csv").write_text("a,b,same\n00.png,gone.png,1\n01.png,gone.png,0\n")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -35,6 +38,35 @@ def test_a_result_comes_back_from_its_file(tmp_path: Path, tiny_model: Path) -> 
     )
     assert fresh == stored
     assert sorted(path.name for path in tmp_path.glob("result*")) == ["result.json"]
+
+
+def _without(content: dict[str, Any], *keys: str) -> None:
+    for key in keys[:-1]:
+        content = content[key][0] if key == "models" else content[key]
+    del content[keys[-1]]
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda content: _without(content, "models", "outcomes", "copies named", "matched"),
+        lambda content: content["tasks"]["copies named"].update(kind="other", groups=[10**30]),
+        lambda content: content.update(setting=[]),
+        lambda content: content["models"].clear(),
+    ],
+)
+def test_a_file_that_lacks_what_is_compared_is_refused_when_it_is_read(
+    tmp_path: Path, tiny_model: Path, spoil: Callable[[Any], None]
+) -> None:
+    path = tmp_path / "result.json"
+    asked = request(tiny_model, pictures=flat_folder(tmp_path / "flat", 4), edits=("mirror",))
+    write_evaluation(evaluate(asked), path)
+    content = json.loads(path.read_text())
+    spoil(content)
+    for text in (json.dumps(content), "[" * 100_000):
+        path.write_text(text)
+        with pytest.raises(InvalidSetting, match="is no result of an evaluation"):
+            read_evaluation(path)
 
 
 def test_the_plot_shows_the_main_measures_and_not_every_edit(

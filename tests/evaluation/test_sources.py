@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from image_similarity.errors import InvalidSetting
 from image_similarity.evaluation.sources import (
+    pair_files,
     plain_name,
     read_class_names,
     read_pairs,
@@ -79,6 +80,15 @@ def test_a_pairs_file_without_header_or_with_a_short_row_is_refused(
     path.write_text(text)
     with pytest.raises(InvalidSetting, match=r"pairs\.csv"):
         read_pairs(path)
+
+
+def test_a_name_longer_than_a_path_may_be_is_a_missing_file(tmp_path: Path) -> None:
+    path = tmp_path / "pairs.csv"
+    (tmp_path / "b.png").touch()
+    path.write_text(f"a,b,same\n{'x' * 5000},b.png,1\n")
+    found, failures = pair_files(read_pairs(path), path)
+    assert [each.name for each in found] == ["b.png"]
+    assert [each.stage for each in failures] == ["stat"]
 
 
 def test_pairs_and_triplets_are_told_by_their_header(tmp_path: Path) -> None:
