@@ -123,6 +123,8 @@ def train(
 
     try:
         parts = _parts(pictures, recipe, encoder, advancing("scanning"))
+        if recipe.from_scratch:
+            encoder = _from_scratch(encoder, recipe.seed)
         training = _rows(parts, "training")
         labels = _labels([pictures.groups[row] for row in training])
         validation = _validation(pictures, parts, recipe)
@@ -249,14 +251,9 @@ def _start_model(recipe: Recipe, *, device: str, threads: int | None) -> Encoder
     if recipe.head is not None and spec.architecture.startswith("headed/"):
         raise InvalidSetting(f"{spec.name} has a head already; begin with the model below it.")
     encoder = Encoder.load(spec, device=device, threads=threads)
-    network = encoder.network
-    if recipe.from_scratch:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(recipe.seed)
-            network = build(spec).float().eval().to(encoder.device)
     if recipe.size is not None and recipe.size != spec.preprocess.size:
         spec = _resized(spec, recipe.size)
-    changed = Encoder(spec, encoder.info, network, device=encoder.device)
+    changed = Encoder(spec, encoder.info, encoder.network, device=encoder.device)
     try:
         changed.encode(np.zeros((2, *[spec.preprocess.size] * 2, 3), np.uint8))
     except (RuntimeError, AssertionError) as error:
@@ -264,6 +261,16 @@ def _start_model(recipe: Recipe, *, device: str, threads: int | None) -> Encoder
             f"{spec.name} does not run on pictures of {spec.preprocess.size} x {spec.preprocess.size}: {error}"
         ) from error
     return changed
+
+
+def _from_scratch(encoder: Encoder, seed: int) -> Encoder:
+    """Return the same network with random weights, at the same size."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = build(encoder.spec).float().eval().to(encoder.device)
+    # A centre is that of the weights which are left behind.
+    spec = replace(encoder.spec, centre=None)
+    return Encoder(spec, encoder.info, network, device=encoder.device)
 
 
 def _resized(spec: ModelSpec, size: int) -> ModelSpec:
@@ -293,7 +300,7 @@ def _parts(
         seed=recipe.seed,
         singles=recipe.unlabelled,
     )
-    # By the model that is there before the training, also for a network from scratch, which knows nothing yet.
+    # By the start model even if the network begins from scratch: to random weights all pictures are near-duplicates.
     vectors = encode(encoder, pictures.pixels, advanced=advanced)
     parts = parts_of(
         validates,

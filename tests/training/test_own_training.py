@@ -22,7 +22,7 @@ from image_similarity.encoding.encoder import Encoder
 from image_similarity.encoding.networks.backbones import backbone
 from image_similarity.encoding.training_hashes import read_training_hashes
 from image_similarity.errors import InvalidSetting, TrainingRefused, WeightsRefused
-from image_similarity.training import losses
+from image_similarity.training import losses, own_training
 from image_similarity.training.learners import WholeLearner
 from image_similarity.training.own_training import CHECKPOINT, train
 from image_similarity.training.recipe import Advance, Epoch, Event, Recipe, TrainingReport
@@ -368,6 +368,23 @@ def test_copies_across_the_parts_are_taken_out_of_the_validation(
     with report.split.open(encoding="utf-8", newline="") as file:
         parts = [row["part"] for row in csv.DictReader(file)]
     assert parts.count("exact copy") == report.left_out > 0
+
+
+def test_a_network_from_scratch_does_not_judge_what_is_a_near_duplicate(
+    run: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scanned: list[np.ndarray] = []
+    real = own_training.parts_of
+
+    def scan(validates: Any, sha256: Any, vectors: np.ndarray, **given: Any) -> Any:
+        scanned.append(vectors)
+        return real(validates, sha256, vectors, **given)
+
+    monkeypatch.setattr(own_training, "parts_of", scan)
+    tuned = run("tuned.safetensors", epochs=1, anyway=True)
+    fresh = run("fresh.safetensors", epochs=1, anyway=True, from_scratch=True)
+    np.testing.assert_array_equal(scanned[0], scanned[1])
+    assert fresh.start != tuned.start  # that is measured of the random weights
 
 
 def test_when_the_scan_leaves_nothing_to_validate_on_the_training_is_refused(run: Train) -> None:
