@@ -201,11 +201,14 @@ def _load_all(
         outcomes: Iterable[_Loaded | Skipped | Failure] = pool.map(
             lambda each: _load(each[0], wanted), listed
         )
-        for (_, group), outcome in zip(listed, outcomes, strict=True):
-            if stop():
-                pool.shutdown(cancel_futures=True)
-                return
-            yield group, outcome
+        try:
+            for (_, group), outcome in zip(listed, outcomes, strict=True):
+                if stop():
+                    return
+                yield group, outcome
+        finally:
+            # However it ends: else a second Ctrl-C would wait until all the others are read.
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _load(entry: FileEntry, wanted: tuple[Preprocess, Preprocess]) -> _Loaded | Skipped | Failure:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from image_similarity.errors import FolderMissing, InvalidSetting, NothingToIndex
+from image_similarity.training import picture_set
 from image_similarity.training.picture_set import PictureSet, read_groups, read_pictures
 from image_similarity.training.recipe import Advance, Event
 from image_similarity.values import Preprocess
@@ -124,3 +126,25 @@ def test_reading_tells_its_progress_and_stops_when_asked(folder: Path) -> None:
     assert seen[-1] == Advance("reading", 7, 7)
     stopped = read_pictures(folder, PREPROCESS, on_event=seen.append, stop=lambda: True)
     assert stopped is None
+
+
+def test_a_second_ctrl_c_does_not_wait_for_the_pictures_still_to_come(
+    tmp_path: Path, picture_factory: PictureFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(40):
+        picture_factory(tmp_path / "places" / "hall" / f"{number}.png", seed=number)
+    taken: list[str] = []
+    real = picture_set.read_file
+
+    def slowly(path: str) -> object:
+        taken.append(path)
+        time.sleep(0.02)
+        return real(path)
+
+    def interrupt(event: Event) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(picture_set, "read_file", slowly)
+    with pytest.raises(KeyboardInterrupt):
+        read_pictures(tmp_path / "places", PREPROCESS, on_event=interrupt, stop=lambda: False)
+    assert len(taken) < 30
