@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from image_similarity.encoding import registry
-from image_similarity.errors import ModelError, UnknownModel
+from image_similarity.errors import DatabaseDamaged, ModelError, UnknownModel
 from image_similarity.evaluation.embedders import Facts
 from image_similarity.evaluation.measures import Ints
 from image_similarity.evaluation.reading import Embedded
@@ -79,6 +79,11 @@ def read_stored(database: Path, wanted: tuple[str, ...]) -> StoredPictures:
         facts = _facts(info, names[id_], origins)
         rows = np.searchsorted(loaded[id_].image_ids, common)
         vectors = loaded[id_].vectors[rows].astype(np.float32)
+        if not np.isfinite(vectors).all():
+            raise DatabaseDamaged(
+                f"{database} holds vectors of {names[id_]} that are not numbers",
+                hint="see which: image-similarity db verify",
+            )
         scenes = _probabilities(facts, common, labels[id_]) if labels[id_] else None
         found.append((facts, Embedded(vectors, scenes)))
     places = [records[int(id_)].places for id_ in common]

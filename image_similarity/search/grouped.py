@@ -10,7 +10,7 @@ import numpy as np
 
 from image_similarity.calibration.calibrate import Grouped
 from image_similarity.calibration.groups import GroupList, GroupRow
-from image_similarity.errors import CalibrationRefused, ModelError
+from image_similarity.errors import CalibrationRefused, DatabaseDamaged, ModelError
 from image_similarity.evaluation.training_pictures import check_unseen
 from image_similarity.pictures.names import to_text
 from image_similarity.search import choice
@@ -27,6 +27,7 @@ def gather(catalog: Catalog, listed: GroupList, model: str | None) -> tuple[Grou
 
     Raises:
         CalibrationRefused: A picture is not known, not plain, or stands in two groups; the line is said.
+        DatabaseDamaged: A stored vector is not of numbers.
         TrainingPicturesMet: The model was trained on one of the pictures; it would lie nearer to its group than others.
         AmbiguousModel, UnknownModel: As for a search.
     """
@@ -42,11 +43,17 @@ def gather(catalog: Catalog, listed: GroupList, model: str | None) -> tuple[Grou
         labels = gallery.scenes_of(
             connection, list(found), scene_model.ids[0] if scene_model else None
         )
+    vectors = shelf.vectors[[position[image_id] for image_id in found]]
+    if not np.isfinite(vectors).all():
+        raise DatabaseDamaged(
+            f"{catalog.path} holds vectors that are not numbers",
+            hint="see which: image-similarity db verify",
+        )
     names = {sha256: path for image_id, sha256, _, _, path in places if image_id in found}
     check_unseen(chosen.info.name, _weights(chosen), names)
     numbers = {name: number for number, name in enumerate(dict.fromkeys(found.values()))}
     return Grouped(
-        vectors=shelf.vectors[[position[image_id] for image_id in found]],
+        vectors=vectors,
         groups=np.array([numbers[group] for group in found.values()], dtype=np.int64),
         scenes=[labels[image_id][0].name if labels.get(image_id) else None for image_id in found],
     ), chosen.info

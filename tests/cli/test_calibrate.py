@@ -123,6 +123,17 @@ def test_pictures_that_the_model_was_trained_on_are_refused(run: Run, tmp_path: 
         assert said in outcome.err
 
 
+def test_a_vector_that_is_not_of_numbers_is_a_damaged_database(run: Run, tmp_path: Path) -> None:
+    broken = Row("broken", [float("nan")] * 16, paths=["a/b.png"])
+    database = write_case(tmp_path / "case.db", [broken], info=model_info(dim=16))
+    listed = tmp_path / "rooms.csv"
+    listed.write_text("path,group\na/b.png,1\n")
+    outcome = run("calibrate", "--groups", listed, "-dp", database, "-o", tmp_path / "lr.json")
+    assert outcome.code == 10
+    assert "db verify" in outcome.err
+    assert run("evaluate", "-dp", database).code == 10
+
+
 def test_a_path_that_two_sources_have_must_be_named_with_its_source(
     run: Run, tmp_path: Path
 ) -> None:
