@@ -96,12 +96,10 @@ def _sampled(files: list[PictureFile], request: EvaluationRequest) -> list[Pictu
     return [files[row] for row in sorted(chosen)]
 
 
-def labelled(files: Sequence[PictureFile]) -> Labelled | None:
-    """Return the pictures with their classes, or None if one has none."""
-    labels = [file.label for file in files if file.label is not None]
-    if not labels or len(labels) < len(files):
-        return None
-    return Labelled(tuple(file.name for file in files), tuple(labels))
+def labelled(files: Sequence[PictureFile]) -> Labelled:
+    """Return those pictures that have a class."""
+    found = [(file.name, file.label) for file in files if file.label is not None]
+    return Labelled(tuple(name for name, _ in found), tuple(label for _, label in found))
 
 
 def setting(request: EvaluationRequest, given: Input) -> dict[str, Any]:

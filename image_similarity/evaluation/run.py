@@ -55,7 +55,7 @@ def _on_files(request: EvaluationRequest, on_event: Listener) -> Evaluation:
     account = Account(on_event)
     given = read_input(request, account)
     pictures = labelled([each.file for each in given.pictures])
-    if not (request.edits or given.paired or (pictures and pictures.has_queries)):
+    if not (request.edits or given.paired or pictures.has_queries):
         raise NothingToEvaluate(
             f"of {len(given.pictures)} pictures no task can be made: it takes two classes and two pictures of one",
             hint=_NO_TASK,

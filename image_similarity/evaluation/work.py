@@ -78,14 +78,20 @@ class Work:
         )
 
     def _by_class(self, done: list[list[Outcomes]], found: EmbeddedCopies) -> None:
-        pictures = labelled([self._given.pictures[row].file for row in found.rows])
-        if pictures is None:
+        files = [self._given.pictures[row].file for row in found.rows]
+        chosen = np.array([file.label is not None for file in files], dtype=bool)
+        if not chosen.any():
             return
+        if not chosen.all():
+            self.notes.append(
+                f"{(~chosen).sum()} pictures without a class are in no figure of classes"
+            )
+        pictures = labelled(files)
         tasks.by_class(
             done,
             pictures,
             [
-                (each.facts, mine)
+                (each.facts, mine.rows(chosen))
                 for each, mine in zip(self._embedders, found.originals, strict=True)
             ],
             seed=self._request.seed,

@@ -312,6 +312,17 @@ def test_other_classes_or_pairs_of_the_same_files_are_another_task(
     assert len(set(digests)) == 3
 
 
+def test_a_picture_beside_the_class_folders_is_counted_and_the_others_are_measured(
+    tmp_path: Path, tiny_model: Path
+) -> None:
+    folder = class_folder(tmp_path / "classes")
+    alone = evaluate(request(tiny_model, pictures=folder))
+    flat_folder(folder, 1, seed=9)
+    found = evaluate(request(tiny_model, pictures=folder))
+    assert found.models[0].figures == alone.models[0].figures
+    assert found.notes == ("1 pictures without a class are in no figure of classes",)
+
+
 def test_duplicates_count_once(tmp_path: Path, tiny_model: Path) -> None:
     folder = class_folder(tmp_path / "classes")
     shutil.copy(folder / "class-0" / "0.png", folder / "class-0" / "again.png")
