@@ -44,6 +44,7 @@ COLUMNS = (
     "same_scene_pairs",
     "same_scene_interval",
     "log10_lr",
+    "log10_lr_at_bound",
 )
 
 
@@ -116,6 +117,7 @@ def _hit_row(result: SearchResult, hit: Hit, path: str) -> Row:
         **_share("unrelated", hit.as_close.unrelated if hit.as_close else None),
         **_share("same_scene", hit.as_close.same_scene if hit.as_close else None),
         "log10_lr": hit.ratio.log10 if hit.ratio else None,
+        "log10_lr_at_bound": hit.ratio.at_bound if hit.ratio else None,
     }
 
 

@@ -49,6 +49,7 @@ def test_a_row_says_where_the_hit_is_and_how_it_came_about() -> None:
             "same_scene_pairs": None,
             "same_scene_interval": None,
             "log10_lr": None,
+            "log10_lr_at_bound": None,
         }
     ]
 
