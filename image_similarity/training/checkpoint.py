@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import pickle
+import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +13,16 @@ import torch
 
 from image_similarity.errors import WeightsRefused
 from image_similarity.training.loop import Trainer
+from image_similarity.training.whole_file import writing
 
 _KIND = "image-similarity training checkpoint"
 _FORMAT = 1
+
+# What zipfile and torch.load raise on damaged and on foreign files.
+_UNREADABLE = (
+    OSError, RuntimeError, EOFError, ValueError, KeyError, TypeError, IndexError, AttributeError,
+    OverflowError, pickle.UnpicklingError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 
 
 def save_checkpoint(path: Path, trainer: Trainer) -> None:
@@ -26,9 +35,8 @@ def save_checkpoint(path: Path, trainer: Trainer) -> None:
         "state": trainer.state(),
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    torch.save(content, partial)
-    partial.replace(path)
+    with writing(path) as file:
+        torch.save(content, file)
 
 
 def load_checkpoint(path: Path, trainer: Trainer, *, other_plan: bool = False) -> None:
@@ -52,12 +60,29 @@ def load_checkpoint(path: Path, trainer: Trainer, *, other_plan: bool = False) -
     trainer.load_state(content["state"])
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_content(path: Path) -> Any:
+    """Return what torch saved in a file, on the CPU; nothing in it can run code.
+
+    Raises:
+        WeightsRefused: the file cannot be read, or is not as it was written.
+    """
     try:
+        # torch does not compare the checksums, and would go on with numbers that are not those it wrote.
+        with zipfile.ZipFile(path) as archive:
+            if (damaged := archive.testzip()) is not None:
+                raise zipfile.BadZipFile(f"{damaged} is damaged")
         # weights_only: a checkpoint may come from anywhere, and must not be able to run code.
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
-        raise WeightsRefused(f"{path.name} cannot be read as a checkpoint: {error}") from error
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except _UNREADABLE as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise WeightsRefused(
+            f"{path} cannot be read as a checkpoint: {reason[:200]}",
+            hint="Delete it, or name another --work folder, to begin anew.",
+        ) from error
+
+
+def _read(path: Path) -> dict[str, Any]:
+    content = read_content(path)
     if not isinstance(content, dict) or content.get("kind") != _KIND:
         raise WeightsRefused(f"{path.name} is not a checkpoint of this program")
     if content.get("format") != _FORMAT:

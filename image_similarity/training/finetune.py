@@ -5,9 +5,6 @@ from __future__ import annotations
 import copy
 import hashlib
 import math
-import pickle
-import zipfile
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from image_similarity.errors import TrainingRefused, WeightsRefused
+from image_similarity.training.checkpoint import read_content
 from image_similarity.training.learners import Learner
 from image_similarity.training.objectives import relation_to
 from image_similarity.training.recipe import Advance, Epoch, Figures, Listener, Recipe
@@ -25,12 +23,6 @@ from image_similarity.training.whole_file import writing
 
 _KIND = "image-similarity own training"
 _FORMAT = 1
-
-# What zipfile and torch.load raise on damaged and on foreign files.
-_UNREADABLE = (
-    OSError, RuntimeError, EOFError, ValueError, KeyError, TypeError, IndexError, AttributeError,
-    OverflowError, pickle.UnpicklingError, zipfile.BadZipFile, zlib.error,
-)  # fmt: skip
 
 _WARM_UP = 0.05  # share of the training in which the rate rises
 _FINAL = 0.01  # share of the rate at the end
@@ -306,19 +298,7 @@ def load_checkpoint(path: Path, tuner: Tuner, identity: str) -> bool:
     Raises:
         WeightsRefused: the file is damaged, no checkpoint of ours, or of another training.
     """
-    try:
-        # torch does not compare the checksums, and would go on with numbers that are not those it wrote.
-        with zipfile.ZipFile(path) as archive:
-            if (damaged := archive.testzip()) is not None:
-                raise zipfile.BadZipFile(f"{damaged} is damaged")
-        # weights_only: a checkpoint may come from anywhere, and must not be able to run code.
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except _UNREADABLE as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise WeightsRefused(
-            f"{path} cannot be read as a checkpoint: {reason[:200]}",
-            hint="Delete it, or name another --work folder, to begin anew.",
-        ) from error
+    content = read_content(path)
     if not isinstance(content, dict) or content.get("kind") != _KIND:
         raise WeightsRefused(f"{path} is no checkpoint of such a training; it was not touched")
     if content.get("format") != _FORMAT:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from image_similarity.training.checkpoint import save_checkpoint
 from image_similarity.training.loop import StepReport, Trainer
+from image_similarity.training.whole_file import writing
 
 # What an abrupt end may cost.
 SECONDS_BETWEEN_CHECKPOINTS = 120.0
@@ -32,7 +33,8 @@ def run_leg(
 
     def save() -> None:
         save_checkpoint(checkpoint, trainer)
-        _clock_file(checkpoint).write_text(str(earlier + clock() - began))
+        with writing(_clock_file(checkpoint)) as file:
+            file.write(str(earlier + clock() - began).encode())
 
     def after_step(report: StepReport) -> None:
         nonlocal saved

@@ -90,6 +90,16 @@ def test_a_damaged_checkpoint_is_refused(tmp_path: Path, content: bytes) -> None
         load_checkpoint(path, sample_trainer())
 
 
+def test_a_checkpoint_in_which_one_bit_changed_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "training.checkpoint"
+    save_checkpoint(path, sample_trainer())
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(WeightsRefused, match="cannot be read as a checkpoint"):
+        load_checkpoint(path, sample_trainer())
+
+
 def test_a_foreign_checkpoint_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "training.checkpoint"
     torch.save({"state_dict": {"weight": torch.zeros(2)}}, path)
