@@ -67,10 +67,11 @@ class EvaluationRequest:
             raise InvalidSetting(
                 "nothing to evaluate on was named", hint="give PICTURES, --pairs FILE.csv or -dp DB"
             )
-        if self.database is not None and (self.pictures or self.edits):
+        of_files = (self.edits, self.background, self.class_names, self.root, self.reduce)
+        if self.database is not None and (self.pictures or any(of_files)):
             raise InvalidSetting(
-                "a database is measured by its stored vectors, without pictures and edits",
-                hint="leave out -dp, or PICTURES and --edits",
+                "a database is measured by its stored vectors, without pictures and what is done to them",
+                hint="leave out -dp, or PICTURES, --edits, --background, --class-names, --root and --reduce",
             )
         if (self.edits or self.sample) and self.pictures is None:
             raise InvalidSetting("--edits and --sample need PICTURES")

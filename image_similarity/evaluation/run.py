@@ -72,13 +72,19 @@ def _on_files(request: EvaluationRequest, on_event: Listener) -> Evaluation:
     facts = [each.facts for each in embedders]
     return Evaluation(
         setting(request, given),
-        (*given.notes, *work.notes),
+        (*given.notes, *work.notes, *_idle_background(embedders, request)),
         tuple(
             _result(each, said, mine, request)
             for each, said, mine in zip(facts, training, outcomes, strict=True)
         ),
         tuple(account.failures),
     )
+
+
+def _idle_background(embedders: Sequence[Embedder], request: EvaluationRequest) -> list[str]:
+    if request.background is None or scripts_of(embedders):
+        return []
+    return ["no model is a TorchScript file: the background changes nothing"]
 
 
 def _training(facts: Facts, names: Mapping[str, str]) -> str:

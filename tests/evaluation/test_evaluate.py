@@ -179,6 +179,8 @@ def test_a_background_is_of_other_pictures_and_what_it_lacks_is_said(
     listing.write_text("00.png\n01.png\ngone.png\n")
     found = evaluate(request(tiny_model, **asked, background=listing))
     assert [each.path for each in found.failures] == ["gone.png"]
+    plain = evaluate(request(tiny_model, pictures=folder, background=folder))
+    assert plain.notes == ("no model is a TorchScript file: the background changes nothing",)
 
 
 def test_pairs_that_all_have_one_answer_are_said_to_tell_nothing(
@@ -360,6 +362,8 @@ def test_what_does_not_fit_together_is_refused(tmp_path: Path, tiny_model: Path)
         {"pictures": folder, "edits": ("easy",), "unmatched": 3},
         {"pictures": folder, "edits": ("easy",), "unmatched": -1},
         {"pictures": folder, "database": tmp_path / "case.db"},
+        {"database": tmp_path / "case.db", "background": folder},
+        {"database": tmp_path / "case.db", "reduce": 64},
         {"pictures": folder, "seed": -1},
         {"pictures": folder, "reduce": 2, "edits": ("easy",)},
     ):
