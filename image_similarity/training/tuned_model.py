@@ -68,8 +68,10 @@ def make_tuned_card(
     begun = "random weights" if recipe.from_scratch else f"{start.name} ({start.fingerprint})"
     best = report.epochs[report.best_epoch - 1]
     settings = dataclasses.asdict(recipe)
-    # A path of this machine says nothing elsewhere.
+    # A path of this machine says nothing elsewhere, and may say too much.
     settings["groups"] = recipe.groups and recipe.groups.name
+    settings["model"] = start.name
+    settings["teacher"] = recipe.teacher and registry.get(recipe.teacher).name
     settings["learning_rate"] = recipe.rate
     del settings["licence"]
     return {

@@ -110,10 +110,10 @@ def test_a_whole_network_keeps_its_kind_and_loses_the_scenes_that_it_no_longer_k
     Encoder.load(spec, device="cpu")
 
 
-def test_the_card_tells_where_the_model_comes_from_and_names_no_picture(
-    run: Train, places: Path, tiny: Path
+def test_the_card_tells_where_the_model_comes_from_and_names_no_picture_nor_path(
+    run: Train, places: Path, tiny: Path, small: Path
 ) -> None:
-    report = run(head=8, anyway=True, licence="for our laboratory only")
+    report = run(head=8, anyway=True, teacher=str(small), licence="for our laboratory only")
     assert report.model is not None
     card = read_card(report.model)
     assert card is not None
@@ -125,7 +125,12 @@ def test_the_card_tells_where_the_model_comes_from_and_names_no_picture(
     assert card["training"]["split"] == "own.split.csv"
     assert card["licence"] == "for our laboratory only"
     assert set(card["figures"]["validation"]) == {"recall_at_1", "map_at_r"}
-    assert str(places) not in str(card)
+    assert (card["training"]["recipe"]["model"], card["training"]["recipe"]["teacher"]) == (
+        "tiny",
+        "small",
+    )
+    for path in (places, tiny.parent, small.parent):
+        assert str(path) not in str(card)
     assert "place-0" not in str(card)
 
 
