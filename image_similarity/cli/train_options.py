@@ -40,16 +40,35 @@ def recipe_options(command: Decorated) -> Decorated:
                 "--from-scratch", is_flag=True, help="The model's network, from random weights."
             ),
             click.option(
-                "--loss", type=click.Choice(LOSSES), default=DEFAULT.loss, show_default=True
+                "--loss",
+                type=click.Choice(LOSSES),
+                default=DEFAULT.loss,
+                show_default=True,
+                help="What is minimised; the last four need the extra train.",
             ),
             click.option(
-                "--margin", type=float, metavar="X", default=DEFAULT.margin, show_default=True
+                "--margin",
+                type=float,
+                metavar="X",
+                default=DEFAULT.margin,
+                show_default=True,
+                help="Of the first three losses, between squared distances.",
             ),
             click.option(
-                "--epochs", type=int, metavar="N", default=DEFAULT.epochs, show_default=True
+                "--epochs",
+                type=int,
+                metavar="N",
+                default=DEFAULT.epochs,
+                show_default=True,
+                help="Rounds over the pictures.",
             ),
             click.option(
-                "--batch-size", type=int, metavar="N", default=DEFAULT.batch_size, show_default=True
+                "--batch-size",
+                type=int,
+                metavar="N",
+                default=DEFAULT.batch_size,
+                show_default=True,
+                help="Pictures in a batch.",
             ),
             click.option(
                 "--pictures-per-group",
@@ -71,7 +90,14 @@ def recipe_options(command: Decorated) -> Decorated:
                 metavar="N",
                 help="Side of the pictures.  [default: the model's]",
             ),
-            click.option("--seed", type=int, metavar="N", default=DEFAULT.seed, show_default=True),
+            click.option(
+                "--seed",
+                type=int,
+                metavar="N",
+                default=DEFAULT.seed,
+                show_default=True,
+                help="Of everything that is drawn.",
+            ),
             click.option(
                 "--distil-from",
                 "teacher",
@@ -86,6 +112,7 @@ def recipe_options(command: Decorated) -> Decorated:
                 metavar="X",
                 default=DEFAULT.teacher_weight,
                 show_default=True,
+                help="Of what is learned from that model.",
             ),
             click.option(
                 "--validation-share",

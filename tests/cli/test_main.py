@@ -39,10 +39,13 @@ COMMANDS = dict(commands())
 
 def test_these_are_the_commands() -> None:
     assert sorted(COMMANDS) == [
+        "calibrate",
+        "compare",
         "db backup",
         "db status",
         "db upgrade",
         "db verify",
+        "evaluate",
         "index",
         "models check",
         "models list",
@@ -54,6 +57,7 @@ def test_these_are_the_commands() -> None:
         "runs list",
         "runs show",
         "show",
+        "train",
     ]
 
 
