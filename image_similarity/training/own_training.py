@@ -18,7 +18,7 @@ from image_similarity.encoding.architectures import build, is_known
 from image_similarity.encoding.encoder import Encoder
 from image_similarity.encoding.spec import ModelSpec
 from image_similarity.errors import InvalidSetting, ModelError, TrainingRefused
-from image_similarity.events import Failed, Notice
+from image_similarity.events import Notice
 from image_similarity.training import finetune
 from image_similarity.training.learners import (
     Advanced,
@@ -110,8 +110,6 @@ def train(
     stopped = TrainingReport("interrupted", None, None, checkpoint, 0, 0, 0, 0, 0)
     if pictures is None:
         return stopped
-    for failure in pictures.failures:
-        on_event(Failed(failure))
 
     def advancing(stage: Stage) -> Advanced:
         def advanced(done: int, total: int) -> None:

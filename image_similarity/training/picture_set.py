@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from image_similarity.errors import FolderMissing, InvalidSetting, NothingToIndex
+from image_similarity.events import Failed
 from image_similarity.pictures.decode import MAX_PIXELS
 from image_similarity.pictures.names import from_text
 from image_similarity.pictures.picture_error import PictureError
@@ -72,7 +73,7 @@ def read_pictures(
     """Return the pictures below a folder with their groups, or None if `stop` ended the reading.
 
     A picture's group is the first folder below `folder`, or what the CSV file `groups` says, or, unlabelled, itself.
-    Files that cannot be read are counted and listed; the rest is taken. In one group, or unlabelled in all, a content
+    Files that cannot be read are told of and listed; the rest is taken. In one group, or unlabelled in all, a content
     counts once.
 
     Raises:
@@ -114,6 +115,8 @@ def read_pictures(
             taken.append((outcome[0], group, *outcome[1:]))
     if stop():
         return None
+    for failure in failures:
+        on_event(Failed(failure))
     if not taken:
         raise NothingToIndex(
             f"No picture below {folder} could be taken for the training "

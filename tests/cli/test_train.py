@@ -61,6 +61,17 @@ def test_files_that_cannot_be_read_are_named_and_exit_with_3(
     assert "unreadable 1" in outcome.out
 
 
+def test_if_no_file_can_be_read_each_is_named_with_its_reason(
+    run: Run, arguments: list[object], tmp_path: Path
+) -> None:
+    table = tmp_path / "groups.csv"
+    table.write_text("path,group\nplace-99/0.png,a\n")
+    outcome = run(*arguments, "--groups", table)
+    assert outcome.code == 1
+    assert "place-99/0.png  FileNotFoundError" in outcome.err
+    assert "1 failed" in outcome.err
+
+
 def test_a_list_of_groups_or_no_groups_at_all_will_do(
     run: Run, arguments: list[object], places: Path, tmp_path: Path
 ) -> None:

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from image_similarity.errors import FolderMissing, InvalidSetting, NothingToIndex
+from image_similarity.events import Failed
 from image_similarity.training import picture_set
 from image_similarity.training.picture_set import PictureSet, read_groups, read_pictures
 from image_similarity.training.recipe import Advance, Event
@@ -123,7 +124,8 @@ def test_a_folder_that_is_missing_or_holds_no_picture_is_refused(tmp_path: Path)
 def test_reading_tells_its_progress_and_stops_when_asked(folder: Path) -> None:
     seen: list[Event] = []
     read_pictures(folder, PREPROCESS, on_event=seen.append, stop=lambda: False)
-    assert seen[-1] == Advance("reading", 7, 7)
+    assert [each for each in seen if isinstance(each, Advance)][-1] == Advance("reading", 7, 7)
+    assert [each.failure.path for each in seen if isinstance(each, Failed)] == ["yard/broken.jpg"]
     stopped = read_pictures(folder, PREPROCESS, on_event=seen.append, stop=lambda: True)
     assert stopped is None
 
