@@ -76,6 +76,8 @@ CACHE_SIZE = 128
 HELDOUT = ROOT / "scripts" / "builtin_heldout.txt"
 WEIGHTS = ROOT / "image_similarity" / "encoding" / "weights" / "builtin.safetensors"
 INTERRUPTED = 130
+# The class itself has no defaults to read: its slots stand in their place.
+USUAL = Plan(stages=())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,9 +107,9 @@ def parse_arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     )
     what.add_argument("--size", type=int, default=CACHE_SIZE, help="side of the model's input")
     what.add_argument("--decoded-size", type=int, default=CACHE_SIZE, help="side of the pictures")
-    what.add_argument("--batch-scenes", type=int, default=Plan.scenes_per_batch)
-    what.add_argument("--scene-pictures", type=int, default=Plan.pictures_per_scene)
-    what.add_argument("--second-views", type=int, default=Plan.second_views)
+    what.add_argument("--batch-scenes", type=int, default=USUAL.scenes_per_batch)
+    what.add_argument("--scene-pictures", type=int, default=USUAL.pictures_per_scene)
+    what.add_argument("--second-views", type=int, default=USUAL.second_views)
     what.add_argument("--seed", type=int, default=1)
     what.add_argument("--learning-rate", type=float, default=2e-3)
     what.add_argument("--start-from", type=Path, help="model file to start from")
@@ -128,6 +130,9 @@ def parse_arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     leg.add_argument("--until-step", type=int, help="stop training at this step")
     leg.add_argument("--export-only", action="store_true")
     end = parser.add_argument_group("the model")
+    end.add_argument(
+        "--adapt-normalisation", action="store_true", help="statistics of plain pictures"
+    )
     end.add_argument("--refit-head", action="store_true", help="teach the scene head once more")
     end.add_argument("--centre", action="store_true", help="take the mean off the embedding")
     end.add_argument("--note", default="", help="what the card should add about the training")
@@ -306,7 +311,8 @@ def finish(trainer: Trainer, arguments: argparse.Namespace) -> MultiscaleNet:
     network.load_state_dict(trainer.average.state_dict())
     network.to(trainer.device, memory_format=torch.channels_last)
     data, plan, size = trainer.data, trainer.plan, arguments.size
-    adapt_normalisation(network, data.pictures, data.rows, size=size, plan=plan)
+    if arguments.adapt_normalisation:
+        adapt_normalisation(network, data.pictures, data.rows, size=size, plan=plan)
     if arguments.refit_head:
         features = trunk_features(network, data.pictures, data.rows, size=size, plan=plan)
         labels = torch.from_numpy(data.labels[data.rows]).to(features.device)
