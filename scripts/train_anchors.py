@@ -5,7 +5,7 @@
 Each starts from random weights and sees the same views in the same order for two epochs at 128 px:
 the built-in model's network, the same with a ResNet18 trunk, and DeepRanking as widely copied. The
 model files in ANCHORS go into `image-similarity evaluate -m FILE`. `--pictures` takes a part of the
-training pictures, as DeepRanking costs sixty times what the built-in network does.
+training pictures, as DeepRanking multiplies forty times as often as the built-in network.
 """
 
 from __future__ import annotations
