@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 from image_similarity.errors import CalibrationRefused
 from image_similarity.values import DISTANCE_STEPS, Calibration, DistanceTable
+from image_similarity.whole_file import writing
 
 FORMAT = 1
 MAX_BYTES = 2**20
@@ -26,9 +27,8 @@ def table_path(weights: Path) -> Path:
 
 def write_table(path: Path, table: DistanceTable) -> None:
     """Write a reference table, replacing an older one in one move."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(_text(_TABLE, asdict(table)), encoding="utf-8")
-    partial.replace(path)
+    with writing(path) as file:
+        file.write(_text(_TABLE, asdict(table)).encode("utf-8"))
 
 
 def read_table(path: Path) -> DistanceTable | None:

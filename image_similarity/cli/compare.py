@@ -10,6 +10,7 @@ import click
 from image_similarity.cli import account, options, output, progress
 from image_similarity.cli.options import Talk
 from image_similarity.cli.task_options import task_options
+from image_similarity.reports.rows import plain
 
 if TYPE_CHECKING:
     from image_similarity.evaluation.bootstrap import Difference
@@ -55,7 +56,7 @@ def compare(
     found = paired(one, other, resamples=given["resamples"], seed=given["seed"])
     if form == "json":
         for each in (*found.differences, *found.regressions):
-            output.emit({"first": found.first, "second": found.second, **_plain(each)})
+            output.emit({"first": found.first, "second": found.second, **plain(each)})
     else:
         _show(found)
     return code
@@ -131,10 +132,3 @@ def _row(each: Difference) -> list[Any]:
         each.lost,
         each.tied,
     ]
-
-
-def _plain(value: Any) -> dict[str, Any]:
-    from image_similarity.reports.rows import plain
-
-    values: dict[str, Any] = plain(value)
-    return values

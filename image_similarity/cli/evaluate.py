@@ -11,6 +11,7 @@ from image_similarity.case import Case
 from image_similarity.cli import account, evidence, options, output, progress
 from image_similarity.cli.options import Talk
 from image_similarity.cli.task_options import task_options
+from image_similarity.reports.rows import plain
 from image_similarity.settings import BUILTIN
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def evaluate(
     if form == "json":
         for model in evaluation.models:
             for figure in model.figures:
-                output.emit({"model": model.name, "training": model.training, **_plain(figure)})
+                output.emit({"model": model.name, "training": model.training, **plain(figure)})
         for note in dict.fromkeys(evaluation.notes):
             output.note(f"note: {note}")
     else:
@@ -123,10 +124,3 @@ def percent(figure: Figure) -> str:
     if figure.value is None or figure.low is None or figure.high is None:
         return "-"
     return f"{100 * figure.value:.1f} [{100 * figure.low:.1f}, {100 * figure.high:.1f}]"
-
-
-def _plain(figure: Figure) -> dict[str, Any]:
-    from image_similarity.reports.rows import plain
-
-    values: dict[str, Any] = plain(figure)
-    return values

@@ -22,14 +22,16 @@ SECONDS_BETWEEN_LINES = 5.0
 @contextmanager
 def listener(talk: Talk) -> Iterator[Listener]:
     """Give the listener that the options ask for; leaving the context removes the bar."""
-    mode = talk.progress or ("bar" if sys.stderr.isatty() else "off")
-    if talk.quiet:
-        mode = "off"
-    face: Any = {"bar": Bar, "lines": Lines, "json": Events, "off": Plain}[mode](talk)
+    face: Any = {"bar": Bar, "lines": Lines, "json": Events, "off": Plain}[mode_of(talk)](talk)
     try:
         yield face
     finally:
         face.close()
+
+
+def mode_of(talk: Talk) -> str:
+    """Return how progress is shown: `bar`, `lines`, `json` or `off`."""
+    return "off" if talk.quiet else talk.progress or ("bar" if sys.stderr.isatty() else "off")
 
 
 def failure_line(failure: Failure) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from image_similarity.cli.options import Talk
-from image_similarity.cli.progress import SECONDS_BETWEEN_LINES, failure_line
+from image_similarity.cli.progress import SECONDS_BETWEEN_LINES, failure_line, mode_of
 from image_similarity.events import Failed, Notice
 from image_similarity.reports.rows import json_text, plain
 from image_similarity.reports.text import visible
@@ -23,10 +23,7 @@ FAILURES_SHOWN = 20
 @contextmanager
 def listener(talk: Talk) -> Iterator[Listener]:
     """Give the listener that the options ask for; leaving the context removes the bar."""
-    mode = talk.progress or ("bar" if sys.stderr.isatty() else "off")
-    if talk.quiet:
-        mode = "off"
-    face = {"bar": Bar, "lines": Lines, "json": Events, "off": Plain}[mode](talk)
+    face = {"bar": Bar, "lines": Lines, "json": Events, "off": Plain}[mode_of(talk)](talk)
     try:
         yield face
     finally:

@@ -14,6 +14,7 @@ from image_similarity.errors import InvalidSetting
 from image_similarity.evaluation.bootstrap import Figure
 from image_similarity.evaluation.measures import Outcomes, statistics
 from image_similarity.values import Failure
+from image_similarity.whole_file import writing
 
 FORMAT = 1
 
@@ -84,9 +85,9 @@ def write_evaluation(evaluation: Evaluation, path: Path) -> None:
         },
         "models": [_model_entry(each) for each in evaluation.models],
     }
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(content, allow_nan=False), encoding="ascii")
-    partial.replace(path)
+    text = json.dumps(content, allow_nan=False)
+    with writing(path) as file:
+        file.write(text.encode("ascii"))
 
 
 def read_evaluation(path: Path) -> Evaluation:

@@ -13,7 +13,7 @@ import torch
 
 from image_similarity.errors import WeightsRefused
 from image_similarity.training.loop import Trainer
-from image_similarity.training.whole_file import writing
+from image_similarity.whole_file import writing
 
 _KIND = "image-similarity training checkpoint"
 _FORMAT = 1

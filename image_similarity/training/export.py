@@ -24,7 +24,7 @@ from image_similarity.encoding.networks.multiscale import MultiscaleNet
 from image_similarity.encoding.training_hashes import HASH_BYTES, TENSOR
 from image_similarity.encoding.weights import fit_state, load_state
 from image_similarity.errors import WeightsRefused
-from image_similarity.training.whole_file import writing
+from image_similarity.whole_file import writing
 
 Card = dict[str, Any]
 

@@ -19,7 +19,7 @@ from image_similarity.training.checkpoint import read_content
 from image_similarity.training.learners import Learner
 from image_similarity.training.objectives import relation_to
 from image_similarity.training.recipe import Advance, Epoch, Figures, Listener, Recipe
-from image_similarity.training.whole_file import writing
+from image_similarity.whole_file import writing
 
 _KIND = "image-similarity own training"
 _FORMAT = 1

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from image_similarity.training.checkpoint import save_checkpoint
 from image_similarity.training.loop import StepReport, Trainer
-from image_similarity.training.whole_file import writing
+from image_similarity.whole_file import writing
 
 # What an abrupt end may cost.
 SECONDS_BETWEEN_CHECKPOINTS = 120.0

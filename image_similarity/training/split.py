@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from image_similarity.errors import TrainingRefused
-from image_similarity.training.whole_file import writing
+from image_similarity.whole_file import writing
 
 Part = Literal["training", "validation", "exact copy", "near-duplicate", "known to the start model"]
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from image_similarity.training.whole_file import writing
+from image_similarity.whole_file import writing
 
 
 def test_the_file_takes_its_place_when_it_is_whole(tmp_path: Path) -> None:
