@@ -36,6 +36,17 @@ class Talk:
     progress: str | None = None
 
 
+def together(*wanted: Callable[..., Any]) -> Callable[[Decorated], Decorated]:
+    """Return one decorator that adds several options; `--help` lists them in this order."""
+
+    def add(command: Decorated) -> Decorated:
+        for option in reversed(wanted):
+            command = option(command)
+        return command
+
+    return add
+
+
 def talk(command: Decorated) -> Decorated:
     """Add the options that every command takes: -v, -q, --progress, --no-color."""
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from image_similarity.encoding.training_hashes import HASH_BYTES
+from image_similarity.evaluation.sources import read_class_names
 
 Progress = Callable[[str], None]
 
@@ -44,11 +45,7 @@ def read_scene_names(path: Path) -> tuple[str, ...]:
 
     `/b/bakery/shop 10` becomes `bakery shop` and `/a/art_gallery 6` becomes `art gallery`.
     """
-    names: dict[int, str] = {}
-    for line in path.read_text(encoding="utf-8").splitlines():
-        if line:
-            name, number = line.rsplit(" ", 1)
-            names[int(number)] = name[3:].replace("/", " ").replace("_", " ")
+    names = {int(number): name for number, name in read_class_names(path).items()}
     if sorted(names) != list(range(len(names))):
         raise ValueError(f"the class numbers in {path.name} are not 0 to {len(names) - 1}")
     return tuple(names[number] for number in range(len(names)))
