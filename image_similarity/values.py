@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 Stage = Literal["walk", "stat", "read", "decode", "embed"]
 RunStatus = Literal["running", "done", "partial", "interrupted", "failed"]
@@ -143,6 +147,20 @@ class ImageRecord:
     exif: Mapping[str, Any]
     places: tuple[Place, ...] = ()
     scenes: tuple[SceneScore, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PackedCodes:
+    """Compact codes of n vectors, as the database keeps them beside the rows: what `ranking.codes.encode` gives.
+
+    `codes` int8 (n, dim); `scales` and `errors` float32 (n,), of each row; `bits` uint8 (n, ceil(dim / 8)). What they
+    mean is the encoder's affair; the database only keeps them.
+    """
+
+    codes: npt.NDArray[np.int8]
+    scales: npt.NDArray[np.float32]
+    errors: npt.NDArray[np.float32]
+    bits: npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True)
