@@ -24,6 +24,9 @@ def to_text(path: str) -> str:
     """Return the text form of a path as `os.fsdecode` gives it."""
     if os.sep != "/":
         path = path.replace(os.sep, "/")
+    # All that is escaped is not printable, but for the backslash; nearly every path needs nothing more.
+    if path.isprintable() and "\\" not in path:
+        return path
     return _ESCAPED.sub(_escape, path)
 
 
