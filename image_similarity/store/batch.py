@@ -9,13 +9,13 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from image_similarity.store.schema import (
-    EmbeddingRow,
-    FailureRow,
-    FileRow,
-    ImageRow,
-    ImageSceneRow,
-    SceneRow,
-    SkippedRow,
+    embedding_table,
+    failure_table,
+    file_table,
+    image_scene_table,
+    image_table,
+    scene_table,
+    skipped_table,
 )
 from image_similarity.values import Digests, Failure, PictureFacts, Skipped
 
@@ -97,7 +97,8 @@ def load_knowledge(
         failed=_open_failures(connection, source_id),
         skipped=_skipped_files(connection, source_id),
         images={
-            key: value for key, value in connection.execute(select(ImageRow.sha256, ImageRow.id))
+            key: value
+            for key, value in connection.execute(select(image_table.c.sha256, image_table.c.id))
         },
         present={
             **{model: _with_vector(connection, model) for model in models},
@@ -108,13 +109,13 @@ def load_knowledge(
 
 def _live_files(connection: Connection, source_id: int) -> dict[str, LiveFile]:
     statement = select(
-        FileRow.path,
-        FileRow.id,
-        FileRow.image_id,
-        FileRow.size,
-        FileRow.mtime_ns,
-        FileRow.settled,
-    ).where(FileRow.source_id == source_id, FileRow.gone_run_id.is_(None))
+        file_table.c.path,
+        file_table.c.id,
+        file_table.c.image_id,
+        file_table.c.size,
+        file_table.c.mtime_ns,
+        file_table.c.settled,
+    ).where(file_table.c.source_id == source_id, file_table.c.gone_run_id.is_(None))
     return {
         path: LiveFile(file_id, image_id, size, mtime_ns, settled)
         for path, file_id, image_id, size, mtime_ns, settled in connection.execute(statement)
@@ -122,8 +123,8 @@ def _live_files(connection: Connection, source_id: int) -> dict[str, LiveFile]:
 
 
 def _open_failures(connection: Connection, source_id: int) -> dict[str, Failure]:
-    statement = select(FailureRow).where(
-        FailureRow.source_id == source_id, FailureRow.resolved_run_id.is_(None)
+    statement = select(failure_table).where(
+        failure_table.c.source_id == source_id, failure_table.c.resolved_run_id.is_(None)
     )
     rows: Iterable[Any] = connection.execute(statement)
     return {
@@ -136,21 +137,21 @@ def _open_failures(connection: Connection, source_id: int) -> dict[str, Failure]
 
 def _skipped_files(connection: Connection, source_id: int) -> dict[str, Skipped]:
     rows: Iterable[Any] = connection.execute(
-        select(SkippedRow).where(SkippedRow.source_id == source_id)
+        select(skipped_table).where(skipped_table.c.source_id == source_id)
     )
     return {row.path: Skipped(row.path, row.rule, row.kind, row.size, row.mtime_ns) for row in rows}
 
 
 def _with_vector(connection: Connection, model_id: int) -> set[int]:
-    statement = select(EmbeddingRow.image_id).where(EmbeddingRow.model_id == model_id)
+    statement = select(embedding_table.c.image_id).where(embedding_table.c.model_id == model_id)
     return set(connection.execute(statement).scalars())
 
 
 def _with_labels(connection: Connection, model_id: int) -> set[int]:
     statement = (
-        select(ImageSceneRow.image_id)
-        .join(SceneRow, SceneRow.id == ImageSceneRow.scene_id)
-        .where(SceneRow.model_id == model_id, ImageSceneRow.rank == 1)
+        select(image_scene_table.c.image_id)
+        .join(scene_table, scene_table.c.id == image_scene_table.c.scene_id)
+        .where(scene_table.c.model_id == model_id, image_scene_table.c.rank == 1)
     )
     return set(connection.execute(statement).scalars())
 
@@ -193,8 +194,8 @@ def _insert_contents(
         }
         for content in contents
     ]
-    statement = insert(ImageRow).returning(
-        ImageRow.sha256, ImageRow.id, sort_by_parameter_order=True
+    statement = insert(image_table).returning(
+        image_table.c.sha256, image_table.c.id, sort_by_parameter_order=True
     )
     known.images.update((sha256, id_) for sha256, id_ in connection.execute(statement, values))
 
@@ -202,7 +203,7 @@ def _insert_contents(
 def _insert_vectors(connection: Connection, run_id: int, rows: BatchRows, known: Knowledge) -> None:
     if rows.vectors:
         connection.execute(
-            insert(EmbeddingRow),
+            insert(embedding_table),
             [
                 {
                     "model_id": model,
@@ -217,7 +218,7 @@ def _insert_vectors(connection: Connection, run_id: int, rows: BatchRows, known:
             known.present[model].add(known.images[sha256])
     if rows.scenes:
         connection.execute(
-            insert(ImageSceneRow),
+            insert(image_scene_table),
             [
                 {
                     "image_id": known.images[sha256],
@@ -252,7 +253,9 @@ def _write_files(
             known.files[file.path] = now
     mark_gone(connection, run_id, replaced)
     if touched:
-        connection.execute(update(FileRow).where(FileRow.id == bindparam("file_id")), touched)
+        connection.execute(
+            update(file_table).where(file_table.c.id == bindparam("file_id")), touched
+        )
     if added:
         _add_files(connection, run_id, source_id, added, known)
 
@@ -270,7 +273,7 @@ def _add_files(
         }
         for file in added
     ]
-    statement = insert(FileRow).returning(FileRow.id, sort_by_parameter_order=True)
+    statement = insert(file_table).returning(file_table.c.id, sort_by_parameter_order=True)
     ids = connection.execute(statement, values).scalars()
     for file_id, file in zip(ids, added, strict=True):
         image_id = known.images[file.sha256]
@@ -292,7 +295,9 @@ def mark_gone(connection: Connection, run_id: int, file_ids: Iterable[int]) -> N
     rows = [{"file_id": file_id} for file_id in file_ids]
     if rows:
         statement = (
-            update(FileRow).where(FileRow.id == bindparam("file_id")).values(gone_run_id=run_id)
+            update(file_table)
+            .where(file_table.c.id == bindparam("file_id"))
+            .values(gone_run_id=run_id)
         )
         connection.execute(statement, rows)
 
@@ -309,11 +314,11 @@ def _resolve_failures(
     rows = [{"at": path} for path in paths if known.failed.pop(path, None) is not None]
     if rows:
         connection.execute(
-            update(FailureRow)
+            update(failure_table)
             .where(
-                FailureRow.source_id == source_id,
-                FailureRow.path == bindparam("at"),
-                FailureRow.resolved_run_id.is_(None),
+                failure_table.c.source_id == source_id,
+                failure_table.c.path == bindparam("at"),
+                failure_table.c.resolved_run_id.is_(None),
             )
             .values(resolved_run_id=run_id),
             rows,
@@ -331,7 +336,7 @@ def _write_failures(
         return
     _resolve_failures(connection, run_id, source_id, [failure.path for failure in failures], known)
     connection.execute(
-        insert(FailureRow),
+        insert(failure_table),
         [
             {
                 "run_id": run_id,
@@ -355,8 +360,8 @@ def _forget_skipped(
     rows = [{"at": path} for path in paths if known.skipped.pop(path, None) is not None]
     if rows:
         connection.execute(
-            delete(SkippedRow).where(
-                SkippedRow.source_id == source_id, SkippedRow.path == bindparam("at")
+            delete(skipped_table).where(
+                skipped_table.c.source_id == source_id, skipped_table.c.path == bindparam("at")
             ),
             rows,
         )
@@ -381,7 +386,7 @@ def _write_skipped(
     mark_gone(connection, run_id, left)
     _forget_skipped(connection, source_id, [row.path for row in changed], known)
     connection.execute(
-        insert(SkippedRow),
+        insert(skipped_table),
         [
             {
                 "run_id": run_id,

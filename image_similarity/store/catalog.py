@@ -25,13 +25,13 @@ from image_similarity.store import engine as engines
 from image_similarity.store import gallery, models, runs
 from image_similarity.store import upgrade as upgrades
 from image_similarity.store.schema import (
-    EmbeddingRow,
-    FailureRow,
-    FileRow,
-    ImageRow,
-    RunRow,
-    SkippedRow,
-    SourceRow,
+    embedding_table,
+    failure_table,
+    file_table,
+    image_table,
+    run_table,
+    skipped_table,
+    source_table,
 )
 from image_similarity.values import (
     DatabaseStatus,
@@ -121,8 +121,8 @@ class Catalog:
         with self.reading() as connection:
             # A range, not LIKE: it uses the unique index.
             statement = (
-                select(ImageRow.id)
-                .where(ImageRow.sha256 >= prefix, ImageRow.sha256 <= prefix + "g")
+                select(image_table.c.id)
+                .where(image_table.c.sha256 >= prefix, image_table.c.sha256 <= prefix + "g")
                 .limit(2)
             )
             ids = connection.execute(statement).scalars().all()
@@ -141,15 +141,15 @@ class Catalog:
         """
         with self.reading() as connection:
             ids: list[int] = []
-            statement = select(SourceRow.id, SourceRow.root_path)
+            statement = select(source_table.c.id, source_table.c.root_path)
             for source_id, root in connection.execute(statement).all():
                 prefix = root.rstrip("/") + "/"
                 below = {text.removeprefix(prefix) for text in texts if text.startswith(prefix)}
-                at = select(FileRow.image_id).where(
-                    FileRow.source_id == source_id, FileRow.path.in_(below.union(texts))
+                at = select(file_table.c.image_id).where(
+                    file_table.c.source_id == source_id, file_table.c.path.in_(below.union(texts))
                 )
                 ids += connection.execute(
-                    at.order_by(FileRow.gone_run_id.is_not(None), FileRow.id.desc())
+                    at.order_by(file_table.c.gone_run_id.is_not(None), file_table.c.id.desc())
                 ).scalars()
             found = gallery.records(connection, ids)
         if not found:
@@ -199,12 +199,12 @@ class Catalog:
         with self.reading() as connection:
             stored = models.stored(connection)
             counts = models.embedding_counts(connection)
-            by_kind = select(SkippedRow.kind, func.count()).group_by(SkippedRow.kind)
+            by_kind = select(skipped_table.c.kind, func.count()).group_by(skipped_table.c.kind)
             latest = runs.reports(connection)
             open_failures = (
                 select(func.count())
-                .select_from(FailureRow)
-                .where(FailureRow.resolved_run_id.is_(None))
+                .select_from(failure_table)
+                .where(failure_table.c.resolved_run_id.is_(None))
             )
             return DatabaseStatus(
                 path=str(self.path),
@@ -212,9 +212,11 @@ class Catalog:
                 head=self.state.head,
                 size=self.path.stat().st_size,
                 images=count_images(connection),
-                files=_count(connection, select(func.count()).where(FileRow.gone_run_id.is_(None))),
+                files=_count(
+                    connection, select(func.count()).where(file_table.c.gone_run_id.is_(None))
+                ),
                 gone=_count(
-                    connection, select(func.count()).where(FileRow.gone_run_id.is_not(None))
+                    connection, select(func.count()).where(file_table.c.gone_run_id.is_not(None))
                 ),
                 failures=_count(connection, open_failures),
                 skipped={key: value for key, value in connection.execute(by_kind)},
@@ -236,25 +238,25 @@ def _count(connection: Connection, statement: object) -> int:
 
 
 def _sources(connection: Connection) -> list[Source]:
-    is_live, is_gone = FileRow.gone_run_id.is_(None), FileRow.gone_run_id.is_not(None)
+    is_live, is_gone = file_table.c.gone_run_id.is_(None), file_table.c.gone_run_id.is_not(None)
     statement = (
         select(
-            SourceRow.id,
-            SourceRow.name,
-            SourceRow.root_path,
-            SourceRow.created_at,
-            func.count(FileRow.id).filter(is_live).label("files"),
-            func.count(distinct(FileRow.image_id)).filter(is_live).label("images"),
-            func.count(FileRow.id).filter(is_gone).label("gone"),
+            source_table.c.id,
+            source_table.c.name,
+            source_table.c.root_path,
+            source_table.c.created_at,
+            func.count(file_table.c.id).filter(is_live).label("files"),
+            func.count(distinct(file_table.c.image_id)).filter(is_live).label("images"),
+            func.count(file_table.c.id).filter(is_gone).label("gone"),
         )
-        .outerjoin(FileRow, FileRow.source_id == SourceRow.id)
-        .group_by(SourceRow.id)
-        .order_by(SourceRow.name)
+        .outerjoin(file_table, file_table.c.source_id == source_table.c.id)
+        .group_by(source_table.c.id)
+        .order_by(source_table.c.name)
     )
     open_failures = (
-        select(FailureRow.source_id, func.count())
-        .where(FailureRow.resolved_run_id.is_(None))
-        .group_by(FailureRow.source_id)
+        select(failure_table.c.source_id, func.count())
+        .where(failure_table.c.resolved_run_id.is_(None))
+        .group_by(failure_table.c.source_id)
     )
     failing = {key: value for key, value in connection.execute(open_failures)}
     return [
@@ -274,7 +276,7 @@ def _sources(connection: Connection) -> list[Source]:
 def find_source(connection: Connection, name: str) -> tuple[int, str] | None:
     """The id and root folder of a source, or None."""
     row = connection.execute(
-        select(SourceRow.id, SourceRow.root_path).where(SourceRow.name == name)
+        select(source_table.c.id, source_table.c.root_path).where(source_table.c.name == name)
     ).one_or_none()
     return None if row is None else (row[0], row[1])
 
@@ -282,14 +284,17 @@ def find_source(connection: Connection, name: str) -> tuple[int, str] | None:
 def source_at(connection: Connection, root: str) -> str | None:
     """The name of the source with this root folder, or None."""
     return connection.execute(
-        select(SourceRow.name).where(SourceRow.root_path == root).order_by(SourceRow.id)
+        select(source_table.c.name)
+        .where(source_table.c.root_path == root)
+        .order_by(source_table.c.id)
     ).scalar()
 
 
 def add_source(connection: Connection, name: str, root: str) -> int:
     """Record a source and give its id."""
     values = {"name": name, "root_path": root, "created_at": runs.now()}
-    return connection.execute(insert(SourceRow).values(values).returning(SourceRow.id)).scalar_one()
+    statement = insert(source_table).values(values).returning(source_table.c.id)
+    return int(connection.execute(statement).scalar_one())
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,20 +312,24 @@ def recorded_files(connection: Connection) -> list[RecordedFile]:
     """All live places, by source and path."""
     statement = (
         select(
-            SourceRow.name, SourceRow.root_path, FileRow.path, ImageRow.sha256, RunRow.started_at
+            source_table.c.name,
+            source_table.c.root_path,
+            file_table.c.path,
+            image_table.c.sha256,
+            run_table.c.started_at,
         )
-        .join(SourceRow, SourceRow.id == FileRow.source_id)
-        .join(ImageRow, ImageRow.id == FileRow.image_id)
-        .join(RunRow, RunRow.id == FileRow.first_run_id)
-        .where(FileRow.gone_run_id.is_(None))
-        .order_by(SourceRow.name, FileRow.path)
+        .join(source_table, source_table.c.id == file_table.c.source_id)
+        .join(image_table, image_table.c.id == file_table.c.image_id)
+        .join(run_table, run_table.c.id == file_table.c.first_run_id)
+        .where(file_table.c.gone_run_id.is_(None))
+        .order_by(source_table.c.name, file_table.c.path)
     )
     return [RecordedFile(*row) for row in connection.execute(statement)]
 
 
 def count_images(connection: Connection) -> int:
     """The number of contents."""
-    return connection.execute(select(func.count()).select_from(ImageRow)).scalar_one()
+    return connection.execute(select(func.count()).select_from(image_table)).scalar_one()
 
 
 def integrity_problems(connection: Connection) -> list[str]:
@@ -340,9 +349,9 @@ def vectors_in_blocks(
 ) -> Iterator[list[tuple[str, bytes]]]:
     """All vectors of a model with the SHA-256 of their content, in blocks: for a check of everything stored."""
     statement = (
-        select(ImageRow.sha256, EmbeddingRow.vector)
-        .join(ImageRow, ImageRow.id == EmbeddingRow.image_id)
-        .where(EmbeddingRow.model_id == model_id)
+        select(image_table.c.sha256, embedding_table.c.vector)
+        .join(image_table, image_table.c.id == embedding_table.c.image_id)
+        .where(embedding_table.c.model_id == model_id)
     )
     for rows in connection.execution_options(yield_per=block).execute(statement).partitions():
         yield [(sha256, vector) for sha256, vector in rows]
@@ -351,8 +360,8 @@ def vectors_in_blocks(
 def contents_without_vector(connection: Connection) -> list[str]:
     """The SHA-256 of every content that no model gave a vector: a run stores none of these."""
     # Not EXISTS: the index begins with the model, so that would read all of it once for each content.
-    without = ImageRow.id.not_in(select(EmbeddingRow.image_id))
-    return list(connection.execute(select(ImageRow.sha256).where(without)).scalars())
+    without = image_table.c.id.not_in(select(embedding_table.c.image_id))
+    return list(connection.execute(select(image_table.c.sha256).where(without)).scalars())
 
 
 def copy_database(source: Path, target: Path) -> Path:

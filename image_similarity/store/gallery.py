@@ -11,13 +11,13 @@ from sqlalchemy import ColumnElement, Connection, and_, func, select, true
 
 from image_similarity.errors import DatabaseDamaged
 from image_similarity.store.schema import (
-    EmbeddingRow,
-    FileRow,
-    ImageRow,
-    ImageSceneRow,
-    RunRow,
-    SceneRow,
-    SourceRow,
+    embedding_table,
+    file_table,
+    image_scene_table,
+    image_table,
+    run_table,
+    scene_table,
+    source_table,
 )
 from image_similarity.values import ImageRecord, Place, SceneScore
 
@@ -46,28 +46,30 @@ class Gallery:
 def _places(filter_: PlaceFilter) -> ColumnElement[bool]:
     conditions: list[ColumnElement[bool]] = [true()]
     if not filter_.include_gone:
-        conditions.append(FileRow.gone_run_id.is_(None))
+        conditions.append(file_table.c.gone_run_id.is_(None))
     if filter_.sources:
         conditions.append(
-            FileRow.source_id.in_(select(SourceRow.id).where(SourceRow.name.in_(filter_.sources)))
+            file_table.c.source_id.in_(
+                select(source_table.c.id).where(source_table.c.name.in_(filter_.sources))
+            )
         )
     if filter_.under:
         prefix = filter_.under.strip("/") + "/"
-        conditions.append(func.substr(FileRow.path, 1, len(prefix)) == prefix)
+        conditions.append(func.substr(file_table.c.path, 1, len(prefix)) == prefix)
     return and_(*conditions)
 
 
 def load(connection: Connection, model_id: int, dim: int, filter_: PlaceFilter) -> Gallery:
     """Load the vectors of one model for every content that has a place that counts."""
-    holding = select(FileRow.image_id).where(_places(filter_))
+    holding = select(file_table.c.image_id).where(_places(filter_))
     statement = (
-        select(EmbeddingRow.image_id, EmbeddingRow.vector)
-        .where(EmbeddingRow.model_id == model_id, EmbeddingRow.image_id.in_(holding))
-        .order_by(EmbeddingRow.image_id)
+        select(embedding_table.c.image_id, embedding_table.c.vector)
+        .where(embedding_table.c.model_id == model_id, embedding_table.c.image_id.in_(holding))
+        .order_by(embedding_table.c.image_id)
     )
     if not filter_.include_partial:
-        whole = select(ImageRow.id).where(ImageRow.partial.is_(False))
-        statement = statement.where(EmbeddingRow.image_id.in_(whole))
+        whole = select(image_table.c.id).where(image_table.c.partial.is_(False))
+        statement = statement.where(embedding_table.c.image_id.in_(whole))
     rows = connection.execute(statement).all()
     # Two wrong lengths may add up to a right one: each vector behind them would go to another picture.
     damaged = sum(len(vector) != 2 * dim for _, vector in rows)
@@ -84,9 +86,9 @@ def load(connection: Connection, model_id: int, dim: int, filter_: PlaceFilter) 
 def vector_of(connection: Connection, model_id: int, sha256: str) -> npt.NDArray[np.float16] | None:
     """The stored vector of a content, or None."""
     statement = (
-        select(EmbeddingRow.vector)
-        .join(ImageRow, ImageRow.id == EmbeddingRow.image_id)
-        .where(ImageRow.sha256 == sha256, EmbeddingRow.model_id == model_id)
+        select(embedding_table.c.vector)
+        .join(image_table, image_table.c.id == embedding_table.c.image_id)
+        .where(image_table.c.sha256 == sha256, embedding_table.c.model_id == model_id)
     )
     blob = connection.execute(statement).scalar()
     return None if blob is None else np.frombuffer(blob, dtype="<f2")
@@ -94,7 +96,9 @@ def vector_of(connection: Connection, model_id: int, sha256: str) -> npt.NDArray
 
 def id_of(connection: Connection, sha256: str) -> int | None:
     """The id of a content, or None."""
-    return connection.execute(select(ImageRow.id).where(ImageRow.sha256 == sha256)).scalar()
+    return connection.execute(
+        select(image_table.c.id).where(image_table.c.sha256 == sha256)
+    ).scalar()
 
 
 def labels_of(connection: Connection, scene_model_id: int, sha256: str) -> tuple[SceneScore, ...]:
@@ -110,9 +114,9 @@ def labels_of(connection: Connection, scene_model_id: int, sha256: str) -> tuple
 def labelled(connection: Connection, scene_model_id: int) -> npt.NDArray[np.int64]:
     """The contents that have labels of a scene model."""
     statement = (
-        select(ImageSceneRow.image_id)
-        .join(SceneRow, SceneRow.id == ImageSceneRow.scene_id)
-        .where(SceneRow.model_id == scene_model_id, ImageSceneRow.rank == 1)
+        select(image_scene_table.c.image_id)
+        .join(scene_table, scene_table.c.id == image_scene_table.c.scene_id)
+        .where(scene_table.c.model_id == scene_model_id, image_scene_table.c.rank == 1)
     )
     return np.array(connection.execute(statement).scalars().all(), dtype=np.int64)
 
@@ -122,13 +126,13 @@ def with_scenes(
 ) -> npt.NDArray[np.int64]:
     """The contents that carry one of these scenes among their labels (or, `top_only`, as their first)."""
     statement = (
-        select(ImageSceneRow.image_id)
-        .join(SceneRow, SceneRow.id == ImageSceneRow.scene_id)
-        .where(SceneRow.model_id == scene_model_id, SceneRow.name.in_(names))
+        select(image_scene_table.c.image_id)
+        .join(scene_table, scene_table.c.id == image_scene_table.c.scene_id)
+        .where(scene_table.c.model_id == scene_model_id, scene_table.c.name.in_(names))
         .distinct()
     )
     if top_only:
-        statement = statement.where(ImageSceneRow.rank == 1)
+        statement = statement.where(image_scene_table.c.rank == 1)
     return np.array(connection.execute(statement).scalars().all(), dtype=np.int64)
 
 
@@ -139,13 +143,17 @@ def scenes_of(
     labels: dict[int, list[SceneScore]] = {}
     for portion in _portions(image_ids):
         statement = (
-            select(ImageSceneRow.image_id, SceneRow.name, ImageSceneRow.probability)
-            .join(SceneRow, SceneRow.id == ImageSceneRow.scene_id)
-            .where(ImageSceneRow.image_id.in_(portion))
-            .order_by(ImageSceneRow.image_id, SceneRow.model_id, ImageSceneRow.rank)
+            select(
+                image_scene_table.c.image_id, scene_table.c.name, image_scene_table.c.probability
+            )
+            .join(scene_table, scene_table.c.id == image_scene_table.c.scene_id)
+            .where(image_scene_table.c.image_id.in_(portion))
+            .order_by(
+                image_scene_table.c.image_id, scene_table.c.model_id, image_scene_table.c.rank
+            )
         )
         if model_id is not None:
-            statement = statement.where(SceneRow.model_id == model_id)
+            statement = statement.where(scene_table.c.model_id == model_id)
         for image_id, name, probability in connection.execute(statement):
             labels.setdefault(image_id, []).append(SceneScore(name, probability))
     return {image_id: tuple(scores) for image_id, scores in labels.items()}
@@ -157,23 +165,23 @@ def places_of(
     """The places of contents by id: live ones first, then by source and path."""
     filter_ = filter_ or PlaceFilter(include_gone=True)
     places: dict[int, list[Place]] = {}
-    gone = RunRow.__table__.alias("gone")
+    gone = run_table.alias("gone")
     for portion in _portions(image_ids):
         statement = (
             select(
-                FileRow.image_id,
-                SourceRow.name,
-                SourceRow.root_path,
-                FileRow.path,
-                RunRow.started_at,
-                FileRow.mtime_ns,
+                file_table.c.image_id,
+                source_table.c.name,
+                source_table.c.root_path,
+                file_table.c.path,
+                run_table.c.started_at,
+                file_table.c.mtime_ns,
                 gone.c.started_at,
             )
-            .join(SourceRow, SourceRow.id == FileRow.source_id)
-            .join(RunRow, RunRow.id == FileRow.first_run_id)
-            .outerjoin(gone, gone.c.id == FileRow.gone_run_id)
-            .where(FileRow.image_id.in_(portion), _places(filter_))
-            .order_by(FileRow.gone_run_id.is_not(None), SourceRow.name, FileRow.path)
+            .join(source_table, source_table.c.id == file_table.c.source_id)
+            .join(run_table, run_table.c.id == file_table.c.first_run_id)
+            .outerjoin(gone, gone.c.id == file_table.c.gone_run_id)
+            .where(file_table.c.image_id.in_(portion), _places(filter_))
+            .order_by(file_table.c.gone_run_id.is_not(None), source_table.c.name, file_table.c.path)
         )
         for image_id, *row in connection.execute(statement):
             places.setdefault(image_id, []).append(Place(*row))
@@ -183,10 +191,16 @@ def places_of(
 def addresses(connection: Connection) -> list[tuple[int, str, str, str, str]]:
     """Every place that still holds a content: its id and SHA-256, the source, its root, and the path below it."""
     statement = (
-        select(ImageRow.id, ImageRow.sha256, SourceRow.name, SourceRow.root_path, FileRow.path)
-        .join(FileRow, FileRow.image_id == ImageRow.id)
-        .join(SourceRow, SourceRow.id == FileRow.source_id)
-        .where(FileRow.gone_run_id.is_(None))
+        select(
+            image_table.c.id,
+            image_table.c.sha256,
+            source_table.c.name,
+            source_table.c.root_path,
+            file_table.c.path,
+        )
+        .join(file_table, file_table.c.image_id == image_table.c.id)
+        .join(source_table, source_table.c.id == file_table.c.source_id)
+        .where(file_table.c.gone_run_id.is_(None))
     )
     return [(*row,) for row in connection.execute(statement)]
 
@@ -203,7 +217,7 @@ def records(
     scenes = scenes_of(connection, image_ids, scene_model)
     result: dict[int, ImageRecord] = {}
     for portion in _portions(image_ids):
-        for row in connection.execute(select(ImageRow).where(ImageRow.id.in_(portion))):
+        for row in connection.execute(select(image_table).where(image_table.c.id.in_(portion))):
             result[row.id] = ImageRecord(
                 sha256=row.sha256,
                 sha1=row.sha1,

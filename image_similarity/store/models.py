@@ -9,7 +9,12 @@ from typing import Any
 from sqlalchemy import Connection, Row, func, insert, select
 
 from image_similarity.store.runs import now
-from image_similarity.store.schema import EmbeddingRow, ImageSceneRow, ModelRow, SceneRow
+from image_similarity.store.schema import (
+    embedding_table,
+    image_scene_table,
+    model_table,
+    scene_table,
+)
 from image_similarity.values import ModelInfo, Preprocess
 
 VECTOR_DTYPE = "f2"
@@ -17,8 +22,8 @@ VECTOR_DTYPE = "f2"
 
 def register(connection: Connection, info: ModelInfo) -> int:
     """Give the id of a model, recording it (and its scene classes) at first sight."""
-    known = connection.execute(
-        select(ModelRow.id).where(ModelRow.fingerprint == info.fingerprint)
+    known: int | None = connection.execute(
+        select(model_table.c.id).where(model_table.c.fingerprint == info.fingerprint)
     ).scalar()
     if known is not None:
         return known
@@ -39,12 +44,12 @@ def register(connection: Connection, info: ModelInfo) -> int:
         "origin": info.origin,
         "created_at": now(),
     }
-    model_id = connection.execute(
-        insert(ModelRow).values(values).returning(ModelRow.id)
+    model_id: int = connection.execute(
+        insert(model_table).values(values).returning(model_table.c.id)
     ).scalar_one()
     if info.scenes:
         connection.execute(
-            insert(SceneRow),
+            insert(scene_table),
             [
                 {"model_id": model_id, "position": position, "name": name}
                 for position, name in enumerate(info.scenes)
@@ -57,10 +62,12 @@ def stored(connection: Connection) -> dict[int, ModelInfo]:
     """All recorded models by id, oldest first."""
     scenes: dict[int, list[str]] = {}
     for model_id, name in connection.execute(
-        select(SceneRow.model_id, SceneRow.name).order_by(SceneRow.model_id, SceneRow.position)
+        select(scene_table.c.model_id, scene_table.c.name).order_by(
+            scene_table.c.model_id, scene_table.c.position
+        )
     ):
         scenes.setdefault(model_id, []).append(name)
-    rows = connection.execute(select(ModelRow).order_by(ModelRow.id))
+    rows = connection.execute(select(model_table).order_by(model_table.c.id))
     return {row.id: _info(row, tuple(scenes.get(row.id, ()))) for row in rows}
 
 
@@ -90,24 +97,30 @@ def _preprocess(values: Mapping[str, Any]) -> Preprocess:
 def scene_ids(connection: Connection, model_id: int) -> dict[str, int]:
     """The scene classes of a model: name to id, in the order of the classifier's output."""
     statement = (
-        select(SceneRow.name, SceneRow.id)
-        .where(SceneRow.model_id == model_id)
-        .order_by(SceneRow.position)
+        select(scene_table.c.name, scene_table.c.id)
+        .where(scene_table.c.model_id == model_id)
+        .order_by(scene_table.c.position)
     )
     return {key: value for key, value in connection.execute(statement)}
 
 
 def embedding_counts(connection: Connection) -> dict[int, int]:
     """How many vectors each model has, by model id; a model without any is absent."""
-    statement = select(EmbeddingRow.model_id, func.count()).group_by(EmbeddingRow.model_id)
+    statement = select(embedding_table.c.model_id, func.count()).group_by(
+        embedding_table.c.model_id
+    )
     return {key: value for key, value in connection.execute(statement)}
 
 
 def labelled_models(connection: Connection) -> set[int]:
     """The models whose scene labels are stored for at least one content."""
     statement = (
-        select(SceneRow.model_id)
+        select(scene_table.c.model_id)
         .distinct()
-        .where(select(ImageSceneRow.image_id).where(ImageSceneRow.scene_id == SceneRow.id).exists())
+        .where(
+            select(image_scene_table.c.image_id)
+            .where(image_scene_table.c.scene_id == scene_table.c.id)
+            .exists()
+        )
     )
     return set(connection.execute(statement).scalars())

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, insert, select, update
 from image_similarity import __version__
 from image_similarity.errors import DatabaseLocked, UsageError
 from image_similarity.store import processes
-from image_similarity.store.schema import FailureRow, RunRow, SourceRow
+from image_similarity.store.schema import failure_table, run_table, source_table
 from image_similarity.values import Failure, RunReport, RunStatus
 
 COUNTERS = (
@@ -51,7 +51,9 @@ def begin(connection: Connection, start: RunStart) -> int:
     Raises:
         DatabaseLocked: If another run is alive, or ran on another machine and was never closed.
     """
-    for row in connection.execute(select(RunRow).where(RunRow.status == "running")).mappings():
+    for row in connection.execute(
+        select(run_table).where(run_table.c.status == "running")
+    ).mappings():
         here = row["host"] == processes.this_host()
         if not here or processes.is_alive(row["pid"], row["process_start"]):
             raise DatabaseLocked(
@@ -74,12 +76,13 @@ def begin(connection: Connection, start: RunStart) -> int:
         "process_start": processes.started(os.getpid()),
         "account": {},
     }
-    return connection.execute(insert(RunRow).values(values).returning(RunRow.id)).scalar_one()
+    statement = insert(run_table).values(values).returning(run_table.c.id)
+    return int(connection.execute(statement).scalar_one())
 
 
 def close(connection: Connection, run_id: int) -> None:
     """Mark a run that died as interrupted; what it committed stays."""
-    statement = update(RunRow).where(RunRow.id == run_id, RunRow.status == "running")
+    statement = update(run_table).where(run_table.c.id == run_id, run_table.c.status == "running")
     if connection.execute(statement.values(status="interrupted", finished_at=now())).rowcount == 0:
         raise UsageError(f"run {run_id} is not open", hint="see: image-similarity runs list")
 
@@ -90,17 +93,19 @@ def save_account(
     """Store the counters of a run; any status but "running" ends it."""
     finished = None if status == "running" else now()
     connection.execute(
-        update(RunRow)
-        .where(RunRow.id == run_id)
+        update(run_table)
+        .where(run_table.c.id == run_id)
         .values(account=dict(account), status=status, finished_at=finished)
     )
 
 
 def latest_options(connection: Connection, source: str) -> Sequence[Mapping[str, Any]]:
     """The options of a source's runs, newest first."""
-    of_source = select(SourceRow.id).where(SourceRow.name == source).scalar_subquery()
+    of_source = select(source_table.c.id).where(source_table.c.name == source).scalar_subquery()
     statement = (
-        select(RunRow.options).where(RunRow.source_id == of_source).order_by(RunRow.id.desc())
+        select(run_table.c.options)
+        .where(run_table.c.source_id == of_source)
+        .order_by(run_table.c.id.desc())
     )
     return list(connection.execute(statement).scalars())
 
@@ -108,7 +113,9 @@ def latest_options(connection: Connection, source: str) -> Sequence[Mapping[str,
 def model_origins(connection: Connection) -> list[str]:
     """The names and weights files that all runs were given for their models, newest first."""
     origins: list[str] = []
-    for options in connection.execute(select(RunRow.options).order_by(RunRow.id.desc())).scalars():
+    for options in connection.execute(
+        select(run_table.c.options).order_by(run_table.c.id.desc())
+    ).scalars():
         given = [options.get("weights"), options.get("scenes"), *options.get("models", ())]
         origins += [origin for origin in given if origin is not None]
     return list(dict.fromkeys(origins))
@@ -117,12 +124,12 @@ def model_origins(connection: Connection) -> list[str]:
 def reports(connection: Connection, run_id: int | None = None) -> list[RunReport]:
     """All runs (or one), newest first; failures are left to the caller."""
     statement = (
-        select(RunRow, SourceRow.name.label("source"), SourceRow.root_path)
-        .join(SourceRow, SourceRow.id == RunRow.source_id)
-        .order_by(RunRow.id.desc())
+        select(run_table, source_table.c.name.label("source"), source_table.c.root_path)
+        .join(source_table, source_table.c.id == run_table.c.source_id)
+        .order_by(run_table.c.id.desc())
     )
     if run_id is not None:
-        statement = statement.where(RunRow.id == run_id)
+        statement = statement.where(run_table.c.id == run_id)
     rows: Iterable[Any] = connection.execute(statement)
     return [_report(row) for row in rows]
 
@@ -147,14 +154,14 @@ def _report(row: Any) -> RunReport:
 def failures(connection: Connection, run_id: int | None = None) -> list[Failure]:
     """The failures of one run, or all that are still open, by source and path."""
     statement = (
-        select(FailureRow, SourceRow.name.label("source"))
-        .join(SourceRow, SourceRow.id == FailureRow.source_id)
-        .order_by(SourceRow.name, FailureRow.path)
+        select(failure_table, source_table.c.name.label("source"))
+        .join(source_table, source_table.c.id == failure_table.c.source_id)
+        .order_by(source_table.c.name, failure_table.c.path)
     )
     if run_id is None:
-        statement = statement.where(FailureRow.resolved_run_id.is_(None))
+        statement = statement.where(failure_table.c.resolved_run_id.is_(None))
     else:
-        statement = statement.where(FailureRow.run_id == run_id)
+        statement = statement.where(failure_table.c.run_id == run_id)
     return [
         Failure(
             path=row.path,

@@ -26,7 +26,7 @@ from image_similarity.errors import (
 from image_similarity.events import Event, Notice
 from image_similarity.store import upgrade
 from image_similarity.store.catalog import Catalog
-from image_similarity.store.schema import Base
+from image_similarity.store.schema import metadata
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -44,7 +44,7 @@ def tables(path: Path) -> dict[str, str]:
 def test_the_migrations_build_exactly_the_declared_schema(tmp_path: Path) -> None:
     catalog = Catalog.open(tmp_path / "case.db", read_only=False)
     with catalog.reading() as connection:
-        differences = compare_metadata(MigrationContext.configure(connection), Base.metadata)
+        differences = compare_metadata(MigrationContext.configure(connection), metadata)
     catalog.close()
     assert differences == []
 
@@ -60,7 +60,7 @@ def test_the_schema_is_the_committed_snapshot() -> None:
 
 
 def test_no_foreign_key_cascades() -> None:
-    for table in Base.metadata.tables.values():
+    for table in metadata.tables.values():
         for key in table.foreign_keys:
             assert key.ondelete is None, f"{table.name}: a rebuild of the parent would delete rows"
 
