@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from image_similarity.search import SearchRequest
     from image_similarity.store.catalog import Catalog
     from image_similarity.values import (
+        AnnInfo,
         Calibration,
         DatabaseStatus,
         Failure,
@@ -206,6 +207,41 @@ class Case:
         listed = read_groups(Path(groups))
         grouped, info = gather(self._catalog, listed, model)
         return calibrate(grouped, listed, info, same=same)
+
+    def build_ann(
+        self,
+        path: str | Path | None = None,
+        *,
+        model: str | None = None,
+        recall: float = 0.999,
+        seed: int = 1,
+        on_event: Listener = ignore,
+    ) -> AnnInfo:
+        """Build an index for approximate searches and measure how often it finds the true nearest pictures.
+
+        Args:
+            path: The file; DB.MODEL.ann beside the database unless given. An earlier index there is replaced.
+            model: Whose vectors; not needed where the database holds those of one.
+            recall: The recall@10 to aim at, in (0, 1]; what was reached is in the result.
+            seed: Draws the vectors that are held aside to measure it.
+            on_event: Gets `Started` and `Progress`, counted in vectors.
+
+        Raises:
+            UsageError: Another file lies there.
+            InvalidSetting: The recall is no share.
+            IndexRefused: There are fewer than 1,000 vectors.
+            ExtraMissing, AmbiguousModel, UnknownModel, OSError.
+        """
+        from image_similarity.search import ann_file
+
+        return ann_file.make(
+            self._catalog,
+            None if path is None else Path(path),
+            model=model,
+            target=recall,
+            seed=seed,
+            on_event=on_event,
+        )
 
     # -- looking things up --------------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ ImageSimilarityError (1)
 ├── NothingToEvaluate (1)         no task can be made of the pictures
 ├── TrainingPicturesMet (1)       a model would be measured on what it was trained on
 ├── CalibrationRefused (1)        groups that cannot be learned from, or a calibration that does not fit
+├── IndexRefused (1)              an approximate index that is damaged, stale or of another model, or cannot be made
 ├── DatabaseError (1)             DatabaseNotWritable
 │   ├── DatabaseMissing, NotOurDatabase, DatabaseDamaged (10)
 │   ├── DatabaseLocked (11)
@@ -78,6 +79,10 @@ class NothingToIndex(ImageSimilarityError):
 
 class CalibrationRefused(ImageSimilarityError):
     """Groups cannot be learned from, or a reference table or calibration is damaged or of another model."""
+
+
+class IndexRefused(ImageSimilarityError):
+    """An approximate index is damaged, of another model or of an earlier state of the database, or cannot be made."""
 
 
 class NothingToEvaluate(ImageSimilarityError):

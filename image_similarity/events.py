@@ -10,11 +10,12 @@ from image_similarity.values import Failure, RunReport
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """A run began; `total` is the number of entries that the walk found."""
+    """A run began; `total` is the number of entries that the walk found, or of whatever else `unit` says."""
 
     source: str
     root: str
     total: int
+    unit: str = "files"
 
 
 @dataclass(frozen=True, slots=True)

@@ -254,6 +254,30 @@ class Hit:
 
 
 @dataclass(frozen=True, slots=True)
+class AnnInfo:
+    """What an approximate index is of, and what it is worth; see `search.ann`.
+
+    It holds `vectors` vectors of the model with this `fingerprint`, the last of them that of the content `newest` (a
+    SHA-256). `effort` is how many candidates a query keeps on its way. `recall` is recall@10 against the exact search,
+    measured with `queries` stored vectors that were held aside while it was built.
+    """
+
+    path: str
+    model: str
+    fingerprint: str
+    newest: str
+    dim: int
+    seed: int
+    made_at: str
+    version: str
+    vectors: int = 0
+    effort: int = 0
+    recall: float = 0.0
+    queries: int = 0
+    size_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class SceneFilter:
     """What a scene filter did: the scenes searched, what it hid, and what that cost.
 

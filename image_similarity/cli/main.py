@@ -57,6 +57,7 @@ class LazyGroup(click.Group):
         "models": "image_similarity.cli.models",
         "train": "image_similarity.cli.train",
         "runs": "image_similarity.cli.runs",
+        "analyse": "image_similarity.cli.analyse",
         "db": "image_similarity.cli.db",
     },
     context_settings=options.CONTEXT,

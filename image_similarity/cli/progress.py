@@ -78,16 +78,18 @@ class Bar(Plain):
     """A bar with rate and time left."""
 
     _bar: Any = None
+    _unit = "files"
 
     def start(self, event: Started) -> None:
         """Draw an empty bar."""
         from tqdm import tqdm
 
         self.close()
+        self._unit = event.unit
         self._bar = tqdm(
             total=event.total,
             desc=visible(event.source),
-            unit=" files",
+            unit=f" {event.unit}",
             file=sys.stderr,
             dynamic_ncols=True,
             smoothing=0.1,
@@ -96,7 +98,7 @@ class Bar(Plain):
     def move(self, event: Progress) -> None:
         """Move the bar."""
         if self._bar is not None:
-            self._bar.set_postfix(_counts(event), refresh=False)
+            self._bar.set_postfix(_counts(event, self._unit), refresh=False)
             self._bar.update(event.done - self._bar.n)
 
     def close(self) -> None:
@@ -119,8 +121,8 @@ class Lines(Plain):
     def start(self, event: Started) -> None:
         """Say what is begun."""
         self._source, self._begun = visible(event.source), time.monotonic()
-        self._said = self._begun
-        self.write(f"{self._source}: {event.total} files")
+        self._said, self._unit = self._begun, event.unit
+        self.write(f"{self._source}: {event.total} {event.unit}")
 
     def move(self, event: Progress) -> None:
         """Say where the run is, unless that was said a moment ago."""
@@ -130,9 +132,9 @@ class Lines(Plain):
         self._said = now
         rate = event.done / max(now - self._begun, 1e-6)
         left = (event.total - event.done) / rate if rate else 0.0
-        counts = ", ".join(f"{name} {count}" for name, count in _counts(event).items())
+        counts = "".join(f"{n} {count}, " for n, count in _counts(event, self._unit).items())
         self.write(
-            f"{self._source}: {event.done} of {event.total} files, {counts}, "
+            f"{self._source}: {event.done} of {event.total} {self._unit}, {counts}"
             f"{rate:.1f} a second, {left / 60:.1f} min left"
         )
 
@@ -145,6 +147,6 @@ class Events(Plain):
         self.write(json_text({"event": type(event).__name__.lower(), **plain(event)}))
 
 
-def _counts(event: Progress) -> dict[str, int]:
-    counts = {"embedded": event.embedded}
+def _counts(event: Progress, unit: str) -> dict[str, int]:
+    counts = {"embedded": event.embedded} if unit == "files" else {}
     return counts | {"failed": event.failed} if event.failed else counts

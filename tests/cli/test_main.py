@@ -39,6 +39,7 @@ COMMANDS = dict(commands())
 
 def test_these_are_the_commands() -> None:
     assert sorted(COMMANDS) == [
+        "analyse ann",
         "calibrate",
         "compare",
         "db backup",

@@ -50,7 +50,13 @@ def test_failures_are_said_one_by_one_only_with_v(capsys: pytest.CaptureFixture[
 def test_json_gives_every_event_as_an_object(capsys: pytest.CaptureFixture[str]) -> None:
     objects = [json.loads(line) for line in said(Talk(progress="json"), capsys).splitlines()]
     assert [each["event"] for each in objects] == ["started", "notice", "failed", "progress"]
-    assert objects[0] == {"event": "started", "source": "disk-07", "root": "/evidence", "total": 10}
+    assert objects[0] == {
+        "event": "started",
+        "source": "disk-07",
+        "root": "/evidence",
+        "total": 10,
+        "unit": "files",
+    }
     assert objects[2]["failure"]["path"] == "a\x1b.jpg"
 
 
