@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import io
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -21,13 +22,16 @@ from PIL import Image, ImageCms
 _LARGEST_PROFILE = 8 * 1024**2
 _PROFILE_MODES = {"RGB ": "RGB", "GRAY": "L", "CMYK": "CMYK", "Lab ": "LAB"}
 _DEPTHS = (255, 1023, 4095, 16383, 65535)
+# The pictures of a case come from few cameras, and making a transform takes as long as using it on 500 x 400 pixels.
+# At most 16 times the largest profile stays in memory.
+_TRANSFORMS = 16
 
-# Made once: the profile itself is never changed, and every transform is made from it anew.
+# Made once: the profile itself is never changed.
 _SRGB = ImageCms.createProfile("sRGB")
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Return the loaded `image` as RGB without metadata; the input is not changed."""
+    """Return the loaded `image` as RGB without metadata; the input is not changed, but may share its pixels."""
     if image.mode == "F" or image.mode.startswith("I"):
         return _grey_to_8_bits(image).convert("RGB")
     if image.mode == "LAB":
@@ -45,7 +49,8 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 def _bare(image: Image.Image, *, source: Image.Image) -> Image.Image:
     """The image without what would travel along: profiles, comments, EXIF; never the source itself."""
-    bare = image.copy() if image is source else image
+    # Another image over the same pixels: a copy of a large picture would be as large again.
+    bare = image._new(image.im) if image is source else image
     bare.info = {}
     return bare
 
@@ -64,14 +69,21 @@ def _through_profile(pixels: Image.Image, profile: bytes) -> Image.Image | None:
     """The pixels in sRGB, or None if the profile is broken, of another kind, or says sRGB already."""
     # The decoder of profiles is foreign code too: whatever it raises means that the profile is of no use.
     try:
-        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        if _PROFILE_MODES.get(source.profile.xcolor_space) != pixels.mode:
-            return None
-        if (source.profile.profile_description or "").startswith("sRGB"):
-            return None
-        return ImageCms.profileToProfile(pixels, source, _SRGB, outputMode="RGB")
+        transform = _transform(profile, pixels.mode)
+        return None if transform is None else transform.apply(pixels)
     except Exception:
         return None
+
+
+@lru_cache(_TRANSFORMS)
+def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
+    """The transform to sRGB, which threads may share; None if the profile is of another mode or says sRGB already."""
+    source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+    if _PROFILE_MODES.get(source.profile.xcolor_space) != mode:
+        return None
+    if (source.profile.profile_description or "").startswith("sRGB"):
+        return None
+    return ImageCms.buildTransform(source, _SRGB, mode, "RGB")
 
 
 def _lab_to_rgb(image: Image.Image) -> Image.Image:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -175,6 +176,30 @@ def swapped_profile() -> bytes:
 def test_an_embedded_profile_is_applied(format_name: str) -> None:
     image = Image.new("RGB", (32, 32), RED)
     assert close(middle(through(image, format_name, icc_profile=swapped_profile())), RED[::-1], 6)
+
+
+def test_a_profile_is_applied_as_pillow_applies_it_also_by_threads_at_once() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)
+    profile = swapped_profile()
+    expected = ImageCms.profileToProfile(
+        Image.fromarray(noise),
+        ImageCms.ImageCmsProfile(io.BytesIO(profile)),
+        ImageCms.createProfile("sRGB"),
+        outputMode="RGB",
+    )
+
+    def convert(_: int) -> bytes:
+        image = Image.fromarray(noise)
+        image.info["icc_profile"] = bytes(bytearray(profile))
+        return to_rgb(image).tobytes()
+
+    with ThreadPoolExecutor(4) as pool:
+        assert set(pool.map(convert, range(40))) == {expected.tobytes()}
+
+
+def test_the_pixels_of_a_plain_picture_are_not_copied() -> None:
+    image = Image.new("RGB", (3, 2), RED)
+    assert to_rgb(image).im is image.im
 
 
 def test_transparency_and_a_profile_go_together() -> None:
