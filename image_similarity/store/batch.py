@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
+from image_similarity.store import packs
 from image_similarity.store.schema import (
     embedding_table,
     failure_table,
@@ -216,6 +217,7 @@ def _insert_vectors(connection: Connection, run_id: int, rows: BatchRows, known:
         )
         for model, sha256, _ in rows.vectors:
             known.present[model].add(known.images[sha256])
+        _drop_packs(connection, rows, known)
     if rows.scenes:
         connection.execute(
             insert(image_scene_table),
@@ -232,6 +234,23 @@ def _insert_vectors(connection: Connection, run_id: int, rows: BatchRows, known:
         )
         for model, sha256, _ in rows.scenes:
             known.present[-model].add(known.images[sha256])
+        for model, images in _grouped(rows.scenes, known).items():
+            packs.drop_scenes(connection, model, images)
+
+
+def _drop_packs(connection: Connection, rows: BatchRows, known: Knowledge) -> None:
+    """Delete the packs that these vectors belong into; those of new contents, the most, never have one yet."""
+    dims = {model: len(vector) // 2 for model, _, vector in rows.vectors}
+    for model, images in _grouped(rows.vectors, known).items():
+        packs.drop(connection, model, dims[model], images)
+
+
+def _grouped(rows: Iterable[tuple[int, str, object]], known: Knowledge) -> dict[int, list[int]]:
+    """The ids of the contents of rows (model, SHA-256, ...), by model."""
+    images: dict[int, list[int]] = {}
+    for model, sha256, _ in rows:
+        images.setdefault(model, []).append(known.images[sha256])
+    return images
 
 
 def _write_files(

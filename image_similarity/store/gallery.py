@@ -43,7 +43,8 @@ class Gallery:
     vectors: npt.NDArray[np.float16]
 
 
-def _places(filter_: PlaceFilter) -> ColumnElement[bool]:
+def counting(filter_: PlaceFilter) -> ColumnElement[bool]:
+    """The condition on rows of `file` that a filter puts on places."""
     conditions: list[ColumnElement[bool]] = [true()]
     if not filter_.include_gone:
         conditions.append(file_table.c.gone_run_id.is_(None))
@@ -61,7 +62,7 @@ def _places(filter_: PlaceFilter) -> ColumnElement[bool]:
 
 def load(connection: Connection, model_id: int, dim: int, filter_: PlaceFilter) -> Gallery:
     """Load the vectors of one model for every content that has a place that counts."""
-    holding = select(file_table.c.image_id).where(_places(filter_))
+    holding = select(file_table.c.image_id).where(counting(filter_))
     statement = (
         select(embedding_table.c.image_id, embedding_table.c.vector)
         .where(embedding_table.c.model_id == model_id, embedding_table.c.image_id.in_(holding))
@@ -180,7 +181,7 @@ def places_of(
             .join(source_table, source_table.c.id == file_table.c.source_id)
             .join(run_table, run_table.c.id == file_table.c.first_run_id)
             .outerjoin(gone, gone.c.id == file_table.c.gone_run_id)
-            .where(file_table.c.image_id.in_(portion), _places(filter_))
+            .where(file_table.c.image_id.in_(portion), counting(filter_))
             .order_by(file_table.c.gone_run_id.is_not(None), source_table.c.name, file_table.c.path)
         )
         for image_id, *row in connection.execute(statement):

@@ -110,6 +110,7 @@ image_table = Table(
     _required("first_run_id", ForeignKey("run.id")),
     CheckConstraint("length(sha256) = 64", name="sha256"),
     CheckConstraint("width > 0 AND height > 0", name="size"),
+    Index("ix_image_partial", "partial", sqlite_where=text("partial = 1")),
 )
 
 # A place that holds or held a content; a changed content closes this row and adds one.
@@ -122,7 +123,7 @@ file_table = Table(
     Column("id", ID, primary_key=True),
     _required("source_id", ForeignKey("source.id")),
     _required("path", Text),
-    _required("image_id", ForeignKey("image.id"), index=True),
+    _required("image_id", ForeignKey("image.id")),
     _required("size", BigInteger),
     _required("mtime_ns", BigInteger),
     Column("atime_ns", BigInteger),
@@ -130,6 +131,11 @@ file_table = Table(
     _required("settled", Boolean),
     _required("first_run_id", ForeignKey("run.id")),
     Column("gone_run_id", ForeignKey("run.id")),
+    # Both columns: whether a content has a live place is answered from the index alone.
+    Index("ix_file_image_id_gone_run_id", "image_id", "gone_run_id"),
+    # The few that a search leaves out are found without reading the many that it does not. The run stands first, or
+    # SQLite takes the index above.
+    Index("ix_file_gone", "gone_run_id", "image_id", sqlite_where=text("gone_run_id IS NOT NULL")),
     Index(
         "uq_file_live",
         "source_id",
@@ -197,6 +203,34 @@ image_scene_table = Table(
     CheckConstraint("probability >= 0 AND probability <= 1", name="probability"),
     Index("ix_image_scene_scene_id", "scene_id", "image_id"),
     sqlite_with_rowid=False,
+)
+
+# A block of a model's vectors in compact form; see packs.py. Small columns first: whoever reads `bits` alone does not
+# walk past `codes`, which is seven eighths of the row.
+vector_pack_table = Table(
+    "vector_pack",
+    metadata,
+    Column("id", ID, primary_key=True),
+    _required("model_id", ForeignKey("model.id")),
+    _required("number", Integer),
+    _required("image_ids", LargeBinary),
+    _required("scales", LargeBinary),
+    _required("errors", LargeBinary),
+    _required("bits", LargeBinary),
+    _required("codes", LargeBinary),
+    UniqueConstraint("model_id", "number"),
+)
+
+# A block of the labels that a scene model gave.
+scene_pack_table = Table(
+    "scene_pack",
+    metadata,
+    Column("id", ID, primary_key=True),
+    _required("model_id", ForeignKey("model.id")),
+    _required("number", Integer),
+    _required("image_ids", LargeBinary),
+    _required("labels", LargeBinary),
+    UniqueConstraint("model_id", "number"),
 )
 
 # A file that could not be taken; open until a later run takes it or it is gone.

@@ -137,6 +137,17 @@ CREATE TABLE scene (
 	CONSTRAINT uq_scene_model_id_name UNIQUE (model_id, name)
 );
 
+CREATE TABLE scene_pack (
+	id INTEGER NOT NULL, 
+	model_id INTEGER NOT NULL, 
+	number INTEGER NOT NULL, 
+	image_ids BLOB NOT NULL, 
+	labels BLOB NOT NULL, 
+	CONSTRAINT pk_scene_pack PRIMARY KEY (id), 
+	CONSTRAINT fk_scene_pack_model_id FOREIGN KEY(model_id) REFERENCES model (id), 
+	CONSTRAINT uq_scene_pack_model_id_number UNIQUE (model_id, number)
+);
+
 CREATE TABLE skipped (
 	id INTEGER NOT NULL, 
 	run_id INTEGER NOT NULL, 
@@ -161,7 +172,25 @@ CREATE TABLE source (
 	CONSTRAINT uq_source_name UNIQUE (name)
 );
 
-CREATE INDEX ix_file_image_id ON file (image_id);
+CREATE TABLE vector_pack (
+	id INTEGER NOT NULL, 
+	model_id INTEGER NOT NULL, 
+	number INTEGER NOT NULL, 
+	image_ids BLOB NOT NULL, 
+	scales BLOB NOT NULL, 
+	errors BLOB NOT NULL, 
+	bits BLOB NOT NULL, 
+	codes BLOB NOT NULL, 
+	CONSTRAINT pk_vector_pack PRIMARY KEY (id), 
+	CONSTRAINT fk_vector_pack_model_id FOREIGN KEY(model_id) REFERENCES model (id), 
+	CONSTRAINT uq_vector_pack_model_id_number UNIQUE (model_id, number)
+);
+
+CREATE INDEX ix_file_gone ON file (gone_run_id, image_id) WHERE gone_run_id IS NOT NULL;
+
+CREATE INDEX ix_file_image_id_gone_run_id ON file (image_id, gone_run_id);
+
+CREATE INDEX ix_image_partial ON image (partial) WHERE partial = 1;
 
 CREATE INDEX ix_image_scene_scene_id ON image_scene (scene_id, image_id);
 

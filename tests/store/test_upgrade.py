@@ -29,6 +29,8 @@ from image_similarity.store.catalog import Catalog
 from image_similarity.store.schema import metadata
 
 ROOT = Path(__file__).resolve().parents[2]
+# The number of the migration that the tests add.
+NEXT = f"{int(upgrade.head_revision()) + 1:04d}"
 
 
 def make_database(path: Path) -> Path:
@@ -149,13 +151,13 @@ def next_migration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "migrations"
     shutil.copytree(upgrade.migrations_folder(), folder)
     monkeypatch.setattr(upgrade, "migrations_folder", lambda: folder)
-    return folder / "versions" / "0002_next.py"
+    return folder / "versions" / f"{NEXT}_next.py"
 
 
 def write_migration(path: Path, body: str) -> None:
     path.write_text(
         '"""Next."""\nimport sqlalchemy as sa\nfrom alembic import op\n'
-        'revision = "0002"\ndown_revision = "0001"\n'
+        f'revision = "{NEXT}"\ndown_revision = "{upgrade.head_revision()}"\n'
         f"def upgrade():\n{body}"
     )
 
@@ -171,13 +173,13 @@ def test_an_older_schema_is_upgraded_by_a_writer_after_a_copy(
         Catalog.open(path, read_only=False, upgrade=False)
     events: list[Event] = []
     catalog = Catalog.open(path, read_only=False, on_event=events.append)
-    assert catalog.state.revision == "0002"
+    assert catalog.state.revision == NEXT
     catalog.close()
     assert "note" in tables(path)["source"]
     (notice,) = events
     assert isinstance(notice, Notice)
-    assert "before-0002" in notice.text
-    assert "note" not in tables(tmp_path / "case.db.before-0002")["source"]
+    assert f"before-{NEXT}" in notice.text
+    assert "note" not in tables(tmp_path / f"case.db.before-{NEXT}")["source"]
 
 
 def test_a_failing_migration_leaves_the_database_as_it_was(
@@ -201,8 +203,8 @@ def test_a_failing_migration_leaves_the_database_as_it_was(
 
 def test_a_second_upgrade_keeps_the_first_copy(tmp_path: Path, next_migration: Path) -> None:
     path = make_database(tmp_path / "case.db")
-    (tmp_path / "case.db.before-0002").write_text("the examiner's own file")
+    (tmp_path / f"case.db.before-{NEXT}").write_text("the examiner's own file")
     write_migration(next_migration, '    op.add_column("source", sa.Column("note", sa.Text()))\n')
-    with pytest.raises(DatabaseNotWritable, match="before-0002"):
+    with pytest.raises(DatabaseNotWritable, match=f"before-{NEXT}"):
         Catalog.open(path, read_only=False)
-    assert (tmp_path / "case.db.before-0002").read_text() == "the examiner's own file"
+    assert (tmp_path / f"case.db.before-{NEXT}").read_text() == "the examiner's own file"

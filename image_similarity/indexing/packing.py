@@ -1,0 +1,39 @@
+"""Packing: the packs that a database lacks, of every model that it holds; see `store.packs`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from image_similarity.ranking import codes
+from image_similarity.store import models, packs
+from image_similarity.store.catalog import Catalog
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+# Packs made in one transaction: readers wait at most about a second for it, and a kill loses no more.
+PACKS_AT_ONCE = 16
+
+
+def pack(catalog: Catalog) -> int:
+    """Make all packs that are missing, some in each transaction; gives how many were made."""
+    total = 0
+    while True:
+        with catalog.writing() as connection:
+            made = pack_some(connection)
+        total += made
+        if made < PACKS_AT_ONCE:
+            return total
+
+
+def pack_some(connection: Connection) -> int:
+    """Make up to PACKS_AT_ONCE missing packs within the caller's transaction; gives how many were made."""
+    made = 0
+    for model_id, info in models.stored(connection).items():
+        if info.dim is not None:
+            limit = PACKS_AT_ONCE - made
+            made += packs.build_missing(connection, model_id, info.dim, codes.encode, limit=limit)
+        if info.scenes:
+            limit = PACKS_AT_ONCE - made
+            made += packs.build_missing_scenes(connection, model_id, limit=limit)
+    return made

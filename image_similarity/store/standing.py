@@ -1,0 +1,111 @@
+"""Standing: which contents count in a search, and whether a database is still what it was."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from sqlalchemy import Connection, Select, Text, cast, distinct, exists, func, select, true
+
+from image_similarity.store.gallery import PlaceFilter, counting
+from image_similarity.store.schema import embedding_table, file_table, image_table, run_table
+
+Ids = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Which contents count: with `included` those of `image_ids` (int64, ascending), else all but those."""
+
+    included: bool
+    image_ids: Ids
+
+    def mask(self, image_ids: Ids) -> npt.NDArray[np.bool_]:
+        """Whether each of these contents, bool (n,), counts."""
+        if not len(self.image_ids):
+            return np.full(len(image_ids), not self.included)
+        at = np.minimum(np.searchsorted(self.image_ids, image_ids), len(self.image_ids) - 1)
+        found: npt.NDArray[np.bool_] = self.image_ids[at] == image_ids
+        return found if self.included else ~found
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What the last write left: while it stays equal, one request has one answer.
+
+    Every batch of a run is written together with the run's account, so its text tells one write from the next.
+    """
+
+    run_id: int
+    account: str
+    newest_image: int
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """Which vectors a model has: how many, and the SHA-256 of the content with the greatest id among them.
+
+    Vectors are added, never changed or deleted: an index made of them holds them all as long as this stays equal.
+    """
+
+    vectors: int
+    newest: str
+
+
+def standing(connection: Connection, filter_: PlaceFilter) -> Standing:
+    """Say which contents have a place that counts.
+
+    Without a choice of sources or paths these are nearly all, and the few others are found by indexes of their own:
+    those without any live place, and those that were decoded only in part, as far as the filter leaves them out.
+    """
+    partial = np.empty(0, np.int64) if filter_.include_partial else _partial(connection)
+    if filter_.sources or filter_.under:
+        found = select(distinct(file_table.c.image_id)).where(counting(filter_))
+        return Standing(True, np.setdiff1d(_ids(connection, found), partial))
+    gone = np.empty(0, np.int64) if filter_.include_gone else _gone(connection)
+    return Standing(False, np.union1d(gone, partial))
+
+
+def _gone(connection: Connection) -> Ids:
+    live = file_table.alias("live")
+    is_live = live.c.gone_run_id.is_(None) & (live.c.image_id == file_table.c.image_id)
+    statement = select(distinct(file_table.c.image_id)).where(
+        file_table.c.gone_run_id.is_not(None), ~exists(1).where(is_live)
+    )
+    return _ids(connection, statement)
+
+
+def _partial(connection: Connection) -> Ids:
+    return _ids(connection, select(image_table.c.id).where(image_table.c.partial == true()))
+
+
+def _ids(connection: Connection, statement: Select[tuple[int]]) -> Ids:
+    return np.fromiter(connection.execute(statement).scalars(), dtype=np.int64)
+
+
+def state(connection: Connection, model_id: int) -> State:
+    """Give what tells one state of the database from the next; two look-ups, so it may be asked before each query."""
+    run = connection.execute(
+        select(run_table.c.id, cast(run_table.c.account, Text))
+        .order_by(run_table.c.id.desc())
+        .limit(1)
+    ).first()
+    newest = select(func.max(embedding_table.c.image_id)).where(
+        embedding_table.c.model_id == model_id
+    )
+    run_id, account = run or (0, "")
+    return State(run_id, account, connection.execute(newest).scalar() or 0)
+
+
+def extent(connection: Connection, model_id: int) -> Extent:
+    """Say which vectors a model has; counted in an index, some hundredths of a second a million."""
+    count = select(func.count()).where(embedding_table.c.model_id == model_id)
+    newest = (
+        select(image_table.c.sha256)
+        .join(embedding_table, embedding_table.c.image_id == image_table.c.id)
+        .where(embedding_table.c.model_id == model_id)
+        .order_by(embedding_table.c.image_id.desc())
+        .limit(1)
+    )
+    return Extent(connection.execute(count).scalar_one(), connection.execute(newest).scalar() or "")

@@ -1,0 +1,175 @@
+"""Write a large database of generated pictures in minutes, packs included: for benchmarks of search.
+
+    python scripts/synthetic_database.py case.db --count 1000000 [--dim 256] [--scenes 100]
+
+The rows are those that indexing would write: contents with places, vectors and five labels each, under
+one model; only EXIF is empty. They go past `write_batch`, which takes ten times as long. Any picture can
+be asked for by its SHA-256, see `sha256_of`. Prints how long it took and the bytes a picture takes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from benchmark import seconds_of
+
+from image_similarity.indexing import packing
+from image_similarity.store import catalog, models, runs
+from image_similarity.values import ModelInfo, Preprocess
+
+BLOCK = 8192
+PICTURES_PER_CLUSTER = 20
+# Probabilities of a picture's scenes, most probable first: a confident classifier's.
+PROBABILITIES = (0.6, 0.2, 0.1, 0.05, 0.03)
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Some pictures: `vectors` (n, dim), of length 1; `labels` (n, K), positions of scenes, all of a row distinct."""
+
+    vectors: np.ndarray
+    labels: np.ndarray
+
+
+def model_info(dim: int = 256, scenes: int = 100, name: str = "synthetic") -> ModelInfo:
+    """Describe a model that does not exist: queries must be stored pictures, named by SHA-256."""
+    return ModelInfo(
+        name=name,
+        fingerprint=hashlib.sha256(f"{name} {dim} {scenes}".encode()).hexdigest(),
+        architecture="none",
+        weights_sha256="0" * 64,
+        preprocess=Preprocess(size=224),
+        dim=dim,
+        scenes=tuple(f"scene-{number}" for number in range(scenes)),
+    )
+
+
+def clustered(
+    count: int, dim: int, scenes: int, seed: int = 1, spread: float = 0.8
+) -> Iterator[Block]:
+    """Give `count` pictures in clusters; those of a cluster lie around its centre and have its scene first."""
+    random = np.random.default_rng(seed)
+    centres = random.standard_normal((max(2, count // PICTURES_PER_CLUSTER), dim), dtype=np.float32)
+    steps = random.permuted(np.tile(np.arange(1, scenes), (4096, 1)), axis=1)
+    steps = steps[:, : len(PROBABILITIES) - 1]
+    for start in range(0, count, BLOCK):
+        clusters = random.integers(len(centres), size=min(BLOCK, count - start))
+        vectors = spread * random.standard_normal((len(clusters), dim), dtype=np.float32)
+        vectors += centres[clusters]
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        others = steps[random.integers(len(steps), size=len(clusters))]
+        labels = (
+            clusters[:, None] + np.hstack([np.zeros((len(clusters), 1), int), others])
+        ) % scenes
+        yield Block(vectors, labels)
+
+
+def sha256_of(number: int) -> str:
+    """Give the SHA-256 of a generated picture, counted from 0."""
+    return hashlib.sha256(b"picture %d" % number).hexdigest()
+
+
+def write(
+    database: Path,
+    info: ModelInfo,
+    blocks: Iterable[Block],
+    *,
+    model: str = "builtin",
+    packed: bool = True,
+    on_block: Callable[[int], object] = lambda done: None,
+) -> int:
+    """Write blocks of pictures into a new database, as one finished run; gives their number.
+
+    `model` is the name that the run records; `packed` False leaves all vectors and labels loose.
+    """
+    case = catalog.Catalog.open(database, read_only=False)
+    with case.writing() as connection:
+        source = catalog.add_source(connection, "generated", "/evidence/generated")
+        options = {"models": [model], "scenes": model, "weights": None}
+        run = runs.begin(connection, runs.RunStart("index", source, options, {}))
+        model_id = models.register(connection, info)
+        scenes = np.array(list(models.scene_ids(connection, model_id).values()))
+    done = 0
+    for block in blocks:
+        with case.writing() as connection:
+            for statement, rows in _rows(block, done, run, source, model_id, scenes):
+                connection.exec_driver_sql(statement, rows)
+        done += len(block.vectors)
+        on_block(done)
+    if packed:
+        packing.pack(case)
+    with case.writing() as connection:
+        runs.save_account(connection, run, {"seen": done, "new": done, "embedded": done}, "done")
+    case.close()
+    return done
+
+
+def _rows(
+    block: Block, first: int, run: int, source: int, model_id: int, scenes: np.ndarray
+) -> Iterator[tuple[str, list[tuple[object, ...]]]]:
+    numbers = range(first, first + len(block.vectors))
+    yield (
+        "INSERT INTO image (id, sha256, sha1, md5, size, width, height, format, mime, partial, exif, first_run_id)"
+        " VALUES (?, ?, ?, ?, 100000, 500, 375, 'JPEG', 'image/jpeg', 0, '{}', ?)",
+        [(n + 1, sha := sha256_of(n), sha[:40], sha[32:], run) for n in numbers],
+    )
+    yield (
+        "INSERT INTO file (source_id, path, image_id, size, mtime_ns, atime_ns, ctime_ns, settled, first_run_id)"
+        " VALUES (?, ?, ?, 100000, ?, ?, ?, 1, ?)",
+        [
+            (
+                source,
+                f"{n // 1000:05d}/{n:08d}.jpg",
+                n + 1,
+                *3 * (1_700_000_000_000_000_000 + n,),
+                run,
+            )
+            for n in numbers
+        ],
+    )
+    yield (
+        "INSERT INTO embedding (model_id, image_id, run_id, vector) VALUES (?, ?, ?, ?)",
+        [
+            (model_id, n + 1, run, vector.tobytes())
+            for n, vector in zip(numbers, block.vectors.astype("<f2"), strict=True)
+        ],
+    )
+    ids = scenes[block.labels].tolist()
+    yield (
+        "INSERT INTO image_scene (image_id, scene_id, probability, rank) VALUES (?, ?, ?, ?)",
+        [
+            (n + 1, scene, PROBABILITIES[rank], rank + 1)
+            for n, row in zip(numbers, ids, strict=True)
+            for rank, scene in enumerate(row)
+        ],
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("database", type=Path)
+    parser.add_argument("--count", type=int, default=36_500)
+    parser.add_argument("--dim", type=int, default=256)
+    parser.add_argument("--scenes", type=int, default=100)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--loose", action="store_true", help="make no packs")
+    arguments = parser.parse_args()
+    count = arguments.count
+    blocks = clustered(count, arguments.dim, arguments.scenes, arguments.seed)
+    info = model_info(arguments.dim, arguments.scenes)
+
+    def work() -> None:
+        write(arguments.database, info, blocks, packed=not arguments.loose)
+
+    print(f"{count:,} pictures in {seconds_of(work):.1f} s")
+    size = arguments.database.stat().st_size
+    print(f"{size / 1e6:,.1f} MB, {size / count:,.0f} bytes a picture")
+
+
+if __name__ == "__main__":
+    main()
