@@ -302,7 +302,8 @@ def _labels(
     )
     rows: list[tuple[Any, ...]] = []
     for stretch in stretches:
-        rows += connection.exec_driver_sql(statement, (scene_model_id, *stretch)).tuples()
+        found = connection.exec_driver_sql(statement, (scene_model_id, *stretch))
+        rows += [(*row,) for row in found]
     dtype = _label_type(connection, scene_model_id)
     table = np.array(rows, dtype=np.int64).reshape(-1, 3)
     image_ids, row = np.unique(table[:, 0], return_inverse=True)
