@@ -136,8 +136,8 @@ class Case:
     ) -> list[RunReport]:
         """Index every known source (or those named) again with the models and settings of its last run.
 
-        Only new or changed files are read. With `options`, its machine settings (batch size, workers, device) and its
-        `rehash` and `retry_failed` are used; models, scene model and excludes are those recorded.
+        Only new or changed files are read. With `options`, its machine settings (batch size, workers, device,
+        runtime) and its `rehash` and `retry_failed` are used; models, scene model and excludes are those recorded.
 
         Raises:
             UnknownSource, and whatever `index` raises.
@@ -164,9 +164,14 @@ class Case:
         include_gone: bool = False,
         include_partial: bool = True,
         device: str = "auto",
+        runtime: str = "auto",
         calibration: Calibration | None = None,
+        approximate: bool = False,
     ) -> SearchResult:
-        """Rank the pictures of this database by their distance to one query. See `image_similarity.search.search`."""
+        """Rank the pictures of this database by their distance to one query. See `image_similarity.search.search`.
+
+        From the second search on the vectors' compact codes are kept in memory, up to 4 GiB, until the database changes.
+        """
         from image_similarity.search import SearchRequest, search
 
         request = SearchRequest(
@@ -181,7 +186,9 @@ class Case:
             include_gone=include_gone,
             include_partial=include_partial,
             device=device,
+            runtime=runtime,
             calibration=calibration,
+            approximate=approximate,
         )
         return search([self._catalog], request)
 

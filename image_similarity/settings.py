@@ -11,6 +11,9 @@ WEIGHTS_VARIABLE = "IMAGE_SIMILARITY_WEIGHTS"
 
 BUILTIN = "builtin"
 
+# In which library a network runs. None changes the numeric class, so none belongs to a model's fingerprint.
+RUNTIMES = ("auto", "torch", "onnx")
+
 # A 250-megapixel RGB picture takes 0.75 GB once decoded; larger than any camera's single frame, smaller than memory.
 MAX_MEGAPIXELS = 250.0
 
@@ -20,7 +23,8 @@ class IndexOptions:
     """The settings of an index run.
 
     `weights` is a local file for the one model named; `scenes` a scene model's name or file, or None to store no
-    scenes. `batch_size` None adapts to the device's memory. `workers` None takes one reader per core, at most 8.
+    scenes. `runtime` is one of RUNTIMES: auto is ONNX Runtime for a model that has a graph and runs on the CPU, else
+    torch. `batch_size` None adapts to the device's memory. `workers` None takes one reader per core, at most 8.
     """
 
     models: tuple[str, ...] = (BUILTIN,)
@@ -29,6 +33,7 @@ class IndexOptions:
     batch_size: int | None = None
     workers: int | None = None
     device: str = "auto"
+    runtime: str = "auto"
     exclude: tuple[str, ...] = ()
     max_megapixels: float = MAX_MEGAPIXELS
     rehash: bool = False

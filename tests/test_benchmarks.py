@@ -75,15 +75,16 @@ def test_indexing_is_measured_by_stage_and_against_the_earlier_system(
     ]
 
 
-def test_the_network_is_measured_against_resnet50_in_two_runtimes(tiny_model: Path) -> None:
+def test_the_network_is_measured_against_others_in_several_runtimes(tiny_model: Path) -> None:
     printed = run("bench_embedding.py", "-m", tiny_model, "--threads", "1")
     assert first_cells(printed) == [
         "tiny.safetensors at 32 px, ONNX Runtime",
         "tiny.safetensors at 32 px, torch",
+        "tiny.safetensors at 32 px, torch, normalisation joined",
+        "MobileNetV2 at 224 px, ONNX Runtime",
         "ResNet50 at 224 px, ONNX Runtime",
-        "ResNet50 at 224 px, torch",
-        "ONNX Runtime",
-        "torch",
+        "import numpy",
+        "load, one picture, torch",
     ]
 
 
@@ -92,20 +93,56 @@ def test_memory_is_measured_for_several_numbers_of_pictures(photos: Path, tiny_m
     assert first_cells(printed) == ["1", "20"]
 
 
-def test_queries_are_measured_and_both_systems_agree(tiny_model: Path) -> None:
-    printed = run("bench_search.py", "-m", tiny_model)
-    assert len(first_cells(printed)) == 9
-    assert "Same order on the same vectors: 20 of 20 queries." in printed
+def test_every_section_of_the_search_benchmark_measures_and_names_its_goals(
+    load: Any, tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asking, data = load("search_asking"), load("search_data")
+    one = 1_200
+    sizes = asking.Sizes(
+        small=one, middle=one, large=one, growth=(one,), anchors=one, earlier=60, processes=1,
+        warm=2, recall=5, batch=10, real=5,
+    )  # fmt: skip
+    real = next(data.clustered(300, seed=3))
+    bench = asking.Bench(sizes, data.Work(tmp_path, real), str(tiny_model), tmp_path, [])
+    for section in load("bench_search").SECTIONS.values():
+        section(bench)
+    cases = [case for case, *_ in bench.goals]
+    assert len(cases) == 13
+    assert "1,200 real, --approximate, recall@10" in cases
+    printed = capsys.readouterr().out
+    assert printed.count("same answer: 5 of 5") == 2
+    assert "in 20 of 20 queries" in printed
+    assert (tmp_path / "search_growth.png").read_bytes()[1:4] == b"PNG"
+
+
+def test_real_vectors_are_made_of_pictures_once(
+    load: Any, photos: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    read_real, file = load("search_data").read_real, tmp_path / "real.npy"
+    (photos / "broken.jpg").write_bytes(b"no picture")
+    made = read_real(file, photos, str(tiny_model), 10)
+    assert made.dtype == np.float16
+    assert len(made) == 3
+    assert (read_real(file, None, "", 10) == made).all()
+
+
+def test_a_million_real_vectors_are_the_real_ones_and_copies_with_jitter(load: Any) -> None:
+    data = load("search_data")
+    real = next(data.clustered(50))
+    found = np.concatenate(list(data.enlarged(real, 120)))
+    assert {row.tobytes() for row in found[:50]} == {row.tobytes() for row in real}
+    cosines = found[50:100].astype(float) @ real.T.astype(float)
+    assert np.allclose(cosines.max(axis=1), 1 / np.sqrt(1 + data.JITTER**2), atol=0.02)
 
 
 def test_the_earlier_system_ranks_as_we_do(load: Any, tiny_model: Path, tmp_path: Path) -> None:
-    bench = load("bench_search")
+    earlier = load("search_earlier")
     info = registry.info(registry.get(str(tiny_model)))
-    assert bench.count_same_orders(info, str(tiny_model), 7, tmp_path) == (20, 20)
+    assert earlier.count_same_orders(info, str(tiny_model), 7, tmp_path) == (20, 20)
 
 
 def test_another_order_or_another_distance_is_no_agreement(load: Any) -> None:
-    agree = load("bench_search").agree
+    agree = load("search_earlier").agree
     ranking = [(0.1, "a"), (0.2, "b")]
     assert agree(ranking, ranking)
     assert not agree(ranking, ranking[::-1])

@@ -19,6 +19,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from PIL import Image
 
 import image_similarity
 from image_similarity import errors
@@ -40,7 +41,7 @@ PROMISED = {
     "__version__",
     "model_names",
 }
-HEAVY = {"torch", "torchvision", "sqlalchemy", "alembic"}
+HEAVY = {"onnx", "onnxruntime", "torch", "torchvision", "sqlalchemy", "alembic"}
 
 
 def fresh(code: str) -> str:
@@ -102,6 +103,20 @@ except SystemExit as end:
     assert not end.code, end.code
 """
     assert loaded_heavy(code) == []
+
+
+def test_indexing_and_asking_with_a_new_picture_load_no_torch(
+    make_folder: Any, tmp_path: Path
+) -> None:
+    evidence = make_folder(n=2, duplicates=0)
+    Image.open(evidence / "picture-000.jpg").rotate(90).save(tmp_path / "new.png")
+    code = f"""
+from image_similarity import Case
+with Case.open({str(tmp_path / "case.db")!r}) as case:
+    assert case.index({str(evidence)!r}).new == 2
+    assert len(case.search({str(tmp_path / "new.png")!r}, scene="off").hits) == 2
+"""
+    assert not {"torch", "torchvision", "onnx"} & set(loaded_heavy(code))
 
 
 # --- sources --------------------------------------------------------------------------------
@@ -169,7 +184,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_wheel_holds_all_modules_data_and_migrations_and_nothing_else(wheel: Path) -> None:
     data = [PACKAGE / "py.typed"]
-    data += (PACKAGE / "encoding" / "weights").glob("*.safetensors*")
+    data += (PACKAGE / "encoding" / "weights").glob("*")
     data += [*(PACKAGE / "golden").glob("*.jpg"), *(PACKAGE / "golden").glob("*.png")]
     data += (PACKAGE / "reports" / "templates").glob("*")
     expected = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,18 @@ from image_similarity.values import ModelInfo
 NORM_TOLERANCE = 1e-3
 
 
-def check(name: str, *, weights: Path | None, device: str) -> tuple[ModelInfo, int]:
-    """Return what is recorded of a model that passed, and on how many golden pictures it answered as its card says.
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """A model that passed: what is recorded of it, in what it ran, and how many golden pictures came out."""
+
+    info: ModelInfo
+    runtime: str
+    device: str
+    golden: int
+
+
+def check(name: str, *, weights: Path | None, device: str, runtime: str) -> Passed:
+    """Return what a model that passed is, in what it ran, and how many golden pictures came out as its card says.
 
     Raises:
         ModelError: It is unknown, its weights are missing or changed, or its vectors are not what they should be.
@@ -23,11 +34,11 @@ def check(name: str, *, weights: Path | None, device: str) -> tuple[ModelInfo, i
     from image_similarity.encoding import registry
     from image_similarity.encoding.encoder import Encoder
 
-    encoder = Encoder.load(registry.get(name, weights=weights), device=device)
+    encoder = Encoder.load(registry.get(name, weights=weights), device=device, runtime=runtime)
     pictures = _pictures(encoder.info.preprocess.size)
     first, second = encoder.encode(pictures), encoder.encode(pictures)
     _compare_runs(name, first, second)
-    return encoder.info, golden.check(encoder)
+    return Passed(encoder.info, encoder.runtime, encoder.device, golden.check(encoder))
 
 
 def compare(info: ModelInfo, stored: Sequence[ModelInfo]) -> None:

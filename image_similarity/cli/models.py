@@ -85,10 +85,11 @@ def show(talk: Talk, /, name: str, weights: Path | None, form: str) -> None:
 )
 @options.optional_database
 @options.device
+@options.runtime
 @options.talk
 @click.pass_obj
 def check(
-    talk: Talk, /, name: str, weights: Path | None, database: Path | None, device: str
+    talk: Talk, /, name: str, weights: Path | None, database: Path | None, device: str, runtime: str
 ) -> None:
     """Load a model and try it.
 
@@ -96,11 +97,13 @@ def check(
     are shipped for the purpose come out, pixels and vectors, as its card records. NAME is builtin unless given. With
     -dp its fingerprint is also compared with the one stored under its name.
     """
-    info, golden = model_check.check(name, weights=weights, device=device)
+    passed = model_check.check(name, weights=weights, device=device, runtime=runtime)
+    info = passed.info
     if database is not None:
         model_check.compare(info, _models_of(database))
     output.line(f"ok: {info.name} ({info.fingerprint[:12]}), weights SHA-256 {info.weights_sha256}")
-    said = f"{golden} pictures as recorded" if golden else "none in its card"
+    output.line(f"ran in: {passed.runtime} on {passed.device}")
+    said = f"{passed.golden} pictures as recorded" if passed.golden else "none in its card"
     output.line(f"golden record: {said}")
 
 

@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeVar
 
 import click
 
-from image_similarity.settings import DATABASE_VARIABLE, MODEL_VARIABLE
+from image_similarity.settings import DATABASE_VARIABLE, MODEL_VARIABLE, RUNTIMES
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 Format = Literal["table", "json", "csv", "paths"]
@@ -133,6 +133,7 @@ def machine(command: Decorated) -> Decorated:
         click.option(
             "--rehash", is_flag=True, help="Read every file again, also those that look unchanged."
         ),
+        runtime,
         device,
         click.option(
             "--workers",
@@ -157,6 +158,14 @@ device = click.option(
     default="auto",
     show_default=True,
     help="Where the network runs.",
+)
+
+runtime = click.option(
+    "--runtime",
+    type=click.Choice(RUNTIMES),
+    default="auto",
+    show_default=True,
+    help="What runs it: auto is ONNX Runtime where it can, else torch; the vectors are the same.",
 )
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,8 +13,10 @@ from image_similarity.case import Case, search_cases, search_cases_folder
 from image_similarity.cli import account, options, output, progress
 from image_similarity.cli.hits import Renderer
 from image_similarity.cli.options import Talk
-from image_similarity.cli.report import Report
 from image_similarity.values import Calibration, Failure, SearchResult
+
+if TYPE_CHECKING:
+    from image_similarity.cli.report import Report
 
 
 @click.command(context_settings=options.CONTEXT)
@@ -50,6 +52,7 @@ from image_similarity.values import Calibration, Failure, SearchResult
     help="Also say likelihood ratios, as `calibrate` learned them.",
 )
 @options.device
+@options.runtime
 @options.output_format("table", "json", "csv", "paths")
 @click.option(
     "-0", "--null", is_flag=True, help="With --format paths: end each path with a NUL byte."
@@ -90,7 +93,7 @@ def query(
             stack.enter_context(Case.open(path, read_only=True, on_event=on_event))
             for path in {path.resolve(): path for path in databases}.values()  # none counts twice
         ]
-        sheet = Report(report, cases, force=force) if report else None
+        sheet = _sheet(report, cases, force=force)
         for answer in _answers(cases, picture, given):
             if isinstance(answer, Failure):
                 failures += 1
@@ -102,6 +105,14 @@ def query(
         if sheet:
             output.note(f"report: {sheet.write()}")
     return account.PARTIAL if failures else 0
+
+
+def _sheet(target: Path | None, cases: Sequence[Case], *, force: bool) -> Report | None:
+    if target is None:
+        return None
+    from image_similarity.cli.report import Report
+
+    return Report(target, cases, force=force)
 
 
 def _calibration(path: Path | None) -> Calibration | None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from image_similarity.errors import DeviceUnavailable
@@ -17,17 +20,19 @@ class OutOfMemory(Exception):
 def resolve_device(device: str) -> str:
     """Return the device to use: "cpu" or "cuda:N"; "auto" is the first GPU, else the CPU.
 
+    torch, which takes longer to load than a query to answer, is only asked where it may say "cuda".
+
     Raises:
         DeviceUnavailable: the name is unknown, or this machine has no such device.
     """
+    if device == "cpu" or (device == "auto" and not _may_have_gpu()):
+        return "cpu"
     import torch
 
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if device == "auto":
         return "cuda:0" if count else "cpu"
     family, colon, number = device.partition(":")
-    if family == "cpu" and not colon:
-        return "cpu"
     if family != "cuda" or (colon and not (number.isascii() and number.isdigit())):
         raise DeviceUnavailable(
             f"No device is called {device!r}.", hint="Devices are auto, cpu, cuda, cuda:N."
@@ -38,6 +43,29 @@ def resolve_device(device: str) -> str:
             hint="Choose --device cpu, or install a torch with CUDA.",
         )
     return f"cuda:{int(number or 0)}"
+
+
+def _may_have_gpu() -> bool:
+    """Whether torch could see a GPU: it is no build for the CPU alone, and a driver is there."""
+    if "torch" in sys.modules:
+        return True  # it can be asked at no cost
+    try:
+        if version("torch").endswith("+cpu"):
+            return False
+    except PackageNotFoundError:
+        return False
+    # AMD's cards, which torch calls cuda as well, have this node.
+    return Path("/dev/kfd").exists() or _has_library(
+        "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
+    )
+
+
+def _has_library(name: str) -> bool:
+    try:
+        ctypes.CDLL(name)
+    except OSError:
+        return False
+    return True
 
 
 def free_memory(device: str) -> int | None:

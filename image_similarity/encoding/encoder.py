@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from image_similarity.encoding import architectures
-from image_similarity.encoding.devices import (
-    OutOfMemory,
-    exact_float32,
-    free_memory,
-    memory_errors,
-    resolve_device,
-)
+from image_similarity.encoding.devices import OutOfMemory, free_memory, resolve_device
+from image_similarity.encoding.graph import Graph, find_graph
+from image_similarity.encoding.onnx_network import OnnxNetwork
 from image_similarity.encoding.spec import ModelSpec, to_info
-from image_similarity.encoding.weights import fit_state, load_state, sha256_of
-from image_similarity.errors import DeviceUnavailable, WeightsMissing, WeightsRefused
-from image_similarity.values import ModelInfo, Preprocess
+from image_similarity.encoding.weights import sha256_of
+from image_similarity.errors import (
+    DeviceUnavailable,
+    InvalidSetting,
+    ModelError,
+    WeightsMissing,
+    WeightsRefused,
+)
+from image_similarity.settings import RUNTIMES
+from image_similarity.values import ModelInfo
 
-__all__ = ["Encoded", "Encoder", "OutOfMemory", "suggest_batch_size"]
+__all__ = ["Encoded", "Encoder", "OutOfMemory", "choose_runtime", "suggest_batch_size"]
 
 Float32 = npt.NDArray[np.float32]
 
@@ -58,56 +61,64 @@ class Encoder:
 
     Attributes:
         spec: what was loaded.
-        info: what is recorded of it, with its fingerprint.
+        info: what is recorded of it, with its fingerprint, to which runtime and device do not belong.
         device: "cpu" or "cuda:0", never "auto".
-        runtime: library and version, such as "torch 2.13.0+cpu".
+        runtime: library and version, such as "onnxruntime 1.31.1" or "torch 2.13.0+cpu".
     """
 
     def __init__(self, spec: ModelSpec, info: ModelInfo, network: Any, *, device: str) -> None:
-        """Take over a network that already has its weights and lies on the device."""
-        import torch
-
+        """Take over an `OnnxNetwork`, or a torch module that has its weights and lies on the device."""
         self.spec = spec
         self.info = info
         self.device = device
-        self.runtime = f"torch {torch.__version__}"
         self._network = network
-        self._scale, self._shift = _normalisation(spec.preprocess, device)
-        self._centre = None
-        if spec.centre is not None:
-            self._centre = torch.tensor(spec.centre, dtype=torch.float32, device=device)
+        if isinstance(network, OnnxNetwork):
+            self._runner: Any = network
+        else:
+            from image_similarity.encoding.torch_network import TorchNetwork
+
+            self._runner = TorchNetwork(network, spec.preprocess, device)
+        self.runtime: str = self._runner.runtime
+        self._centre = None if spec.centre is None else np.array(spec.centre, np.float32)
 
     @property
     def network(self) -> Any:
-        """The torch module itself, for a training that goes on from it."""
+        """The torch module itself, for a training that goes on from it; load with `runtime="torch"`."""
+        if isinstance(self._network, OnnxNetwork):
+            raise TypeError(f"{self.spec.name} was loaded in {self.runtime}, not in torch")
         return self._network
 
     @classmethod
-    def load(cls, spec: ModelSpec, *, device: str = "auto", threads: int | None = None) -> Encoder:
+    def load(
+        cls,
+        spec: ModelSpec,
+        *,
+        device: str = "auto",
+        threads: int | None = None,
+        runtime: str = "auto",
+    ) -> Encoder:
         """Return an encoder for the spec, tried out on one black picture.
 
-        `threads` sets how many CPU threads torch uses in this whole process.
+        `threads` is the number of CPU threads for one batch; torch keeps it for the whole process. By
+        default it is the machine's cores, or what OMP_NUM_THREADS says. For `runtime` see
+        `choose_runtime`.
 
         Raises:
             DeviceUnavailable: the device is unknown, absent, or too small for the network.
+            InvalidSetting: the runtime is unknown.
+            ModelError: the runtime does not run this model.
             WeightsMissing: the weights file is not there.
             WeightsChanged: it is not the file that the card recorded.
             WeightsRefused: it is corrupt or does not belong to this network.
         """
-        import torch
-
         if spec.weights is None or not spec.weights.is_file():
             raise WeightsMissing(f"The weights of {spec.name!r} are not there: {spec.weights}")
-        if threads is not None:
-            torch.set_num_threads(threads)
-        place = resolve_device(device)
+        place, graph = _place(spec, device, runtime)
         info = to_info(spec, sha256_of(spec.weights, expected=spec.weights_sha256))
         try:
-            with memory_errors():
-                network = _load_network(spec, spec.weights)
-                network.to(device=place, memory_format=torch.channels_last)
-                encoder = cls(spec, info, network, device=place)
-                encoder._try_out(spec.weights)
+            network = _load(spec, spec.weights, graph, place, threads)
+            encoder = cls(spec, info, network, device=place)
+            encoder._try_out(spec.weights)
         except OutOfMemory as error:
             raise DeviceUnavailable(
                 f"The memory of {place} does not hold the model {spec.name!r}: {error}",
@@ -124,8 +135,6 @@ class Encoder:
             OutOfMemory: the batch is too large for the device.
             ValueError: the array has another type or shape.
         """
-        import torch
-
         size = self.spec.preprocess.size
         if batch.dtype != np.uint8 or batch.shape[1:] != (size, size, 3):
             raise ValueError(
@@ -133,27 +142,17 @@ class Encoder:
             )
         if len(batch) == 0:
             return self._nothing()
-        with memory_errors(), torch.inference_mode(), exact_float32():
-            embedding, logits = self._forward(batch)
+        embedding, logits = self._runner.run(batch)
+        # What is no number is told row by row, not by warnings.
+        with np.errstate(all="ignore"):
             vectors = self._unit(embedding) if self.spec.dim is not None else None
-            scenes = torch.softmax(logits.float(), dim=1) if self.spec.scenes else None
-            return _to_host(vectors, scenes)
+            scenes = _probabilities(logits) if self.spec.scenes else None
+        finite = [np.isfinite(each).all(axis=1) for each in (vectors, scenes) if each is not None]
+        return Encoded(vectors, scenes, np.logical_and.reduce(finite))
 
-    def _forward(self, batch: npt.NDArray[np.uint8]) -> tuple[Any, Any]:
-        """Normalise on the device and run the network once for both of its outputs."""
-        import torch
-
-        # torch takes no negative strides, and warns of read-only arrays although nothing here writes.
-        pixels = torch.from_numpy(np.require(batch, requirements=("C", "W")))
-        # (N, H, W, C) seen as (N, C, H, W) is channels_last in memory: nothing is moved.
-        values = pixels.to(self.device).permute(0, 3, 1, 2).float()
-        output = self._network(values.mul_(self._scale).sub_(self._shift))
-        return output if isinstance(output, tuple) else (output, None)
-
-    def _unit(self, embedding: Any) -> Any:
+    def _unit(self, embedding: Float32) -> Float32:
         """Return the rows at length 1, centred if the model is; a row of zeros becomes NaN."""
-        vectors = embedding.float()
-        vectors = vectors / _lengths(vectors)
+        vectors = embedding / _lengths(embedding)
         if self._centre is not None:
             vectors = vectors - self._centre
             vectors = vectors / _lengths(vectors)
@@ -199,70 +198,69 @@ def suggest_batch_size(encoder: Encoder) -> int:
     return max(1, min(MAX_BATCH, int(free * MEMORY_SHARE) // picture_bytes))
 
 
-def _lengths(vectors: Any) -> Any:
-    """Return the Euclidean length of each row as a column."""
-    import torch
+def choose_runtime(spec: ModelSpec, *, device: str = "auto", runtime: str = "auto") -> str:
+    """Return the runtime in which `Encoder.load` would load a model: "onnx" or "torch".
 
-    return torch.linalg.vector_norm(vectors, dim=1, keepdim=True)
+    "auto" is ONNX Runtime on the CPU for a model whose network is shipped as a graph, else torch. Both
+    calculate in float32 and agree within a cosine of 0.999999, so a runtime belongs to no fingerprint.
 
-
-def _load_network(spec: ModelSpec, weights: Path) -> Any:
-    """Build the network on the CPU, give it its weights, and set it to evaluation."""
-    import torch
-
-    state = load_state(weights)
-    if spec.architecture.startswith("torchvision/") and spec.build is None:
-        from image_similarity.encoding.networks.backbones import adapt_state
-
-        state = adapt_state(spec.architecture.partition("/")[2], state)
-    # Construction draws random numbers that the weights replace; the caller's sequence of random
-    # numbers must not depend on whether a model was loaded.
-    with torch.random.fork_rng(devices=[]):
-        if spec.build is None:
-            _check_size(spec, state, weights)
-        network = architectures.build(spec)
-    fit_state(network, state, weights)
-    return network.float().eval().requires_grad_(False)
-
-
-def _check_size(spec: ModelSpec, state: dict[str, Any], weights: Path) -> None:
-    """Refuse a configuration whose network would be far larger than the weights in the file.
-
-    It is built with weights on torch's meta device, which allocates nothing, so that a wrong card
-    cannot fill the memory.
+    Raises:
+        DeviceUnavailable, InvalidSetting, ModelError, WeightsRefused: as `Encoder.load`.
     """
+    return "onnx" if _place(spec, device, runtime)[1] else "torch"
+
+
+def _place(spec: ModelSpec, device: str, runtime: str) -> tuple[str, Graph | None]:
+    """Return the device, and the graph if ONNX Runtime is to run it."""
+    if runtime not in RUNTIMES:
+        raise InvalidSetting(
+            f"no runtime is called {runtime!r}", hint=f"one of {', '.join(RUNTIMES)}"
+        )
+    if runtime != "onnx":
+        place = resolve_device(device)
+        wants_graph = runtime == "auto" and place == "cpu" and find_spec("onnxruntime") is not None
+        return place, find_graph(spec) if wants_graph else None
+    if device not in ("auto", "cpu"):
+        raise DeviceUnavailable(
+            f"ONNX Runtime runs on the CPU here, not on {device}.",
+            hint="Choose --device cpu, or --runtime torch.",
+        )
+    if find_spec("onnxruntime") is None:
+        raise ModelError("ONNX Runtime is not installed.", hint="pip install onnxruntime")
+    graph = find_graph(spec)
+    if graph is None:
+        size = spec.preprocess.size
+        raise ModelError(
+            f"No graph for ONNX Runtime is shipped for {spec.name!r} "
+            f"({spec.architecture} at {size} x {size} pixels).",
+            hint="Choose --runtime auto or torch, which runs every model.",
+        )
+    return "cpu", graph
+
+
+def _load(
+    spec: ModelSpec, weights: Path, graph: Graph | None, device: str, threads: int | None
+) -> Any:
+    """Return the network, filled with its weights."""
+    if graph is not None:
+        return OnnxNetwork.load(graph, weights, spec.preprocess, threads=threads)
     import torch
-    from torch.overrides import TorchFunctionMode
 
-    class Weightless(TorchFunctionMode):
-        # Layers make their weights with torch.empty. The meta device for everything, as
-        # torch.device("meta") gives, would break networks that calculate their widths with torch.
-        def __torch_function__(
-            self, function: Any, types: Any, args: Any = (), kwargs: Any = None
-        ) -> Any:
-            kwargs = dict(kwargs or {})
-            if function is torch.empty:
-                kwargs["device"] = "meta"
-            return function(*args, **kwargs)
+    from image_similarity.encoding.torch_network import load_module
 
-    with Weightless():
-        wanted = sum(tensor.numel() for tensor in architectures.build(spec).state_dict().values())
-    # Not an exact comparison: `fit_state` names the keys that differ, which helps more.
-    if wanted > 2 * sum(tensor.numel() for tensor in state.values()) + 10_000_000:
-        raise WeightsRefused(f"{weights}: its card describes a network of {wanted} numbers.")
+    if threads is not None:
+        torch.set_num_threads(threads)
+    return load_module(spec, weights, device)
 
 
-def _normalisation(preprocess: Preprocess, device: str) -> tuple[Any, Any]:
-    """Return scale and shift (1, 3, 1, 1) so that pixel * scale - shift is the network's input."""
-    import torch
-
-    mean = torch.tensor(preprocess.mean, dtype=torch.float64).reshape(1, 3, 1, 1)
-    std = torch.tensor(preprocess.std, dtype=torch.float64).reshape(1, 3, 1, 1)
-    return (1 / (255 * std)).float().to(device), (mean / std).float().to(device)
+def _lengths(vectors: Float32) -> Float32:
+    """Return the Euclidean length of each row as a column."""
+    lengths: Float32 = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return lengths
 
 
-def _to_host(vectors: Any, scenes: Any) -> Encoded:
-    """Copy the outputs into numpy arrays and note which rows are finite in both."""
-    arrays = [None if each is None else each.cpu().numpy() for each in (vectors, scenes)]
-    finite = [np.isfinite(each).all(axis=1) for each in arrays if each is not None]
-    return Encoded(arrays[0], arrays[1], np.logical_and.reduce(finite))
+def _probabilities(logits: Float32) -> Float32:
+    """Return the softmax of each row."""
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    probabilities: Float32 = powers / powers.sum(axis=1, keepdims=True)
+    return probabilities

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy.typing as npt
+
 from image_similarity.encoding.training_hashes import PREFIX
 from image_similarity.errors import WeightsChanged, WeightsRefused
 
@@ -63,46 +65,69 @@ def load_state(path: Path, *, expected: str | None = None) -> dict[str, Any]:
         WeightsRefused: the file is corrupt, of another kind, absurdly large, or needs code.
         OSError: the file cannot be read.
     """
-    size = path.stat().st_size
-    if not 0 < size <= MAX_BYTES:
-        raise WeightsRefused(f"{path}: {size} bytes cannot be the weights of a network.")
+    suffix = _suffix_of(path)
     if expected is not None:
         sha256_of(path, expected=expected)
-    suffix = path.suffix.lower()
-    if suffix not in SUFFIXES:
-        raise WeightsRefused(
-            f"{path}: weights of type {suffix or 'without a suffix'!r} cannot be read.",
-            hint=f"Read are files ending in {', '.join(SUFFIXES)}.",
-        )
     read = _read_safetensors if suffix == ".safetensors" else _read_pickle
-    state = _state_of(read(path), path)
-    # No network loses weights by this: torch allows no part of that name, as `training` is taken.
-    return {key: value for key, value in state.items() if not key.startswith(PREFIX)}
+    return _without_notes(_state_of(read(path), path))
 
 
-def fit_state(network: Any, state: Mapping[str, Any], path: Path) -> None:
+def load_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
+    """Return the tensors of a .safetensors file by name as numpy arrays; no torch is loaded.
+
+    Notes on the training (`training.*`), which are no part of the network, are left out.
+
+    Raises:
+        WeightsRefused: the file is corrupt, of another kind, absurdly large, or holds numbers of a
+            type that numpy does not have.
+        OSError: the file cannot be read.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    _suffix_of(path)
+    try:
+        return _without_notes(load_file(path))
+    except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        raise WeightsRefused(f"{path} is no sound safetensors file: {error}") from error
+
+
+def fit_state(network: Any, state: Mapping[str, Any], path: Path, *, assign: bool = False) -> None:
     """Put the tensors into the network, or say which names or shapes do not fit.
 
-    Counters of batches (num_batches_tracked) may be missing: they do not act on the output and old
-    checkpoints lack them.
+    With `assign` the network takes over the tensors themselves, with their types, in place of its own.
+
+    Raises:
+        WeightsRefused: see `refuse_misfit`.
+    """
+    wanted = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    refuse_misfit(wanted, state, path)
+    network.load_state_dict(dict(state), strict=False, assign=assign)
+
+
+def refuse_misfit(
+    wanted: Mapping[str, tuple[int, ...]], state: Mapping[str, Any], path: Path
+) -> None:
+    """Refuse tensors, of torch or of numpy, that are not those of the wanted names and shapes.
+
+    Counters of batches (num_batches_tracked) may be missing or too many: they do not act on the
+    output, old checkpoints lack them, and graphs have none.
 
     Raises:
         WeightsRefused: names are missing, unknown, of another shape or hold NaN; the first few are
             named.
     """
-    wanted = network.state_dict()
-    missing = [
-        key for key in wanted if key not in state and not key.endswith("num_batches_tracked")
-    ]
-    unknown = [key for key in state if key not in wanted]
+    missing = [key for key in wanted if key not in state and not _is_counter(key)]
+    unknown = [key for key in state if key not in wanted and not _is_counter(key)]
     common = [key for key in wanted if key in state]
     other = [
-        f"{key} {tuple(state[key].shape)} instead of {tuple(wanted[key].shape)}"
+        f"{key} {tuple(state[key].shape)} instead of {wanted[key]}"
         for key in common
-        if state[key].shape != wanted[key].shape
+        if tuple(state[key].shape) != wanted[key]
     ]
     # Only where all shapes are right: a hostile file may claim one that no memory holds.
-    flawed = [key for key in common if not other and bool(state[key].isnan().any())]
+    # Only what is no number differs from itself.
+    flawed = [key for key in common if not other and bool((state[key] != state[key]).any())]
     found = [
         ("missing", missing),
         ("unknown", unknown),
@@ -114,7 +139,34 @@ def fit_state(network: Any, state: Mapping[str, Any], path: Path) -> None:
             f"{path} does not hold the weights of this network: {wrong}",
             hint="Check that the file belongs to the model that was named.",
         )
-    network.load_state_dict(dict(state), strict=False)
+
+
+def _is_counter(name: str) -> bool:
+    return name.endswith("num_batches_tracked")
+
+
+def _suffix_of(path: Path) -> str:
+    """Return a weights file's suffix in lower case.
+
+    Raises:
+        WeightsRefused: it is none that can be read, or the file's size is absurd.
+    """
+    size = path.stat().st_size
+    if not 0 < size <= MAX_BYTES:
+        raise WeightsRefused(f"{path}: {size} bytes cannot be the weights of a network.")
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise WeightsRefused(
+            f"{path}: weights of type {suffix or 'without a suffix'!r} cannot be read.",
+            hint=f"Read are files ending in {', '.join(SUFFIXES)}.",
+        )
+    return suffix
+
+
+def _without_notes(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the tensors of the network alone."""
+    # No network loses weights by this: torch allows no part of that name, as `training` is taken.
+    return {key: value for key, value in state.items() if not key.startswith(PREFIX)}
 
 
 def _first(keys: list[str]) -> str:

@@ -103,7 +103,8 @@ def _differs(encoder: Encoder, part: str, picture: str, how: str) -> GoldenDiffe
     hint = {
         "preprocessing": "Pictures are decoded or resized in another way than at the export: compare the "
         "versions of Pillow and of this program with those of the machine that exported the model.",
-        "network": "The same pixels give another vector: compare the versions of torch, and try --device cpu.",
+        "network": f"The same pixels give another vector in {encoder.runtime} on {encoder.device}: compare its "
+        "version with that of the export, and try --device cpu and --runtime torch.",
     }[part]
     return GoldenDiffers(
         f"The {part} of {encoder.spec.name} does not do what its card records: {picture}: {how}",

@@ -67,13 +67,14 @@ def index_place(
 
     # Before anything is recorded: a folder that is not mounted must not become a source.
     _first_of(look(), place)
+    environment = records.environment(
+        [spec for spec, *_ in resolved], device=options.device, runtime=options.runtime
+    )
     with catalog.writing() as connection:
         source_id, name = sources.enter(connection, place, source)
         settings = sources.as_options(place, records.settings(options))
-        run_id = runs.begin(
-            connection, runs.RunStart(kind, source_id, settings, records.environment())
-        )
-        tasks = taskset.register(connection, resolved, options.device)
+        run_id = runs.begin(connection, runs.RunStart(kind, source_id, settings, environment))
+        tasks = taskset.register(connection, resolved, options)
         known = store.load_knowledge(connection, source_id, tasks.vector_models, tasks.scene_models)
     run = Run(catalog, run_id, source_id, name, options, tasks, known, on_event)
     try:

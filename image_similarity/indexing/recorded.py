@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from image_similarity.encoding import registry
+from image_similarity.encoding.encoder import choose_runtime
+from image_similarity.encoding.spec import ModelSpec
 from image_similarity.pictures.names import from_text, to_text
 from image_similarity.settings import IndexOptions
 
@@ -38,7 +40,7 @@ def _from_recorded(name: str) -> str:
 
 
 def repeat(options: IndexOptions, recorded: Mapping[str, Any]) -> IndexOptions:
-    """Give the settings of an earlier run, with the machine's own (batch size, workers, device) of this one."""
+    """Give the settings of an earlier run, with the machine's own (batch size, device and the like) of this one."""
     return replace(
         options,
         models=tuple(_from_recorded(name) for name in recorded["models"]),
@@ -49,10 +51,24 @@ def repeat(options: IndexOptions, recorded: Mapping[str, Any]) -> IndexOptions:
     )
 
 
-def environment() -> dict[str, str]:
-    """Give the versions that a result may depend on; nothing is imported for it."""
-    found = {"python": platform.python_version(), "platform": platform.platform()}
-    for package in ("torch", "torchvision", "numpy", "pillow", "pi-heif", "sqlalchemy"):
+def environment(specs: Sequence[ModelSpec], *, device: str, runtime: str) -> dict[str, str]:
+    """Give the versions that a result may depend on, and in which runtime each model runs.
+
+    No runtime is imported for it, but torch where it has to be asked for a GPU.
+
+    Raises:
+        DeviceUnavailable, ModelError: a model cannot run so.
+    """
+    chosen = (
+        f"{spec.name} in {choose_runtime(spec, device=device, runtime=runtime)}" for spec in specs
+    )
+    found = {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "runtime": ", ".join(chosen),
+    }
+    packages = ("onnxruntime", "torch", "torchvision", "numpy", "pillow", "pi-heif", "sqlalchemy")
+    for package in packages:
         try:
             found[package] = version(package)
         except PackageNotFoundError:

@@ -25,6 +25,7 @@ class Task:
     spec: ModelSpec
     info: ModelInfo
     device: str
+    runtime: str
     vectors: int | None = None
     scenes: int | None = None
     scene_ids: tuple[int, ...] = ()
@@ -41,7 +42,7 @@ class Task:
     def encoder(self) -> Encoder:
         """The network on its device; the first use loads it."""
         if self._encoder is None:
-            self._encoder = Encoder.load(self.spec, device=self.device)
+            self._encoder = Encoder.load(self.spec, device=self.device, runtime=self.runtime)
         return self._encoder
 
 
@@ -111,7 +112,7 @@ def resolve(options: IndexOptions) -> list[tuple[ModelSpec, ModelInfo, bool, boo
 def register(
     connection: Connection,
     resolved: Collection[tuple[ModelSpec, ModelInfo, bool, bool]],
-    device: str,
+    options: IndexOptions,
 ) -> TaskSet:
     """Record the models and give the tasks with their ids."""
     tasks = []
@@ -122,7 +123,8 @@ def register(
             Task(
                 spec,
                 info,
-                device,
+                options.device,
+                options.runtime,
                 vectors=model_id if vectors else None,
                 scenes=model_id if scenes else None,
                 scene_ids=tuple(ids[name] for name in info.scenes) if scenes else (),

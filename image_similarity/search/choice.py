@@ -182,8 +182,9 @@ def find_spec(model: Chosen) -> ModelSpec:
 class Networks:
     """The networks for queries that are not stored; each is loaded at its first use."""
 
-    def __init__(self, device: str) -> None:
+    def __init__(self, device: str, runtime: str = "auto") -> None:
         self._device = device
+        self._runtime = runtime
         self._loaded: dict[str, Encoder] = {}
 
     def encode(self, model: Chosen, pixels: npt.NDArray[np.uint8]) -> Encoded:
@@ -192,7 +193,9 @@ class Networks:
         if fingerprint not in self._loaded:
             from image_similarity.encoding.encoder import Encoder
 
-            self._loaded[fingerprint] = Encoder.load(find_spec(model), device=self._device)
+            self._loaded[fingerprint] = Encoder.load(
+                find_spec(model), device=self._device, runtime=self._runtime
+            )
         return self._loaded[fingerprint].encode(pixels[None])
 
 

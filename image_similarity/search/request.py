@@ -32,6 +32,7 @@ class SearchRequest:
     include_gone: bool = False
     include_partial: bool = True
     device: str = "auto"
+    runtime: str = "auto"
     max_megapixels: float = MAX_MEGAPIXELS
     calibration: Calibration | None = None
 

@@ -160,7 +160,7 @@ class Searcher:
                     zip(catalogs, connections, strict=True)
                 )
             ]
-        self._networks = choice.Networks(request.device)
+        self._networks = choice.Networks(request.device, request.runtime)
 
     @contextmanager
     def _open(self) -> Iterator[_Open]:

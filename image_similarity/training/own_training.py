@@ -248,7 +248,7 @@ def _start_model(recipe: Recipe, *, device: str, threads: int | None) -> Encoder
         )
     if recipe.head is not None and spec.architecture.startswith("headed/"):
         raise InvalidSetting(f"{spec.name} has a head already; begin with the model below it.")
-    encoder = Encoder.load(spec, device=device, threads=threads)
+    encoder = Encoder.load(spec, device=device, threads=threads, runtime="torch")
     if recipe.size is not None and recipe.size != spec.preprocess.size:
         spec = _resized(spec, recipe.size)
     changed = Encoder(spec, encoder.info, encoder.network, device=encoder.device)

@@ -70,6 +70,22 @@ def test_a_model_that_works_is_ok(run: Run, indexed: Made) -> None:
     assert outcome.out.startswith("ok: tiny (")
 
 
+@pytest.mark.parametrize(("runtime", "library"), [("onnx", "onnxruntime"), ("torch", "torch")])
+def test_the_built_in_model_is_ok_in_either_runtime_and_says_which_ran(
+    run: Run, runtime: str, library: str
+) -> None:
+    outcome = run("models", "check", "--runtime", runtime, "--device", "cpu")
+    assert outcome.code == 0
+    assert f"ran in: {library} " in outcome.out
+    assert outcome.out.endswith("golden record: 5 pictures as recorded\n")
+
+
+def test_a_runtime_that_cannot_run_a_model_exits_with_13(run: Run, indexed: Made) -> None:
+    outcome = run("models", "check", indexed.model, "--runtime", "onnx")
+    assert outcome.code == 13
+    assert "--runtime auto" in outcome.err
+
+
 def test_another_model_of_the_same_name_exits_with_13(
     run: Run, indexed: Made, tmp_path: Path
 ) -> None:

@@ -248,7 +248,7 @@ def failing(
         def fail(*_: Any) -> None:
             raise error
 
-        monkeypatch.setattr(encoder, "_network", fail)
+        monkeypatch.setattr(encoder._runner, "_module", fail)
         return encoder
 
     yield make

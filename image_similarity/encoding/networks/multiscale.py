@@ -59,12 +59,10 @@ def _pool_to_cells(values: Tensor, *, dim: int) -> Tensor:
 
     The same as torch's adaptive max pooling, which cannot be exported to ONNX.
     """
-    side = values.shape[dim]
+    # int: a traced graph would otherwise calculate the cells anew for each batch.
+    side = int(values.shape[dim])
     starts = [cell * side // _SHALLOW_CELLS for cell in range(_SHALLOW_CELLS)]
-    # Rounded up, but not as -(-a // b): an exported graph divides whole numbers towards zero.
-    ends = [
-        ((cell + 1) * side + _SHALLOW_CELLS - 1) // _SHALLOW_CELLS for cell in range(_SHALLOW_CELLS)
-    ]
+    ends = [-(-(cell + 1) * side // _SHALLOW_CELLS) for cell in range(_SHALLOW_CELLS)]
     stretches = [
         values.narrow(dim, start, end - start).amax(dim=dim, keepdim=True)
         for start, end in zip(starts, ends, strict=True)
