@@ -18,7 +18,8 @@ class SearchRequest:
     """What is asked: a picture on disk (`query`) or a stored content (`sha256`), and how to answer.
 
     `scene` holds scene names, or one of "auto" (the query's likely scenes; names may be added), "hard" (the one most
-    probable scene on either side) and "off". With a `calibration` of the model hits carry likelihood ratios.
+    probable scene on either side) and "off". With a `calibration` of the model hits carry likelihood ratios. An
+    `approximate` search may miss some of the nearest and says how often it did on a sample; all others are exact.
     """
 
     query: Path | None = None
@@ -35,6 +36,7 @@ class SearchRequest:
     runtime: str = "auto"
     max_megapixels: float = MAX_MEGAPIXELS
     calibration: Calibration | None = None
+    approximate: bool = False
 
     def check(self) -> None:
         """Refuse what has no answer.
