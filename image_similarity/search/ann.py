@@ -91,10 +91,10 @@ def nearest(index: AnnIndex, vectors: npt.ArrayLike, count: int, *, wider: int =
 def nearest_passing(
     index: AnnIndex, vector: Half, count: int, passes: Callable[[Ids], npt.NDArray[np.bool_]]
 ) -> Ids | None:
-    """Give candidates for the `count` nearest pictures that pass a filter, or None if too few do.
+    """Give candidates for the `count` nearest pictures that pass a filter, and those met beside them that do not.
 
-    The search widens until twice `count` of them pass. None means that the filter leaves
-    so few pictures that an exact search among them is the better one (and that an index would miss some).
+    The search widens until twice `count` of the candidates pass. None means that hardly any do: so few pictures are
+    better searched exactly, and an index would miss some of them.
 
     Args:
         index: The index.
@@ -104,11 +104,10 @@ def nearest_passing(
     """
     wanted, wider = max(CANDIDATES, 4 * count), 1
     while wider <= WIDEST:
-        found = nearest(index, vector[None], wanted * wider, wider=wider)[0]
+        found: Ids = nearest(index, vector[None], wanted * wider, wider=wider)[0]
         found = found[found >= 0]
-        kept: Ids = found[passes(found)]
-        if len(kept) >= 2 * count:
-            return kept[:wanted]
+        if np.count_nonzero(passes(found)) >= 2 * count:
+            return found
         wider *= 2
     return None
 
