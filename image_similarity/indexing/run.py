@@ -1,4 +1,8 @@
-"""One run: what is known, what waits for the network, what was counted; stored batch by batch."""
+"""One run: what is known, what waits for the network, what was counted; stored batch by batch.
+
+Three things happen at once: the loader's threads read and decode, the network's thread encodes a batch, and this thread
+collects the next one and stores the one before. Batches are stored in order, each with what it adds to the account.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +17,7 @@ from typing import Any
 from image_similarity.errors import DatabaseError
 from image_similarity.events import Failed, Listener, Notice, Progress
 from image_similarity.indexing import batches, loader, sources, taskset
+from image_similarity.indexing.network import LARGEST_DEFAULT_BATCH, NetworkThread
 from image_similarity.indexing.plan import decide
 from image_similarity.pictures.names import to_text
 from image_similarity.pictures.walk import Entry, FileEntry
@@ -28,7 +33,6 @@ BATCHES_AHEAD = 3
 SECONDS_PER_BATCH = 10.0
 # Rows without a vector (duplicates, failures, skipped files) that make a batch of their own.
 ROWS_PER_BATCH = 1024
-LARGEST_DEFAULT_BATCH = 64
 MOST_WORKERS = 8
 # Fewer vanished files than this are no sign of another disk.
 MANY_VANISHED = 10
@@ -56,6 +60,28 @@ class Account:
         """Every entry that was counted, in whichever class."""
         return self.new + self.duplicate + self.unchanged + self.failed + sum(self.skipped.values())
 
+    def add(self, other: Account) -> None:
+        """Add what one batch counted."""
+        for name in self.__slots__:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
+
+@dataclass(slots=True)
+class Batch:
+    """What is stored together: rows, the contents among them that wait for the network, and what they count.
+
+    `again` holds contents that the network has in the batch before: should it refuse them, they are tried once more.
+    """
+
+    rows: store.BatchRows = field(default_factory=store.BatchRows)
+    waiting: dict[str, batches.Waiting] = field(default_factory=dict)
+    again: dict[str, loader.Loaded] = field(default_factory=dict)
+    account: Account = field(default_factory=Account)
+
+    def __len__(self) -> int:
+        """The number of entries that were read or left out."""
+        return len(self.rows.files) + len(self.rows.failures) + len(self.rows.skipped)
+
 
 class Run:
     """The state of one run: what is known, what waits for the network, what was counted."""
@@ -77,10 +103,10 @@ class Run:
         self.total = 0
         self.account = Account()
         self._saved: dict[str, Any] = {}
-        self.waiting: dict[str, batches.Waiting] = {}
-        self.rows = store.BatchRows()
+        self.batch = Batch()
+        self._flying: Batch | None = None
+        self.network = NetworkThread(tasks, options.batch_size)
         self.arrived: Counter[int] = Counter()
-        self._size: batches.BatchSize | None = None
         self._began = self._last_flush = time.monotonic()
 
     # -- reading ------------------------------------------------------------------------------------------------
@@ -107,12 +133,15 @@ class Run:
 
         read_ahead = loader.read_ahead(to_read(), load_one, workers=workers, depth=depth)
         # Closed also when storing fails: no thread may go on reading evidence for a run that has ended.
-        with closing(read_ahead) as outcomes:
+        with self.network, closing(read_ahead) as outcomes:
             for outcome in outcomes:
                 self._take(outcome)
                 if self._batch_is_due():
                     self.flush()
-        self.flush()
+                elif self._flying is not None and self.network.is_done():
+                    self._store(self._landed())
+            self.flush()
+            self._store(self._landed())
         return stopped
 
     def _take_known(self, entry: Entry) -> bool:
@@ -120,7 +149,7 @@ class Run:
         if isinstance(entry, Skipped):
             self._skip(entry)
         elif isinstance(entry, Failure):
-            self._fail(entry)
+            self._fail(entry, self.batch)
         else:
             decision = decide(
                 entry,
@@ -148,94 +177,110 @@ class Run:
         if isinstance(outcome, Skipped):
             self._skip(outcome)
         elif isinstance(outcome, Failure):
-            self._fail(outcome)
+            self._fail(outcome, self.batch)
         elif isinstance(outcome, loader.Refused):
-            self._refuse(outcome.failure, outcome.sha256)
+            self._refuse(outcome.failure, outcome.sha256, self.batch)
         else:
             self._take_loaded(outcome)
 
     def _take_loaded(self, loaded: loader.Loaded) -> None:
         file = loaded.file
-        self.account.bytes_read += file.size
-        image_id = self.known.images.get(file.sha256)
+        self.batch.account.bytes_read += file.size
+        if loaded.content is not None and file.sha256 not in self.batch.waiting:
+            if self._flying is not None and file.sha256 in self._flying.waiting:
+                self.batch.again.setdefault(file.sha256, loaded)
+            else:
+                self._wait(loaded, loaded.content)
+        self.batch.rows.files.append(file)
+
+    def _wait(self, loaded: loader.Loaded, content: store.NewContent) -> None:
+        """Let a content wait for the network, if it still lacks anything."""
+        sha256 = loaded.file.sha256
+        image_id = self.known.images.get(sha256)
         lacking = self.tasks.all_keys() if image_id is None else self.known.lacking(image_id)
-        if lacking and file.sha256 not in self.waiting and loaded.content is not None:
-            self.waiting[file.sha256] = batches.Waiting(
-                file.sha256, frozenset(lacking), loaded.pixels
-            )
-            if image_id is None:
-                self.rows.contents.append(loaded.content)
-        self.rows.files.append(file)
+        if not lacking:
+            return
+        self.network.load()
+        self.batch.waiting[sha256] = batches.Waiting(sha256, frozenset(lacking), loaded.pixels)
+        if image_id is None:
+            self.batch.rows.contents.append(content)
 
     def _skip(self, skipped: Skipped) -> None:
-        self.account.skipped[skipped.kind] += 1
-        self.rows.skipped.append(skipped)
+        self.batch.account.skipped[skipped.kind] += 1
+        self.batch.rows.skipped.append(skipped)
 
-    def _fail(self, failure: Failure) -> None:
-        self.account.failed += 1
-        self.rows.failures.append(failure)
+    def _fail(self, failure: Failure, batch: Batch) -> None:
+        batch.account.failed += 1
+        batch.rows.failures.append(failure)
         self.on_event(Failed(replace(failure, source=self.source, run_id=self.run_id)))
 
-    def _refuse(self, failure: Failure, sha256: str) -> None:
+    def _refuse(self, failure: Failure, sha256: str, batch: Batch) -> None:
         """Record a failure of a file whose bytes were read: where they are others than before, those are history."""
-        self._fail(failure)
+        self._fail(failure, batch)
         before = self.known.files.get(failure.path)
         if before is not None and self.known.images.get(sha256) != before.image_id:
-            self.rows.overwritten.append(failure.path)
+            batch.rows.overwritten.append(failure.path)
 
     # -- storing ------------------------------------------------------------------------------------------------
 
     def _batch_is_due(self) -> bool:
-        rows = len(self.rows.files) + len(self.rows.failures) + len(self.rows.skipped)
+        rows = len(self.batch)
         if rows == 0:
             return False
         waited = time.monotonic() - self._last_flush
         return (
-            len(self.waiting) >= self._batch_size()
+            len(self.batch.waiting) >= self.network.batch_size
             or rows >= ROWS_PER_BATCH
             or waited > SECONDS_PER_BATCH
         )
 
-    def _batch_size(self) -> int:
-        if self._size is None:
-            if not self.waiting:
-                return 1
-            largest = self.options.batch_size or min(
-                LARGEST_DEFAULT_BATCH, self.tasks.largest_batch()
-            )
-            self._size = batches.BatchSize(largest, self._tell_batch_size)
-        return self._size.size
-
-    def _tell_batch_size(self, size: int) -> None:
-        self.on_event(Notice(f"out of memory: going on with batches of {size}"))
-
     def flush(self) -> None:
-        """Encode what waits and store one batch in one transaction."""
-        results = batches.Results()
-        if self.waiting:
-            self._batch_size()
-            assert self._size is not None  # noqa: S101 - set by the line above
-            results = batches.encode(list(self.waiting.values()), self.tasks, self._size)
-        rows = self._finished_rows(results)
-        self.account.embedded += len({sha256 for _, sha256, _ in results.vectors})
-        if rows.files or rows.failures or rows.skipped:
+        """Hand the batch to the network, and store the one before while it works."""
+        landed = self._landed()
+        batch, self.batch = self.batch, Batch()
+        self.network.submit(batch.waiting.values())
+        self._flying = batch
+        self._last_flush = time.monotonic()
+        self._store(landed)
+
+    def _landed(self) -> tuple[Batch, batches.Results] | None:
+        """Wait for the batch that the network has; None if it has none."""
+        if self._flying is None:
+            return None
+        results = self.network.result()
+        flying, self._flying = self._flying, None
+        while self.network.notices:
+            self.on_event(Notice(self.network.notices.pop(0)))
+        for sha256, loaded in self.batch.again.items():
+            if sha256 in results.refused and loaded.content is not None:
+                self._wait(loaded, loaded.content)
+        self.batch.again = {}
+        return flying, results
+
+    def _store(self, landed: tuple[Batch, batches.Results] | None) -> None:
+        """Store one batch and the account that it leads to, in one transaction."""
+        if landed is None:
+            return
+        batch, results = landed
+        rows = self._finished_rows(batch, results)
+        batch.account.embedded += len({sha256 for _, sha256, _ in results.vectors})
+        self.account.add(batch.account)
+        if len(batch):
             account = self._account()
             with self.catalog.writing() as connection:
                 store.write_batch(connection, self.run_id, self.source_id, rows, self.known)
                 runs.save_account(connection, self.run_id, account)
             self._saved = account
-        self.waiting, self.rows = {}, store.BatchRows()
-        self._last_flush = time.monotonic()
         self.on_event(
             Progress(self.account.seen, self.total, self.account.embedded, self.account.failed)
         )
 
-    def _finished_rows(self, results: batches.Results) -> store.BatchRows:
+    def _finished_rows(self, batch: Batch, results: batches.Results) -> store.BatchRows:
         """The rows of the batch with the vectors in, without the contents that could not be encoded; counts them."""
-        rows = self.rows
+        rows = batch.rows
         rows.vectors, rows.scenes = results.vectors, results.scenes
         rows.contents = [c for c in rows.contents if c.digests.sha256 not in results.refused]
-        self.account.partial += sum(content.facts.partial for content in rows.contents)
+        batch.account.partial += sum(content.facts.partial for content in rows.contents)
         files, rows.files = rows.files, []
         counted: set[str] = set()
         for file in files:
@@ -245,22 +290,23 @@ class Run:
                 failure = Failure(
                     file.path, "embed", error, message, size=file.size, mtime_ns=stamp
                 )
-                self._refuse(failure, file.sha256)
+                self._refuse(failure, file.sha256, batch)
                 continue
             rows.files.append(file)
-            self._count(file, encoded=file.sha256 in self.waiting and file.sha256 not in counted)
+            encoded = file.sha256 in batch.waiting and file.sha256 not in counted
+            self._count(file, batch.account, encoded=encoded)
             counted.add(file.sha256)
         return rows
 
-    def _count(self, file: store.SeenFile, *, encoded: bool) -> None:
+    def _count(self, file: store.SeenFile, account: Account, *, encoded: bool) -> None:
         before = self.known.files.get(file.path)
         image_id = self.known.images.get(file.sha256)
         if encoded:
-            self.account.new += 1
+            account.new += 1
         elif before is not None and before.image_id == image_id:
-            self.account.unchanged += 1
+            account.unchanged += 1
         else:
-            self.account.duplicate += 1
+            account.duplicate += 1
         if image_id is not None and (before is None or before.image_id != image_id):
             self.arrived[image_id] += 1
 

@@ -296,8 +296,8 @@ class Misbehaving:
         self._only = only
         self.batches: list[int] = []
 
-    def load(self, spec: Any, *, device: str = "auto") -> Any:
-        encoder = self._real.load(spec, device="cpu")
+    def load(self, spec: Any, **settings: Any) -> Any:
+        encoder = self._real.load(spec, **{**settings, "device": "cpu"})
         if self._only is not None and spec.weights != self._only:
             return encoder
         really_encode = encoder.encode
