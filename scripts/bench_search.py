@@ -1,297 +1,331 @@
-"""Measure queries over a large database, warm and from the command line, and against the earlier system.
+"""Measure search from 10,000 to 10,000,000 pictures, against its goals, against libraries and other programs' ways.
 
-    python scripts/bench_search.py [-m builtin] [--count 36500] [--quick]
+    python scripts/bench_search.py --work DIR --vectors REAL.npy [--pictures DIR] [--figures docs/figures] [--quick]
 
-The vectors are generated: unit vectors in clusters, each cluster with a scene. Ours have the
-model's dimension and scenes, those of the earlier system (earlier_system.py) 4096 dimensions and
-365 scenes, as it stored them. At the end both are asked the same queries over the same vectors, and
-must give the same order. Markdown on stdout. Needs 4 GB of disk at 36,500 pictures, in TMPDIR.
+Vectors and databases are generated in DIR once and kept there: 25 GB in full, less than 1 GB with --quick. Real vectors
+come from REAL.npy, which is made of the pictures below --pictures if it does not exist; a million of them are copies
+with jitter. Libraries that are compared with (faiss-cpu, usearch, sqlite-vec and apsw) are taken if they are installed,
+also from a folder given by --anchors. Markdown on stdout, where it is on stderr. Minutes with --quick, an hour in full.
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
-import statistics
-import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import partial
-from itertools import cycle
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
-import earlier_system
 import numpy as np
-from benchmark import ROOT, DirectWriter, machine, median_of, seconds_of, table
-from PIL import Image
+from benchmark import machine, seconds_of, table
+from search_asking import (
+    FLOOR,
+    FULL,
+    QUICK,
+    Bench,
+    K,
+    asker,
+    command,
+    in_turns,
+    ms,
+    numbers_for,
+    opened,
+    query_command,
+    say,
+    shas,
+)
+from search_data import Work, read_real
+from search_growth import growth
+from synthetic_database import sha256_of
 
-from image_similarity import Case
-from image_similarity.encoding import registry
-from image_similarity.search import Searcher, SearchRequest
-from image_similarity.store.batch import BatchRows, NewContent, SeenFile
-from image_similarity.store.catalog import Catalog
-from image_similarity.values import Digests, ModelInfo, PictureFacts
-
-BLOCK = 500
-PICTURES_PER_CLUSTER = 20
-# Probabilities of a picture's scenes, most probable first: a confident classifier's.
-PROBABILITIES = (0.6, 0.2, 0.1, 0.05, 0.03)
-QUERIES = 20
-K = 10
-FLOOR = "import numpy, sqlalchemy, click"
+KINDS = ("clustered", "real")
 
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("-m", "--model", default="builtin")
-    parser.add_argument("--count", type=int, default=36_500)
-    parser.add_argument("--repeats", type=int, default=7, help="of each command")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--quick", action="store_true", help="few vectors, once: a trial")
-    arguments = parser.parse_args()
-    if arguments.quick:
-        arguments.count, arguments.repeats = 600, 1
-    return arguments
-
-
-@dataclass(frozen=True, slots=True)
-class Pictures:
-    """Generated pictures: their paths below one folder and the cluster of each; the first few exist as files."""
-
-    root: Path
-    paths: list[Path]
-    clusters: np.ndarray
-    queries: list[Path]
-
-
-def make_pictures(root: Path, count: int, seed: int) -> Pictures:
-    """Name the pictures and write those that will be the queries, spread over the clusters."""
-    random = np.random.default_rng(seed)
-    clusters = random.integers(max(2, count // PICTURES_PER_CLUSTER), size=count)
-    paths = [root / f"{number // 1000:03d}" / f"{number:06d}.jpg" for number in range(count)]
-    queries = paths[: min(QUERIES, count)]
-    for path in queries:
-        write_noise(path, random)
-    return Pictures(root, paths, clusters, queries)
-
-
-def write_noise(path: Path, random: np.random.Generator) -> None:
-    """Write a picture of 500 x 375 pixels that is not empty and not like the others."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    small = Image.fromarray(random.integers(256, size=(15, 20, 3), dtype=np.uint8))
-    small.resize((500, 375)).save(path, quality=90)
-
-
-def vectors_in_blocks(clusters: np.ndarray, dim: int, seed: int) -> Iterator[np.ndarray]:
-    """Give float32 unit vectors, block by block; those of a cluster lie around its centre."""
-    random = np.random.default_rng(seed)
-    centres = random.standard_normal((clusters.max() + 1, dim)).astype(np.float32)
-    for start in range(0, len(clusters), BLOCK):
-        block = centres[clusters[start : start + BLOCK]]
-        block = block + 0.8 * random.standard_normal(block.shape).astype(np.float32)
-        yield block / np.linalg.norm(block, axis=1, keepdims=True)
-
-
-def digests_of(path: Path) -> Digests:
-    """Return the hashes of a file's bytes, or of its name if there is no such file."""
-    data = path.read_bytes() if path.is_file() else str(path).encode()
-    return Digests(*(hashlib.new(name, data).hexdigest() for name in ("sha256", "sha1", "md5")))
-
-
-def write_ours(
-    database: Path, pictures: Pictures, info: ModelInfo, model: str, blocks: Iterator[np.ndarray]
-) -> None:
-    """Write the pictures into a database of ours; the cluster decides the scenes, its number the first of them."""
-    writer = DirectWriter(database, pictures.root, info, model)
-    facts = PictureFacts(500, 375, "JPEG", "image/jpeg")
-    random = np.random.default_rng(0)
-    start = 0
-    for block in blocks:
-        rows = BatchRows()
-        for path, cluster, vector in zip(
-            pictures.paths[start:], pictures.clusters[start:], block, strict=False
-        ):
-            digests = digests_of(path)
-            relative = str(path.relative_to(pictures.root))
-            rows.contents.append(NewContent(digests, 100_000, facts))
-            rows.files.append(SeenFile(relative, digests.sha256, 100_000, 0, None, None, True))
-            rows.vectors.append((writer.model_id, digests.sha256, vector.astype("<f2").tobytes()))
-            labels = scenes_of(cluster, len(info.scenes), info.scene_top_k, random)
-            chosen = [writer.scene_ids[position] for position in labels]
-            rows.scenes.append(
-                (writer.model_id, digests.sha256, list(zip(chosen, PROBABILITIES, strict=False)))
-            )
-        writer.write(rows)
-        start += len(block)
-    writer.close()
-
-
-def scenes_of(cluster: int, count: int, top_k: int, random: np.random.Generator) -> list[int]:
-    """Return a picture's scenes: that of its cluster, then others at random."""
-    others = random.permutation(count - 1)[: min(top_k, len(PROBABILITIES)) - 1]
-    return [cluster % count, *((cluster + 1 + others) % count).tolist()]
-
-
-def write_earlier(
-    database: Path, pictures: Pictures, scenes: int, blocks: Iterator[np.ndarray]
-) -> None:
-    """Write the pictures into a database of the earlier system."""
-    vectors = (vector for block in blocks for vector in block.tolist())
-    names = (f"scene-{cluster % scenes}" for cluster in pictures.clusters)
-    paths = map(str, pictures.paths)
-    earlier_system.write(database, zip(paths, vectors, names, strict=True))
-
-
-def show_speed(arguments: argparse.Namespace, info: ModelInfo, work: Path) -> None:
-    """Measure both systems over as many pictures and print the table."""
-    assert info.dim is not None  # noqa: S101 - an embedding model was asked for
-    pictures = make_pictures(work / "pictures", arguments.count, arguments.seed)
-    ours, theirs = work / "case.db", work / "earlier.db"
-    blocks = vectors_in_blocks(pictures.clusters, info.dim, arguments.seed)
-    write_ours(ours, pictures, info, arguments.model, blocks)
-    blocks = vectors_in_blocks(pictures.clusters, earlier_system.DIMENSIONS, arguments.seed)
-    write_earlier(theirs, pictures, earlier_system.SCENES, blocks)
-    print(f"Size: ours {size_of(ours)}, the earlier system's {size_of(theirs)}.\n")
-
-    loop, searched = time_earlier(theirs, pictures)
-    weights = earlier_system.write_weights(earlier_system.new_scene_network(), work / "scenes.pth")
-    scene = median_of(
-        arguments.repeats, lambda: earlier_system.scene_of(pictures.queries[0], weights)
+    parser.add_argument("--work", type=Path, help="keeps vectors and databases; else a new folder")
+    parser.add_argument(
+        "--vectors", type=Path, help="real vectors, float16 (n, dim); made if missing"
     )
-    rows: list[tuple[str, str, float, float | None]] = [
-        ("earlier system: loop over the JSON rows of one scene", f"{searched:,}", loop, loop),
-        ("earlier system: the same with its scene network", f"{searched:,}", loop + scene, None),
-    ]
-    for mode in ("auto", "hard", "off"):
-        warm, count = time_warm(ours, pictures, mode)
-        rows.append((f"ours, warm, `scene={mode!r}`", f"{count:,}", warm, loop))
-    again = time_opening(ours, pictures)
-    rows.append(("ours, `Case.search`: vectors read anew each time", "", again, loop))
-    cold = time_command(arguments.repeats, *query_command(pictures.queries[0], ours))
-    rows.append(("ours, command `query`, picture known", "", cold, loop + scene))
-    unknown = work / "unknown.jpg"
-    write_noise(unknown, np.random.default_rng(arguments.seed + 1))
-    new = time_command(arguments.repeats, *query_command(unknown, ours))
-    rows.append(("ours, command `query`, picture new: loads the network", "", new, None))
-    floor = time_command(arguments.repeats, "-c", FLOOR)
-    rows.append((f"floor of any command: `python -c {FLOOR!r}`", "", floor, None))
-    print(
-        table(
-            ["query", "pictures compared", "time", "earlier / ours"],
-            [
-                [name, count, milliseconds(time), f"{base / time:,.1f}" if base else ""]
-                for name, count, time, base in rows
-            ],
+    parser.add_argument("--pictures", type=Path, help="what to make them of")
+    parser.add_argument("-m", "--model", default="builtin", help="what to make them with")
+    parser.add_argument("--anchors", type=Path, help="a folder of further packages (pip --target)")
+    parser.add_argument("--figures", type=Path, help="draw search_growth.png into this folder")
+    parser.add_argument("--only", action="append", choices=list(SECTIONS), help="may be repeated")
+    parser.add_argument("--quick", action="store_true", help="few vectors: a trial")
+    return parser.parse_args()
+
+
+def cold(bench: Bench) -> None:
+    """Commands that begin with nothing in memory, in turns with a Python that only imports."""
+    sizes, rows = bench.sizes, []
+    for count, scene, most in (
+        (sizes.small, "off", 2.0),
+        (sizes.middle, "off", 3.0),
+        (sizes.large, "scene-7", 3.0),
+        (sizes.large, "off", None),
+    ):
+        database = bench.work.database("clustered", count)
+        found = in_turns(
+            sizes.processes,
+            {
+                "floor": command("-c", FLOOR),
+                "query": query_command(database, count // 3, "--scene", scene),
+            },
         )
+        ratio = found["query"] / found["floor"]
+        name = f"{count:,} pictures, cold command, " + (
+            "no filter" if scene == "off" else "a scene filter"
+        )
+        rows.append([name, ms(found["query"]), ms(found["floor"]), f"{ratio:.2f}"])
+        if most is not None:
+            bench.goal(name, ratio, most, unit="times the floor", least=False)
+    print(f"### Cold command\n\nThe floor is `python -c {FLOOR!r}`, in turns with the query.\n")
+    print(table(["query by SHA-256", "time", "floor", "ratio"], rows))
+
+
+def warm(bench: Bench) -> None:
+    """An opened database against numpy, the same answers; the approximate search; many queries at once."""
+    print("### Opened database\n\nWhole answers, with paths and scenes of the hits.\n")
+    rows = []
+    for kind in KINDS:
+        rows += list(_warm_rows(bench, kind))
+    print(table(["way", "vectors", "time", "times faster than numpy", "right"], rows))
+
+
+def _warm_rows(bench: Bench, kind: str) -> Iterator[list[str]]:
+    sizes = bench.sizes
+    count = sizes.large
+    database, vectors = bench.work.database(kind, count), bench.work.vectors(kind, count)
+    numbers = numbers_for(count, sizes.recall)
+    matrix = vectors.astype(np.float32)
+    name = f"{count:,} {kind}"
+    turn = iter(range(10**9))
+
+    def numpy_top() -> np.ndarray:
+        query = matrix[numbers[next(turn) % len(numbers)]]
+        similar = matrix @ query
+        near = np.argpartition(-similar, K)[:K]
+        return near[np.argsort(-similar[near])]
+
+    with opened(database) as exact, opened(database, approximate=True) as approximate:
+        say(f"warm, {name}")
+        works = {"numpy": numpy_top, "exact": asker(exact, numbers)}
+        works["approximate"] = asker(approximate, numbers)
+        found = in_turns(sizes.warm, works)
+        truth = {
+            number: exact.answer_stored(sha256_of(number)) for number in numbers[: sizes.recall]
+        }
+        same = sum(
+            agrees(truth[number], matrix, number) for number in numbers[: min(100, sizes.recall)]
+        )
+        checked = min(100, sizes.recall, len(numbers))
+        met = sum(
+            len(shas(approximate.answer_stored(sha256_of(number))) & shas(answer))
+            for number, answer in truth.items()
+        )
+        recall = met / sum(len(shas(answer)) for answer in truth.values())
+        together = _together(exact, numbers_for(count, sizes.batch, seed=6), vectors)
+    ratio = {key: found["numpy"] / seconds for key, seconds in found.items()}
+    rate = found["exact"] * sizes.batch / together
+    bench.goal(f"{name}, warm, exact", ratio["exact"], 2, unit="times numpy", least=True)
+    bench.goal(
+        f"{name}, warm, --approximate", ratio["approximate"], 12, unit="times numpy", least=True
+    )
+    bench.goal(f"{name}, --approximate, recall@10", recall, 0.999, unit="", least=True)
+    case = f"{name}, {sizes.batch:,} queries at once, exact"
+    bench.goal(case, rate, 5, unit="times one by one", least=True)
+    yield ["numpy, float32 product and top-k", name, ms(found["numpy"]), "1.0", ""]
+    right = f"same answer: {same} of {checked}"
+    yield ["ours, exact", name, ms(found["exact"]), f"{ratio['exact']:.1f}", right]
+    right = f"recall@10 {recall:.4f} ({len(truth)} queries)"
+    yield [
+        "ours, `--approximate`",
+        name,
+        ms(found["approximate"]),
+        f"{ratio['approximate']:.1f}",
+        right,
+    ]
+    each = together / sizes.batch
+    way = f"ours, exact, {sizes.batch:,} at once, each"
+    yield [way, name, ms(each), f"{found['numpy'] / each:.1f}", ""]
+
+
+def agrees(answer: Any, matrix: np.ndarray, number: int) -> bool:
+    """Whether an answer's pictures lie as near as those that numpy finds nearest; ties may stand for each other."""
+    difference = matrix - matrix[number]
+    squared = np.einsum("nd,nd->n", difference, difference)
+    near = np.sqrt(np.sort(np.partition(squared, K)[:K]))
+    return bool(np.allclose([hit.distance for hit in answer.hits], near, rtol=0, atol=1e-4))
+
+
+def _together(searcher: Any, numbers: Sequence[int], vectors: np.ndarray) -> float:
+    """Return how long answers to many stored pictures take that are asked for together."""
+    from image_similarity.search.query import Query
+
+    queries = [
+        Query(sha256_of(n), sha256_of(n), np.array(vectors[n]), (), None, was_stored=True)
+        for n in numbers
+    ]
+    return seconds_of(lambda: searcher.answer_queries(queries))
+
+
+def index(bench: Bench) -> None:
+    """The index of `analyse ann`: what it takes, and what it finds."""
+    from image_similarity import Case
+
+    count, rows = bench.sizes.large, []
+    for kind in KINDS:
+        database = bench.work.database(kind, count)
+        path = database.with_suffix(".ann")
+        say(f"index, {count:,} {kind}")
+        with Case.open(database, read_only=True) as case:
+            began = time.perf_counter()
+            info = case.build_ann(path)
+            seconds = time.perf_counter() - began
+        numbers = numbers_for(count, bench.sizes.recall)
+        with opened(database) as exact, opened(database, approximate=True, index=path) as indexed:
+            works = {"exact": asker(exact, numbers), "index": asker(indexed, numbers)}
+            found = in_turns(bench.sizes.warm, works)
+        rows.append(
+            [
+                f"{count:,} {kind}",
+                f"{seconds:,.0f} s",
+                f"{info.size_bytes / count:,.0f}",
+                ms(found["index"]),
+                f"{found['exact'] / found['index']:.1f}",
+                f"{info.recall:.4f} ({info.queries} queries)",
+            ]
+        )
+    print("### Index of `analyse ann`\n")
+    head = ["vectors", "build", "bytes a picture", "query", "times faster than exact"]
+    print(table([*head, "measured recall@10"], rows))
+
+
+def size(bench: Bench) -> None:
+    """What a picture takes on disk, all included but EXIF."""
+    count = bench.sizes.large
+    each = bench.work.database("clustered", count).stat().st_size / count
+    name = f"bytes on disk a picture, {count:,}, float16, 256 dimensions"
+    bench.goal(name, each, 1500, unit="bytes", least=False)
+
+
+def anchors(bench: Bench) -> None:
+    """Other ways to search in the same vectors, and the earlier system's loop."""
+    import search_anchors
+
+    count = bench.sizes.anchors
+    rows = []
+    for kind in KINDS:
+        vectors = np.array(bench.work.vectors(kind, count))
+        numbers = numbers_for(count, 200)
+        with opened(bench.work.database(kind, count)) as exact:
+            ask = asker(exact, numbers)
+            for name, way in search_anchors.WAYS.items():
+                say(f"{name}, {count:,} {kind}")
+                rows.append(_anchor_row(bench, name, way, ask, vectors, numbers, kind))
+    print(f"### Other ways, {count:,} pictures\n")
+    print(
+        table(["way", "vectors", "time", "ours, exact, in turns", "times ours", "recall@10"], rows)
+    )
+    _earlier(bench)
+
+
+def _anchor_row(
+    bench: Bench,
+    name: str,
+    way: Any,
+    ours: Callable[[], Any],
+    vectors: np.ndarray,
+    numbers: Sequence[int],
+    kind: str,
+) -> list[str]:
+    try:
+        with way(vectors, bench.work.folder) as ask:
+            turn = iter(range(10**9))
+            works = {
+                "ours": ours,
+                "theirs": lambda: ask(vectors[numbers[next(turn) % len(numbers)]]),
+            }
+            found = in_turns(min(bench.sizes.warm, 15), works)
+            met = 0
+            for number in numbers[:50]:
+                far = _distances(vectors, number)
+                near = np.asarray(ask(vectors[number])).astype(np.int64)
+                met += int((far[near] <= np.partition(far, K - 1)[K - 1] + 1e-5).sum())
+    except ImportError as error:
+        return [name, kind, f"not installed ({error.name})", "", "", ""]
+    times = f"{found['theirs'] / found['ours']:.1f}"
+    return [name, kind, ms(found["theirs"]), ms(found["ours"]), times, f"{met / 500:.3f}"]
+
+
+def _distances(vectors: np.ndarray, number: int) -> np.ndarray:
+    difference = vectors.astype(np.float32) - vectors[number].astype(np.float32)
+    squared: np.ndarray = np.einsum("nd,nd->n", difference, difference)
+    return squared
+
+
+def _earlier(bench: Bench) -> None:
+    import earlier_system
+    import search_earlier
+
+    from image_similarity.encoding import registry
+
+    count = bench.sizes.earlier
+    say(f"the earlier system, {count:,}")
+    with tempfile.TemporaryDirectory(dir=bench.work.folder) as folder:
+        pictures = search_earlier.make_pictures(Path(folder) / "pictures", count, 1)
+        blocks = search_earlier.vectors_in_blocks(pictures.clusters, earlier_system.DIMENSIONS, 1)
+        database = Path(folder) / "earlier.db"
+        search_earlier.write_earlier(database, pictures, earlier_system.SCENES, blocks)
+        theirs, compared = search_earlier.time_earlier(database, pictures)
+        bytes_each = database.stat().st_size / count
+    with tempfile.TemporaryDirectory(dir=bench.work.folder) as folder:
+        info = registry.info(registry.get(bench.model))
+        same, asked = search_earlier.count_same_orders(info, bench.model, 1, Path(folder))
+    with opened(bench.work.database("clustered", bench.sizes.small)) as searcher:
+        ask = asker(searcher, numbers_for(bench.sizes.small, 100))
+        ours = in_turns(bench.sizes.warm, {"ours": ask})["ours"]
+    print(
+        f"The earlier system's loop over {count:,} pictures: {ms(theirs)} a query in one scene"
+        f" ({compared:,} pictures compared), {bytes_each / 1000:,.0f} KB a picture on disk; ours over all"
+        f" {bench.sizes.small:,}: {ms(ours)}, {theirs / ours:,.0f} times faster. On the same vectors and scenes both"
+        f" give the same pictures in the same order at the same distances in {same} of {asked} queries.\n"
     )
 
 
-def size_of(path: Path) -> str:
-    return f"{path.stat().st_size / 1e6:,.0f} MB"
-
-
-def milliseconds(seconds: float) -> str:
-    return f"{seconds * 1000:,.1f} ms"
-
-
-def time_earlier(database: Path, pictures: Pictures) -> tuple[float, int]:
-    """Return the median time of a query in the earlier system and how many pictures it compared, in the median."""
-    scenes = pictures.clusters % earlier_system.SCENES
-    times, counts = [], []
-    for path, scene in zip(pictures.queries, scenes, strict=False):
-        ask = partial(earlier_system.search, database, str(path), f"scene-{scene}", K)
-        times.append(seconds_of(ask))
-        counts.append(int((scenes == scene).sum()) - 1)
-    return statistics.median(times), int(statistics.median(counts))
-
-
-def time_warm(database: Path, pictures: Pictures, mode: str) -> tuple[float, int]:
-    """Return the median time of a query to an opened database and how many pictures it compared, in the median."""
-    catalog = Catalog.open(database, read_only=True)
-    counts = []
-    searcher = Searcher([catalog], SearchRequest(k=K, scene=(mode,)))
-    searcher.answer_picture(pictures.queries[-1])
-    queries = cycle(pictures.queries)
-
-    def ask() -> None:
-        counts.append(searcher.answer_picture(next(queries)).filter.searched)
-
-    time = median_of(len(pictures.queries) * 2, ask)
-    catalog.close()
-    return time, int(statistics.median(counts))
-
-
-def time_opening(database: Path, pictures: Pictures) -> float:
-    """Return the median time of a query through `Case.search`, which keeps nothing between two queries."""
-    with Case.open(database, read_only=True) as case:
-        return median_of(7, lambda: case.search(pictures.queries[0], k=K))
-
-
-def query_command(picture: Path, database: Path) -> list[str]:
-    """Return the arguments of Python for our command."""
-    options = ["-dp", database, "-k", K, "--format", "json"]
-    return ["-m", "image_similarity", "query", *map(str, [picture, *options])]
-
-
-def time_command(repeats: int, *arguments: str) -> float:
-    """Return the median time of a Python process; of several, one more comes first and fills the caches."""
-
-    def call() -> None:
-        done = subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True)
-        if done.returncode:
-            raise SystemExit(done.stderr.decode())
-
-    if repeats > 1:
-        call()
-    return median_of(repeats, call)
-
-
-def count_same_orders(info: ModelInfo, model: str, seed: int, work: Path) -> tuple[int, int]:
-    """Ask both systems the same queries over the same vectors; return how many answers agree, of how many.
-
-    The vectors are those that we store, and the filter is the one scene of each picture.
-    """
-    assert info.dim is not None  # noqa: S101 - an embedding model was asked for
-    pictures = make_pictures(work / "pictures", 600, seed)
-    blocks = [
-        block.astype(np.float16).astype(np.float64)
-        for block in vectors_in_blocks(pictures.clusters, info.dim, seed)
-    ]
-    ours, theirs = work / "case.db", work / "earlier.db"
-    write_ours(ours, pictures, info, model, iter(blocks))
-    write_earlier(theirs, pictures, len(info.scenes), iter(blocks))
-    same = 0
-    with Case.open(ours, read_only=True) as case:
-        for path, cluster in zip(pictures.queries, pictures.clusters, strict=False):
-            scene = f"scene-{cluster % len(info.scenes)}"
-            expected = earlier_system.search(theirs, str(path), scene, K)
-            result = case.search(path, k=K, scene="hard")
-            found = [
-                (hit.distance, str(Path(hit.place.root, hit.place.path))) for hit in result.hits
-            ]
-            same += agree(found, expected)
-    return same, len(pictures.queries)
-
-
-def agree(found: Sequence[tuple[float, str]], expected: Sequence[tuple[float, str]]) -> bool:
-    """Whether two rankings have the same pictures in the same order, at the same distances."""
-    if [path for _, path in found] != [path for _, path in expected]:
-        return False
-    return bool(np.allclose([d for d, _ in found], [d for d, _ in expected], rtol=0, atol=1e-12))
+SECTIONS: dict[str, Callable[[Bench], None]] = {
+    "growth": growth,
+    "cold": cold,
+    "warm": warm,
+    "index": index,
+    "size": size,
+    "anchors": anchors,
+}
 
 
 def main() -> None:
     arguments = parse_arguments()
-    info = registry.info(registry.get(arguments.model))
-    print(f"{machine()}; model {Path(arguments.model).stem}, {info.dim} dimensions")
-    print(f"{arguments.count:,} pictures; medians of {QUERIES} queries, k = {K}\n")
-    with tempfile.TemporaryDirectory() as work:
-        show_speed(arguments, info, Path(work))
-    with tempfile.TemporaryDirectory() as work:
-        same, asked = count_same_orders(info, arguments.model, arguments.seed, Path(work))
-    print(f"Same order on the same vectors: {same} of {asked} queries.")
+    if arguments.anchors:
+        # Behind our own: only what is not installed here comes from there.
+        sys.path.append(str(arguments.anchors.resolve()))
+    sizes = QUICK if arguments.quick else FULL
+    with tempfile.TemporaryDirectory() as fresh:
+        folder = arguments.work or Path(fresh)
+        folder.mkdir(parents=True, exist_ok=True)
+        real = read_real(arguments.vectors, arguments.pictures, arguments.model, sizes.real)
+        work = Work(folder, real)
+        bench = Bench(sizes, work, arguments.model, arguments.figures, [])
+        print(f"{machine()}.")
+        print(
+            f"Real vectors: {len(real):,} of {real.shape[1]} numbers; beyond that copies with jitter.\n"
+        )
+        for name in arguments.only or SECTIONS:
+            SECTIONS[name](bench)
+        print("### Goals\n")
+        print(table(["case", "measured", "goal", "reached"], bench.goals))
 
 
 if __name__ == "__main__":
