@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from sqlalchemy import Connection, Select, Text, cast, distinct, exists, func, select, true
+from sqlalchemy import Connection, Select, Text, cast, exists, func, select, true
 
 from image_similarity.store.gallery import PlaceFilter, counting
 from image_similarity.store.schema import embedding_table, file_table, image_table, run_table
@@ -61,7 +61,7 @@ def standing(connection: Connection, filter_: PlaceFilter) -> Standing:
     """
     partial = np.empty(0, np.int64) if filter_.include_partial else _partial(connection)
     if filter_.sources or filter_.under:
-        found = select(distinct(file_table.c.image_id)).where(counting(filter_))
+        found = select(file_table.c.image_id).where(counting(filter_)).distinct()
         return Standing(True, np.setdiff1d(_ids(connection, found), partial))
     gone = np.empty(0, np.int64) if filter_.include_gone else _gone(connection)
     return Standing(False, np.union1d(gone, partial))
@@ -70,7 +70,7 @@ def standing(connection: Connection, filter_: PlaceFilter) -> Standing:
 def _gone(connection: Connection) -> Ids:
     live = file_table.alias("live")
     is_live = live.c.gone_run_id.is_(None) & (live.c.image_id == file_table.c.image_id)
-    statement = select(distinct(file_table.c.image_id)).where(
+    statement = select(file_table.c.image_id).where(
         file_table.c.gone_run_id.is_not(None), ~exists(1).where(is_live)
     )
     return _ids(connection, statement)
