@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 Stage = Literal["walk", "stat", "read", "decode", "embed"]
 RunStatus = Literal["running", "done", "partial", "interrupted", "failed"]
+SearchKind = Literal["exhaustive", "bounded", "approximate"]
 
 # A reference table counts pairs at every hundredth of distance, from 0.00 to 2.00.
 DISTANCE_STEPS = 200
@@ -292,8 +293,30 @@ class SceneFilter:
 
 
 @dataclass(frozen=True, slots=True)
+class MeasuredRecall:
+    """How an approximate search did on the same pictures: of the `at` nearest to each of `queries` stored vectors.
+
+    It found `found` of the `total` that the exact search found.
+    """
+
+    found: int
+    total: int
+    queries: int
+    at: int
+
+    @property
+    def share(self) -> float:
+        """From 0 to 1."""
+        return self.found / self.total if self.total else 1.0
+
+
+@dataclass(frozen=True, slots=True)
 class SearchResult:
-    """The answer to one query, with all that is needed to say how it came about."""
+    """The answer to one query, with all that is needed to say how it came about.
+
+    `search` is "exhaustive" (every vector was compared), "bounded" (all but those that a proven bound excludes; the
+    same answer) or "approximate" (only likely ones; `recall` says how that did on these pictures).
+    """
 
     query: str
     sha256: str
@@ -303,11 +326,12 @@ class SearchResult:
     stored: bool
     k: int
     max_distance: float | None
-    search: Literal["exhaustive", "bounded", "approximate"]
+    search: SearchKind
     filter: SceneFilter
     hits: tuple[Hit, ...]
     distances: DistanceTable | None = None
     calibration: Calibration | None = None
+    recall: MeasuredRecall | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import difflib
-import math
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -20,25 +18,22 @@ from image_similarity.errors import (
     UnknownScene,
     UnknownSource,
 )
-from image_similarity.pictures.names import from_text, to_text
 from image_similarity.pictures.picture_error import PictureError
 from image_similarity.pictures.prepared import decode_for
 from image_similarity.pictures.read import Contents, Left, read_file
 from image_similarity.pictures.walk import FileEntry, walk
-from image_similarity.ranking import exhaustive
-from image_similarity.ranking.scenes import likely_scenes
+from image_similarity.ranking.batched import BATCH
 from image_similarity.search import choice
+from image_similarity.search.answer import Asked, Opened, answer_all
 from image_similarity.search.meaning import Meaning
+from image_similarity.search.query import Query
 from image_similarity.search.request import MODES, SearchRequest
+from image_similarity.search.shelf import Shelf, shelf_of
 from image_similarity.store import catalog as stored
 from image_similarity.store import gallery
 from image_similarity.store.catalog import Catalog
 from image_similarity.values import (
     Failure,
-    Hit,
-    ImageRecord,
-    Place,
-    SceneFilter,
     SceneScore,
     SearchResult,
 )
@@ -80,23 +75,37 @@ def search_folder(
         InvalidSetting, and whatever `search` raises about models, scenes and sources.
     """
     searcher = Searcher(catalogs, request)
+    # The first answers come at once; later ones together, which takes a fraction of the time.
+    size, waiting = 1, list[Query | Failure]()
     for entry in walk(folder):
         if isinstance(entry, Failure):
-            yield entry
+            waiting.append(entry)
         elif isinstance(entry, FileEntry):
-            answer = _answer_entry(searcher, entry)
-            if answer is not None:
-                yield answer
+            query = _query_of(searcher, entry)
+            if query is not None:
+                waiting.append(query)
+        if len(waiting) >= size:
+            yield from _answers(searcher, waiting)
+            size, waiting = min(2 * size, BATCH), []
+    yield from _answers(searcher, waiting)
 
 
-def _answer_entry(searcher: Searcher, entry: FileEntry) -> SearchResult | Failure | None:
+def _answers(
+    searcher: Searcher, waiting: Sequence[Query | Failure]
+) -> Iterator[SearchResult | Failure]:
+    """The answers in the order of the pictures, failures among them."""
+    queries = [each for each in waiting if isinstance(each, Query)]
+    answers = iter(searcher.answer_queries(queries) if queries else [])
+    for each in waiting:
+        yield each if isinstance(each, Failure) else next(answers)
+
+
+def _query_of(searcher: Searcher, entry: FileEntry) -> Query | Failure | None:
     try:
         contents = read_file(entry.os_path)
-        return (
-            None
-            if isinstance(contents, Left)
-            else searcher.answer_contents(Path(entry.os_path), contents)
-        )
+        if isinstance(contents, Left):
+            return None
+        return searcher.query_of(Path(entry.os_path), contents)
     except PictureError as error:
         return Failure(
             entry.path,
@@ -108,35 +117,8 @@ def _answer_entry(searcher: Searcher, entry: FileEntry) -> SearchResult | Failur
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _Query:
-    """A query made comparable: its vector as it would be stored, its scenes, and where it lies."""
-
-    label: str
-    sha256: str
-    vector: npt.NDArray[np.float16]
-    scenes: tuple[SceneScore, ...]
-    own_path: str | None
-    was_stored: bool
-
-
-@dataclass(frozen=True, slots=True)
-class _Shelf:
-    """One database, opened for this search: its vectors, and who among them has scene labels."""
-
-    catalog: Catalog
-    model_id: int
-    scene_model_id: int | None
-    gallery: gallery.Gallery
-    labelled: npt.NDArray[np.bool_]
-
-
-# The databases of a search with a connection each, inside transactions that end with the block that uses them.
-_Open = Sequence[tuple[_Shelf, "Connection"]]
-
-
 class Searcher:
-    """Databases opened together to answer many queries of one request; vectors are loaded once.
+    """Databases opened together to answer many queries of one request; vectors are kept until a database changes.
 
     Between two answers no transaction is open: a long list of queries must not keep an index run from writing.
     """
@@ -144,28 +126,29 @@ class Searcher:
     def __init__(self, catalogs: Sequence[Catalog], request: SearchRequest) -> None:
         request.check()
         self.request = request
-        self._places = gallery.PlaceFilter(
-            request.sources, request.under, request.include_gone, request.include_partial
-        )
         with ExitStack() as stack:
             connections = [stack.enter_context(catalog.reading()) for catalog in catalogs]
             self._check_sources(connections)
             self.model = choice.choose(catalogs, connections, request.model)
-            self._meaning = Meaning(self.model, request.calibration)
+            meaning = Meaning(self.model, request.calibration)
             self.scene_model = choice.choose_scenes(connections)
             self._check_scenes()
-            self._shelves = [
-                self._shelve(number, catalog, connection)
-                for number, (catalog, connection) in enumerate(
-                    zip(catalogs, connections, strict=True)
-                )
-            ]
+        places = gallery.PlaceFilter(
+            request.sources, request.under, request.include_gone, request.include_partial
+        )
+        self._asked = Asked(request, places, self.model, self.scene_model, meaning)
+        self._shelves = [
+            (catalog, self._shelf(number, catalog)) for number, catalog in enumerate(catalogs)
+        ]
         self._networks = choice.Networks(request.device, request.runtime)
 
     @contextmanager
-    def _open(self) -> Iterator[_Open]:
+    def _open(self) -> Iterator[list[Opened]]:
         with ExitStack() as stack:
-            yield [(shelf, stack.enter_context(shelf.catalog.reading())) for shelf in self._shelves]
+            yield [
+                Opened(catalog, shelf, stack.enter_context(catalog.reading()))
+                for catalog, shelf in self._shelves
+            ]
 
     def _check_sources(self, connections: Sequence[Connection]) -> None:
         for name in self.request.sources:
@@ -190,15 +173,11 @@ class Searcher:
                     hint=hint if known else "index with --scenes first",
                 )
 
-    def _shelve(self, number: int, catalog: Catalog, connection: Connection) -> _Shelf:
+    def _shelf(self, number: int, catalog: Catalog) -> Shelf:
         model_id, dim = self.model.ids[number], self.model.info.dim
         assert model_id is not None and dim is not None  # noqa: S101 - `choose` saw to both
-        found = gallery.load(connection, model_id, dim, self._places)
         scene_model_id = self.scene_model.ids[number] if self.scene_model else None
-        labelled = np.zeros(len(found.image_ids), dtype=np.bool_)
-        if scene_model_id is not None:
-            labelled = np.isin(found.image_ids, gallery.labelled(connection, scene_model_id))
-        return _Shelf(catalog, model_id, scene_model_id, found, labelled)
+        return shelf_of(catalog, model_id, dim, scene_model_id)
 
     # -- the query ----------------------------------------------------------------------------------------------
 
@@ -224,15 +203,19 @@ class Searcher:
         Raises:
             UnknownImage: If none holds it, or not with this model's vector.
         """
-        for shelf in self._shelves:
+        return self.answer_queries([self.query_of_stored(sha256)])[0]
+
+    def query_of_stored(self, sha256: str) -> Query:
+        """Make a query of a content that one of the databases holds; see `answer_stored`."""
+        for catalog, _ in self._shelves:
             try:
-                record = shelf.catalog.image(sha256)
+                record = catalog.image(sha256)
             except UnknownImage:
                 continue
-            with self._open() as shelves:
-                found = self._stored_query(shelves, record.sha256, record.sha256, None)
+            with self._open() as databases:
+                found = self._stored_query(databases, record.sha256, record.sha256, None)
                 if found is not None:
-                    return self._rank(shelves, found)
+                    return found
         raise UnknownImage(
             f"no database holds a vector of {sha256}", hint="give the picture itself as the query"
         )
@@ -244,35 +227,50 @@ class Searcher:
             PictureError: If they cannot be decoded.
         """
         own_path = str(path.resolve())
-        with self._open() as shelves:
-            found = self._stored_query(shelves, contents.digests.sha256, str(path), own_path)
+        with self._open() as databases:
+            found = self._stored_query(databases, contents.digests.sha256, str(path), own_path)
             if found is not None:
-                return self._rank(shelves, found)
-        encoded = self._encode(path, contents, own_path)
-        with self._open() as shelves:
-            return self._rank(shelves, encoded)
+                return answer_all(databases, self._asked, [found])[0]
+        return self.answer_queries([self._encode(path, contents, own_path)])[0]
+
+    def answer_queries(self, queries: Sequence[Query]) -> list[SearchResult]:
+        """Answer queries that `query_of` gave, all at once."""
+        with self._open() as databases:
+            return answer_all(databases, self._asked, queries)
+
+    def query_of(self, path: Path, contents: Contents) -> Query:
+        """Make a query of the bytes of a picture, from the database if it holds them, else with the network.
+
+        Raises:
+            PictureError: If they cannot be decoded.
+        """
+        own_path = str(path.resolve())
+        with self._open() as databases:
+            found = self._stored_query(databases, contents.digests.sha256, str(path), own_path)
+        return found or self._encode(path, contents, own_path)
 
     def _stored_query(
-        self, shelves: _Open, sha256: str, label: str, own_path: str | None
-    ) -> _Query | None:
+        self, databases: Sequence[Opened], sha256: str, label: str, own_path: str | None
+    ) -> Query | None:
         """The query as the databases hold it, or None if its vector, or labels that the filter needs, are in none."""
         vector: npt.NDArray[np.float16] | None = None
         scenes: tuple[SceneScore, ...] = ()
-        for shelf, connection in shelves:
+        for opened in databases:
+            shelf, connection = opened.shelf, opened.connection
             if vector is None:
                 vector = gallery.vector_of(connection, shelf.model_id, sha256)
             if not scenes and shelf.scene_model_id is not None:
                 scenes = gallery.labels_of(connection, shelf.scene_model_id, sha256)
         if vector is None or (not scenes and self._filters):
             return None
-        return _Query(label, sha256, vector, scenes, own_path, was_stored=True)
+        return Query(label, sha256, vector, scenes, own_path, was_stored=True)
 
     @property
     def _filters(self) -> bool:
         """Whether an answer needs the query's own scenes."""
         return self.scene_model is not None and bool({"auto", "hard"} & set(self.request.scene))
 
-    def _encode(self, path: Path, contents: Contents, own_path: str) -> _Query:
+    def _encode(self, path: Path, contents: Contents, own_path: str) -> Query:
         wanted = {self.model.info.preprocess}
         if self.scene_model is not None:
             wanted.add(self.scene_model.info.preprocess)
@@ -289,147 +287,4 @@ class Searcher:
                     self.scene_model, pixels[self.scene_model.info.preprocess]
                 )
             scenes = choice.labels_of(self.scene_model, encoded)
-        return _Query(
-            str(path), contents.digests.sha256, vector, scenes, own_path, was_stored=False
-        )
-
-    # -- the answer ---------------------------------------------------------------------------------------------
-
-    def _searched_scenes(self, query: _Query) -> tuple[Mode, tuple[str, ...]]:
-        """Which scenes are searched for this query."""
-        asked = self.request.scene
-        if self.scene_model is None or "off" in asked:
-            return "off", ()
-        if "hard" in asked:
-            return "hard", tuple(score.name for score in query.scenes[:1])
-        names = tuple(name for name in asked if name not in MODES)
-        if "auto" not in asked:
-            return "named", names
-        likely = likely_scenes(query.scenes, self.scene_model.info.scene_mass)
-        return "auto", tuple(dict.fromkeys([*likely, *names]))
-
-    def _passing(
-        self,
-        shelf: _Shelf,
-        connection: Connection,
-        mode: Mode,
-        scenes: Collection[str],
-        sha256: str,
-    ) -> npt.NDArray[np.bool_]:
-        """Who passes the scene filter: a label in the set, no label at all, or the query's own content."""
-        if mode == "off" or shelf.scene_model_id is None:
-            return np.ones(len(shelf.gallery.image_ids), dtype=np.bool_)
-        members = gallery.with_scenes(
-            connection, shelf.scene_model_id, sorted(scenes), top_only=mode == "hard"
-        )
-        passing = ~shelf.labelled | np.isin(shelf.gallery.image_ids, members)
-        own = gallery.id_of(connection, sha256)
-        return passing if own is None else passing | (shelf.gallery.image_ids == own)
-
-    def _rank(self, shelves: _Open, query: _Query) -> SearchResult:
-        mode, scenes = self._searched_scenes(query)
-        found: list[Hit] = []
-        filtered: list[tuple[_Shelf, npt.NDArray[np.float32], npt.NDArray[np.bool_]]] = []
-        for shelf, connection in shelves:
-            squared = exhaustive.squared_distances(shelf.gallery.vectors, query.vector)
-            passing = self._passing(shelf, connection, mode, scenes, query.sha256)
-            filtered.append((shelf, squared, passing))
-            found += self._hits(shelf, connection, squared, passing, query)
-        found.sort(
-            key=lambda hit: (
-                hit.distance,
-                hit.image.sha256,
-                hit.place.path,
-                hit.place.source,
-                hit.database,
-            )
-        )
-        hits = tuple(
-            self._meaning.explain(replace(hit, rank=rank))
-            for rank, hit in enumerate(found[: self.request.k], start=1)
-        )
-        hidden = sum(int(np.count_nonzero(~passing)) for _, _, passing in filtered)
-        border = self._border(hits)
-        nearer = sum(
-            exhaustive.count_nearer(
-                shelf.gallery.vectors[~passing], squared[~passing], query.vector, border
-            )
-            for shelf, squared, passing in filtered
-        )
-        return SearchResult(
-            query=to_text(query.label),
-            sha256=query.sha256,
-            model=self.model.info,
-            scene_model=self.scene_model.info if self.scene_model else None,
-            query_scenes=query.scenes,
-            stored=query.was_stored,
-            k=self.request.k,
-            max_distance=self.request.max_distance,
-            search="exhaustive",
-            filter=SceneFilter(
-                mode=mode,
-                scenes=scenes,
-                searched=sum(int(np.count_nonzero(passing)) for _, _, passing in filtered),
-                hidden=hidden,
-                hidden_nearer=nearer,
-            ),
-            hits=hits,
-            distances=self._meaning.table,
-            calibration=self.request.calibration,
-        )
-
-    def _border(self, hits: Sequence[Hit]) -> float:
-        """The distance below which a hidden picture would have taken a hit's place, or filled a free one."""
-        if len(hits) == self.request.k:
-            return hits[-1].distance
-        furthest = self.request.max_distance
-        # Just above: a picture at the maximum distance itself is a hit.
-        return math.inf if furthest is None else math.nextafter(furthest, math.inf)
-
-    def _hits(
-        self,
-        shelf: _Shelf,
-        connection: Connection,
-        squared: npt.NDArray[np.float32],
-        passing: npt.NDArray[np.bool_],
-        query: _Query,
-    ) -> Iterator[Hit]:
-        """The places, with exact distances, of all contents of one database that can be among the nearest."""
-        rows = np.flatnonzero(passing)
-        # One more than k: the query's own place, which is left out, may be all that its content has.
-        near = rows[
-            exhaustive.candidates(squared[rows], self.request.k + 1, self.request.max_distance)
-        ]
-        ids = shelf.gallery.image_ids[near].tolist()
-        records = gallery.records(
-            connection, ids, scene_model=shelf.scene_model_id, places=self._places
-        )
-        own = _own_place(records.values(), query.own_path)
-        for row, image_id in zip(near.tolist(), ids, strict=True):
-            distance = exhaustive.exact_distance(shelf.gallery.vectors[row], query.vector)
-            if self.request.max_distance is not None and distance > self.request.max_distance:
-                continue
-            record = records[image_id]
-            for place in record.places:
-                if place is not own:
-                    yield Hit(
-                        rank=0,
-                        distance=distance,
-                        similarity=1.0 - distance * distance / 2.0,
-                        identical=record.sha256 == query.sha256,
-                        place=place,
-                        image=record,
-                        database=str(shelf.catalog.path),
-                    )
-
-
-def _own_place(records: Iterable[ImageRecord], own_path: str | None) -> Place | None:
-    """The place that is the query itself; of disks that were mounted in turn at one folder, the latest."""
-    own = [
-        place
-        for record in records
-        for place in record.places
-        if own_path is not None
-        and str(Path(from_text(place.root)) / from_text(place.path)) == own_path
-    ]
-    return max(own, key=lambda place: (place.gone_since is None, place.first_seen), default=None)
+        return Query(str(path), contents.digests.sha256, vector, scenes, own_path, was_stored=False)

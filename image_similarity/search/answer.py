@@ -1,0 +1,304 @@
+"""From what queries see of some databases to ranked hits, and to what the scene filter did."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from image_similarity.pictures.names import from_text, to_text
+from image_similarity.ranking import bounded
+from image_similarity.ranking.bounded import Half, Rows
+from image_similarity.ranking.scenes import likely_scenes
+from image_similarity.search import sight as sights
+from image_similarity.search.choice import Chosen
+from image_similarity.search.meaning import Meaning
+from image_similarity.search.query import Query
+from image_similarity.search.request import MODES, SearchRequest
+from image_similarity.search.shelf import Mask, Mode, Shelf
+from image_similarity.search.sight import Sight, Wanted
+from image_similarity.store import gallery
+from image_similarity.store.catalog import Catalog
+from image_similarity.values import (
+    Hit,
+    ImageRecord,
+    MeasuredRecall,
+    Place,
+    SceneFilter,
+    SearchKind,
+    SearchResult,
+)
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A database with a connection inside a transaction that ends with the block that uses it."""
+
+    catalog: Catalog
+    shelf: Shelf
+    connection: Connection
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What all queries of a search have in common."""
+
+    request: SearchRequest
+    places: gallery.PlaceFilter
+    model: Chosen
+    scene_model: Chosen | None
+    meaning: Meaning
+
+    @property
+    def wanted(self) -> Wanted:
+        """One more than k: the query's own place, which is left out, may be all that its content has."""
+        return Wanted(self.request.k + 1, self.request.max_distance)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Seen:
+    """What queries see of one database: a sight of each, the rows near to it, and the exact distances of these."""
+
+    opened: Opened
+    kind: SearchKind
+    sights: Sequence[Sight]
+    near: Sequence[list[tuple[int, float]]]
+
+
+def answer_all(
+    databases: Sequence[Opened], asked: Asked, queries: Sequence[Query]
+) -> list[SearchResult]:
+    """Answer queries; several at once are compared in one product."""
+    filters = [_searched_scenes(asked, query) for query in queries]
+    seen = [_see(opened, asked, queries, filters) for opened in databases]
+    recall = _recall(seen) if any(each.kind == "approximate" for each in seen) else None
+    hits = [_hits(each, asked, queries) for each in seen]
+    return [
+        _result(
+            seen, asked, number, query, filters[number], [each[number] for each in hits], recall
+        )
+        for number, query in enumerate(queries)
+    ]
+
+
+def _searched_scenes(asked: Asked, query: Query) -> tuple[Mode, tuple[str, ...]]:
+    """Which scenes are searched for this query."""
+    wanted = asked.request.scene
+    if asked.scene_model is None or "off" in wanted:
+        return "off", ()
+    if "hard" in wanted:
+        return "hard", tuple(score.name for score in query.scenes[:1])
+    names = tuple(name for name in wanted if name not in MODES)
+    if "auto" not in wanted:
+        return "named", names
+    likely = likely_scenes(query.scenes, asked.scene_model.info.scene_mass)
+    return "auto", tuple(dict.fromkeys([*likely, *names]))
+
+
+def _see(
+    opened: Opened,
+    asked: Asked,
+    queries: Sequence[Query],
+    filters: Sequence[tuple[Mode, tuple[str, ...]]],
+) -> _Seen:
+    shelf, connection = opened.shelf, opened.connection
+    vectors = [query.vector for query in queries]
+    shelf.open(connection, None if asked.request.approximate else vectors[0])
+    counting = shelf.counting(connection, asked.places)
+    masks = [
+        _passing(opened, asked, counting, mode, scenes, query.sha256)
+        for query, (mode, scenes) in zip(queries, filters, strict=True)
+    ]
+    looked, kind = _look(opened, asked, vectors, counting, masks)
+    rows = [
+        sights.near_rows(shelf, each, vector, asked.wanted)
+        for each, vector in zip(looked, vectors, strict=True)
+    ]
+    return _Seen(opened, kind, looked, _nearest(opened, asked, vectors, rows))
+
+
+def _passing(
+    opened: Opened, asked: Asked, counting: Mask, mode: Mode, scenes: Sequence[str], sha256: str
+) -> Mask:
+    if mode == "off" or asked.scene_model is None or opened.shelf.scene_model_id is None:
+        return counting
+    position = {name: at for at, name in enumerate(asked.scene_model.info.scenes)}
+    own = gallery.id_of(opened.connection, sha256)
+    passing = opened.shelf.passing(mode, [position[name] for name in scenes], own)
+    return counting if passing is None else passing & counting
+
+
+def _look(
+    opened: Opened, asked: Asked, vectors: Sequence[Half], counting: Mask, masks: Sequence[Mask]
+) -> tuple[list[Sight], SearchKind]:
+    shelf, connection = opened.shelf, opened.connection
+    exact: SearchKind = "bounded" if shelf.packed else "exhaustive"
+    if asked.request.approximate and shelf.packed > sights.CANDIDATES:
+        shelf.load(connection)
+        looked = [
+            sights.by_bits(connection, shelf, vector, counting, mask)
+            for vector, mask in zip(vectors, masks, strict=True)
+        ]
+        return looked, "approximate"
+    if len(vectors) > 1 and len(shelf) >= sights.FEWEST_FOR_BATCH and shelf.load(connection):
+        return sights.scan_many(connection, shelf, vectors, counting, masks, asked.wanted), exact
+    looked = [
+        sights.scan(connection, shelf, vector, counting, mask)
+        for vector, mask in zip(vectors, masks, strict=True)
+    ]
+    return looked, exact
+
+
+def _nearest(
+    opened: Opened, asked: Asked, vectors: Sequence[Half], rows: Sequence[Rows]
+) -> list[list[tuple[int, float]]]:
+    """Rows with exact distances for each query; the stored vectors are read once for all of them."""
+    together = np.unique(np.concatenate(rows)) if len(rows) > 1 else rows[0]
+    stored = opened.shelf.vectors(opened.connection, together)
+    wanted = asked.wanted
+    found = []
+    for vector, own in zip(vectors, rows, strict=True):
+        those = stored[np.searchsorted(together, own)] if len(rows) > 1 else stored
+        near = bounded.nearest(those, vector, wanted.count, wanted.furthest)
+        found.append([(int(own[at]), distance) for at, distance in near])
+    return found
+
+
+def _recall(seen: Sequence[_Seen]) -> MeasuredRecall:
+    tried = [
+        sights.recall(each.opened.connection, each.opened.shelf)
+        for each in seen
+        if each.kind == "approximate"
+    ]
+    found, total = (sum(numbers) for numbers in zip(*tried, strict=True))
+    return MeasuredRecall(found, total, sights.RECALL_QUERIES * len(tried), sights.RECALL_AT)
+
+
+def _hits(seen: _Seen, asked: Asked, queries: Sequence[Query]) -> list[list[Hit]]:
+    """For each query the places, with exact distances, of all contents of one database that can be among the nearest.
+
+    Records are read once for all queries.
+    """
+    opened = seen.opened
+    rows = np.array(sorted({row for near in seen.near for row, _ in near}), dtype=np.intp)
+    ids = dict(zip(rows.tolist(), opened.shelf.ids(rows), strict=True))
+    records = gallery.records(
+        opened.connection,
+        ids.values(),
+        scene_model=opened.shelf.scene_model_id,
+        places=asked.places,
+    )
+    return [
+        list(
+            _hits_of(
+                query, [(records[ids[row]], far) for row, far in near], str(opened.catalog.path)
+            )
+        )
+        for query, near in zip(queries, seen.near, strict=True)
+    ]
+
+
+def _hits_of(
+    query: Query, near: Sequence[tuple[ImageRecord, float]], database: str
+) -> Iterator[Hit]:
+    own = _own_place((record for record, _ in near), query.own_path)
+    for record, distance in near:
+        for place in record.places:
+            if place is not own:
+                yield Hit(
+                    rank=0,
+                    distance=distance,
+                    similarity=1.0 - distance * distance / 2.0,
+                    identical=record.sha256 == query.sha256,
+                    place=place,
+                    image=record,
+                    database=database,
+                )
+
+
+def _own_place(records: Iterable[ImageRecord], own_path: str | None) -> Place | None:
+    """The place that is the query itself; of disks that were mounted in turn at one folder, the latest."""
+    own = [
+        place
+        for record in records
+        for place in record.places
+        if own_path is not None
+        and str(Path(from_text(place.root)) / from_text(place.path)) == own_path
+    ]
+    return max(own, key=lambda place: (place.gone_since is None, place.first_seen), default=None)
+
+
+def _result(
+    seen: Sequence[_Seen],
+    asked: Asked,
+    number: int,
+    query: Query,
+    filter_: tuple[Mode, tuple[str, ...]],
+    found: Sequence[Sequence[Hit]],
+    recall: MeasuredRecall | None,
+) -> SearchResult:
+    request = asked.request
+    ranked = sorted((hit for hits in found for hit in hits), key=_order)
+    hits = tuple(
+        asked.meaning.explain(replace(hit, rank=rank))
+        for rank, hit in enumerate(ranked[: request.k], start=1)
+    )
+    border = _border(request, hits)
+    nearer = sum(
+        sights.count_hidden_nearer(
+            each.opened.connection,
+            each.opened.shelf,
+            each.sights[number],
+            query.vector,
+            border,
+        )
+        for each in seen
+    )
+    return SearchResult(
+        query=to_text(query.label),
+        sha256=query.sha256,
+        model=asked.model.info,
+        scene_model=asked.scene_model.info if asked.scene_model else None,
+        query_scenes=query.scenes,
+        stored=query.was_stored,
+        k=request.k,
+        max_distance=request.max_distance,
+        search=_kind(each.kind for each in seen),
+        filter=SceneFilter(
+            mode=filter_[0],
+            scenes=filter_[1],
+            searched=sum(each.sights[number].searched for each in seen),
+            hidden=sum(each.sights[number].left_out for each in seen),
+            hidden_nearer=nearer,
+        ),
+        hits=hits,
+        distances=asked.meaning.table,
+        calibration=request.calibration,
+        recall=recall,
+    )
+
+
+def _order(hit: Hit) -> tuple[float, str, str, str, str]:
+    return hit.distance, hit.image.sha256, hit.place.path, hit.place.source, hit.database
+
+
+def _kind(kinds: Iterable[SearchKind]) -> SearchKind:
+    """The least of what the databases were searched by."""
+    order: tuple[SearchKind, ...] = ("exhaustive", "bounded", "approximate")
+    return max(kinds, key=order.index, default="exhaustive")
+
+
+def _border(request: SearchRequest, hits: Sequence[Hit]) -> float:
+    """The distance below which a hidden picture would have taken a hit's place, or filled a free one."""
+    if len(hits) == request.k:
+        return hits[-1].distance
+    furthest = request.max_distance
+    # Just above: a picture at the maximum distance itself is a hit.
+    return math.inf if furthest is None else math.nextafter(furthest, math.inf)

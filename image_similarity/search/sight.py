@@ -1,0 +1,212 @@
+"""Sights: which rows of a database matter to a query, and how far they can be; by a scan, a product, or their bits."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from image_similarity.ranking import batched, bounded, kernels
+from image_similarity.ranking.bounded import Bounds, Half, Rows
+from image_similarity.ranking.codes import signs
+from image_similarity.search.shelf import Mask, Shelf
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+# Rows nearest in bits that an approximate search compares exactly, of those that pass the filter and of the others.
+CANDIDATES = 1000
+# Stored vectors that an approximate search is tried on, and how many neighbours of each it should find.
+RECALL_QUERIES = 50
+RECALL_AT = 10
+# Rows that give each query of a batch its first limit.
+_FIRST_LOOK = 8192
+# Below this a scan takes less time than the rest of an answer, and a product for many saves nothing.
+FEWEST_FOR_BATCH = 20_000
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sight:
+    """What one query sees of one database.
+
+    `rows` (ascending) hold all that can be among the nearest and, of those that the scene filter hides (`hidden`, a
+    mask of `rows`), all that can be nearer than the last hit; `bounds` are theirs. `searched` and `left_out` count all
+    contents that pass and that do not.
+    """
+
+    rows: Rows
+    bounds: Bounds
+    hidden: Mask
+    searched: int
+    left_out: int
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """How much is looked for: the `count` nearest of a database, none beyond `furthest`."""
+
+    count: int
+    furthest: float | None
+
+
+def scan(connection: Connection, shelf: Shelf, query: Half, counting: Mask, passing: Mask) -> Sight:
+    """Look at every row. Masks (N,) say which rows exist for the search, and which of them pass."""
+    bounds = shelf.bounds(connection, query)
+    return _sight(np.arange(len(shelf)), bounds, counting, passing)
+
+
+def _sight(rows: Rows, bounds: Bounds, counting: Mask, passing: Mask) -> Sight:
+    searched = int(np.count_nonzero(passing))
+    left_out = int(np.count_nonzero(counting)) - searched
+    here = counting[rows]
+    if not here.all():
+        rows, bounds = rows[here], bounds.at(np.flatnonzero(here))
+    return Sight(rows, bounds, ~passing[rows], searched, left_out)
+
+
+def scan_many(
+    connection: Connection,
+    shelf: Shelf,
+    queries: Sequence[Half],
+    counting: Mask,
+    passing: Sequence[Mask],
+    wanted: Wanted,
+) -> list[Sight]:
+    """Look at every row for many queries in one product; those that it cannot help get a scan of their own."""
+    limits = [
+        _first_limit(connection, shelf, query, np.flatnonzero(mask), wanted)
+        for query, mask in zip(queries, passing, strict=True)
+    ]
+    fit = [number for number, limit in enumerate(limits) if math.isfinite(limit)]
+    found = {}
+    if len(fit) > 1:
+        within = batched.within_limits(
+            shelf.coded,
+            shelf.loose,
+            np.stack([queries[number] for number in fit]),
+            [limits[number] for number in fit],
+        )
+        found = dict(zip(fit, within, strict=True))
+    return [
+        _sight(*found[number], counting, passing[number])
+        if number in found
+        else scan(connection, shelf, query, counting, passing[number])
+        for number, query in enumerate(queries)
+    ]
+
+
+def _first_limit(
+    connection: Connection, shelf: Shelf, query: Half, rows: Rows, wanted: Wanted
+) -> float:
+    """A distance beyond which none of the wanted can be, from some of the rows that pass; infinite if they are few."""
+    furthest = math.inf if wanted.furthest is None else wanted.furthest
+    rows = rows[:: max(1, len(rows) // _FIRST_LOOK)]
+    if not np.isfinite(query).all():
+        return math.inf
+    if len(rows) < wanted.count:
+        return furthest
+    bounds = shelf.closer(rows, query)
+    assert bounds is not None  # noqa: S101 - a batch has its codes in memory
+    return min(furthest, bounded.smallest_limit(bounds.centre + bounds.radius, wanted.count))
+
+
+def by_bits(
+    connection: Connection, shelf: Shelf, query: Half, counting: Mask, passing: Mask
+) -> Sight:
+    """Look at the rows nearest in bits, of those that pass and of those that are hidden, and at all without codes."""
+    hidden = counting & ~passing
+    rows = np.concatenate(
+        [
+            _candidates(connection, shelf, query, passing),
+            _candidates(connection, shelf, query, hidden),
+            np.arange(shelf.packed, len(shelf)),
+        ]
+    )
+    rows.sort()
+    bounds = shelf.closer(rows, query)
+    if bounds is None:
+        bounds = bounded.bounds_of_rows(shelf.vectors(connection, rows), query)
+    return _sight(rows, bounds, counting, passing)
+
+
+def _candidates(connection: Connection, shelf: Shelf, query: Half, among: Mask) -> Rows:
+    bits, among = shelf.bits(connection), among[: shelf.packed]
+    asked = signs(query[None])[0]
+    if among.all():
+        return kernels.nearest_in_bits(bits, asked, CANDIDATES)
+    rows = np.flatnonzero(among)
+    if len(rows) <= CANDIDATES:
+        return rows
+    return rows[kernels.nearest_in_bits(bits[rows], asked, CANDIDATES)]
+
+
+def near_rows(shelf: Shelf, sight: Sight, query: Half, wanted: Wanted) -> Rows:
+    """Give the rows of a sight that pass and can be among the wanted, as few as memory can tell."""
+    at = np.flatnonzero(~sight.hidden) if sight.hidden.any() else slice(None)
+    bounds = Bounds(sight.bounds.centre[at], sight.bounds.radius[at])
+    rows = sight.rows[at][bounded.within_reach(bounds, wanted.count, wanted.furthest)]
+    closer = shelf.closer(rows, query)
+    if closer is None:
+        return rows
+    return rows[bounded.within_reach(closer, wanted.count, wanted.furthest)]
+
+
+def count_hidden_nearer(
+    connection: Connection, shelf: Shelf, sight: Sight, query: Half, distance: float
+) -> int:
+    """Count the hidden rows of a sight that are strictly nearer to the query than a distance, exactly."""
+    if not sight.hidden.any():
+        return 0
+    at = np.flatnonzero(sight.hidden)
+    rows, bounds = sight.rows[at], sight.bounds.at(at)
+    sure, unsure = bounded.split_at(bounds, distance)
+    rows = rows[unsure]
+    closer = shelf.closer(rows, query)
+    if closer is not None:
+        more, unsure = bounded.split_at(closer, distance)
+        sure, rows = sure + more, rows[unsure]
+    if not len(rows):
+        return sure
+    return sure + bounded.count_nearer(shelf.vectors(connection, rows), query, distance)
+
+
+def recall(connection: Connection, shelf: Shelf) -> tuple[int, int]:
+    """Try the approximate search on stored vectors: how many of their nearest neighbours it finds, of how many.
+
+    The vectors are drawn with a fixed seed from those with codes; all are searched, whatever the filters say, and the
+    vector itself does not count. The result is kept with the shelf.
+    """
+    if shelf.recall is None:
+        random = np.random.default_rng(0)
+        rows = np.sort(
+            random.choice(shelf.packed, min(RECALL_QUERIES, shelf.packed), replace=False)
+        )
+        everything = np.ones(len(shelf), dtype=np.bool_)
+        wanted = Wanted(RECALL_AT + 1, None)
+        vectors = shelf.vectors(connection, rows)
+        exact = scan_many(
+            connection, shelf, list(vectors), everything, [everything] * len(rows), wanted
+        )
+        found = total = 0
+        for own, query, sight in zip(rows.tolist(), vectors, exact, strict=True):
+            truth = _others(connection, shelf, sight, query, wanted, own)
+            tried = by_bits(connection, shelf, query, everything, everything)
+            limit = truth[-1] if truth else 0.0
+            got = [
+                far for far in _others(connection, shelf, tried, query, wanted, own) if far <= limit
+            ]
+            found, total = found + min(len(got), len(truth)), total + len(truth)
+        shelf.recall = found, total
+    return shelf.recall
+
+
+def _others(
+    connection: Connection, shelf: Shelf, sight: Sight, query: Half, wanted: Wanted, own: int
+) -> list[float]:
+    """The distances of the nearest rows except the query's own, ascending."""
+    rows = near_rows(shelf, sight, query, wanted)
+    near = bounded.nearest(shelf.vectors(connection, rows), query, wanted.count, None)
+    return sorted(far for at, far in near if rows[at] != own)[:RECALL_AT]
