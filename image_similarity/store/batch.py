@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, Select, bindparam, delete, insert, select, update
 
 from image_similarity.store import packs
 from image_similarity.store.schema import (
@@ -21,10 +21,13 @@ from image_similarity.store.schema import (
 from image_similarity.values import Digests, Failure, PictureFacts, Skipped
 
 
-@dataclass(frozen=True, slots=True)
-class LiveFile:
-    """A place as recorded: enough to tell an unchanged file from its size and time."""
+class LiveFile(NamedTuple):
+    """A place as recorded: enough to tell an unchanged file from its size and time.
 
+    A tuple, because each run makes one for every file that is known, and a frozen dataclass takes four times as long.
+    """
+
+    path: str
     file_id: int
     image_id: int
     size: int
@@ -36,6 +39,7 @@ class LiveFile:
 class Knowledge:
     """What the database holds of a source and of all contents, loaded once per run and kept up as batches are written.
 
+    `images`, the ids of all contents by SHA-256, is needed only once a file is read; see `load_images`.
     `present` maps each requested model to the contents that already have its vector (or, for a scene model, its
     labels; the key is then negated).
     """
@@ -49,6 +53,13 @@ class Knowledge:
     def lacking(self, image_id: int) -> set[int]:
         """The requested models (negated: scene models) that this content was not given to yet."""
         return {key for key, images in self.present.items() if image_id not in images}
+
+    def is_complete(self, image_id: int) -> bool:
+        """Whether it lacks nothing."""
+        for images in self.present.values():  # noqa: SIM110 - a generator would take three times as long
+            if image_id not in images:
+                return False
+        return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,22 +101,35 @@ class BatchRows:
 
 
 def load_knowledge(
-    connection: Connection, source_id: int, models: Collection[int], scene_models: Collection[int]
+    connection: Connection,
+    source_id: int,
+    models: Collection[int],
+    scene_models: Collection[int],
+    *,
+    images: bool = True,
 ) -> Knowledge:
-    """Load what decides about each file: four SELECTs and one a model."""
+    """Load what decides about each file: four SELECTs and one a model; `images` stays empty if not asked for."""
     return Knowledge(
         files=_live_files(connection, source_id),
         failed=_open_failures(connection, source_id),
         skipped=_skipped_files(connection, source_id),
-        images={
-            key: value
-            for key, value in connection.execute(select(image_table.c.sha256, image_table.c.id))
-        },
+        images=load_images(connection) if images else {},
         present={
             **{model: _with_vector(connection, model) for model in models},
             **{-model: _with_labels(connection, model) for model in scene_models},
         },
     )
+
+
+def load_images(connection: Connection) -> dict[str, int]:
+    """Load the ids of all contents by SHA-256."""
+    return dict(_plain_rows(connection, select(image_table.c.sha256, image_table.c.id)))
+
+
+def _plain_rows(connection: Connection, statement: Select[Any]) -> list[Any]:
+    """The rows as tuples from SQLite's own cursor: SQLAlchemy's rows would cost a re-scan more than the query."""
+    cursor = connection.execute(statement).cursor
+    return [] if cursor is None else cursor.fetchall()
 
 
 def _live_files(connection: Connection, source_id: int) -> dict[str, LiveFile]:
@@ -117,10 +141,7 @@ def _live_files(connection: Connection, source_id: int) -> dict[str, LiveFile]:
         file_table.c.mtime_ns,
         file_table.c.settled,
     ).where(file_table.c.source_id == source_id, file_table.c.gone_run_id.is_(None))
-    return {
-        path: LiveFile(file_id, image_id, size, mtime_ns, settled)
-        for path, file_id, image_id, size, mtime_ns, settled in connection.execute(statement)
-    }
+    return {row[0]: LiveFile._make(row) for row in _plain_rows(connection, statement)}
 
 
 def _open_failures(connection: Connection, source_id: int) -> dict[str, Failure]:
@@ -145,16 +166,17 @@ def _skipped_files(connection: Connection, source_id: int) -> dict[str, Skipped]
 
 def _with_vector(connection: Connection, model_id: int) -> set[int]:
     statement = select(embedding_table.c.image_id).where(embedding_table.c.model_id == model_id)
-    return set(connection.execute(statement).scalars())
+    return {image_id for (image_id,) in _plain_rows(connection, statement)}
 
 
 def _with_labels(connection: Connection, model_id: int) -> set[int]:
-    statement = (
-        select(image_scene_table.c.image_id)
-        .join(scene_table, scene_table.c.id == image_scene_table.c.scene_id)
-        .where(scene_table.c.model_id == model_id, image_scene_table.c.rank == 1)
-    )
-    return set(connection.execute(statement).scalars())
+    scenes = select(scene_table.c.id).where(scene_table.c.model_id == model_id)
+    of_model = {scene for (scene,) in _plain_rows(connection, scenes)}
+    # One pass over the table: a join would look up each label through the index of its scene, and take four times as
+    # long.
+    labels = select(image_scene_table.c.image_id, image_scene_table.c.scene_id)
+    rows = _plain_rows(connection, labels.where(image_scene_table.c.rank == 1))
+    return {image_id for image_id, scene in rows if scene in of_model}
 
 
 def write_batch(
@@ -266,7 +288,7 @@ def _write_files(
             replaced += [] if before is None else [before.file_id]
             added.append(file)
             continue
-        now = LiveFile(before.file_id, image_id, file.size, file.mtime_ns, file.settled)
+        now = _live(before.file_id, image_id, file)
         if now != before:
             touched.append({"file_id": before.file_id, **_stamp(file)})
             known.files[file.path] = now
@@ -296,7 +318,11 @@ def _add_files(
     ids = connection.execute(statement, values).scalars()
     for file_id, file in zip(ids, added, strict=True):
         image_id = known.images[file.sha256]
-        known.files[file.path] = LiveFile(file_id, image_id, file.size, file.mtime_ns, file.settled)
+        known.files[file.path] = _live(file_id, image_id, file)
+
+
+def _live(file_id: int, image_id: int, file: SeenFile) -> LiveFile:
+    return LiveFile(file.path, file_id, image_id, file.size, file.mtime_ns, file.settled)
 
 
 def _stamp(file: SeenFile) -> dict[str, Any]:
