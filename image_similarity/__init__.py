@@ -9,7 +9,7 @@ __version__ = "0.2.0"
 
 if TYPE_CHECKING:
     from image_similarity.case import Case
-    from image_similarity.encoding import model_names
+    from image_similarity.encoding.registry import model_names
     from image_similarity.errors import (
         AmbiguousModel,
         CalibrationRefused,
@@ -59,7 +59,7 @@ if TYPE_CHECKING:
 # A caller who only wants `__version__` or an error class must not wait for torch or SQLAlchemy.
 _HOMES = {
     "image_similarity.case": ("Case",),
-    "image_similarity.encoding": ("model_names",),
+    "image_similarity.encoding.registry": ("model_names",),
     "image_similarity.errors": (
         "AmbiguousModel",
         "CalibrationRefused",

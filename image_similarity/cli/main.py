@@ -7,7 +7,6 @@ import importlib
 import os
 import signal
 import sys
-import traceback
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
@@ -130,6 +129,8 @@ def run(command: click.Command, arguments: Sequence[str], name: str) -> int:
 def _say(talk: Talk, message: str, *, code: int, hint: str = "") -> int:
     """Say what went wrong, with -v also where, and return the exit code."""
     if talk.verbose:
+        import traceback
+
         click.echo(traceback.format_exc(), err=True)
     click.echo(click.style("Error:", fg="red") + f" {visible(message)}", err=True)
     if hint:

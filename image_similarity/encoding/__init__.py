@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from image_similarity.encoding.registry import model_names
+from pathlib import Path
 
-__all__ = ["model_names"]
+# Here and not in a module: a search looks for what lies beside these weights, and needs nothing else of this room.
+BUILTIN_WEIGHTS = Path(__file__).parent / "weights" / "builtin.safetensors"

@@ -11,6 +11,7 @@ from dataclasses import replace
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
+from image_similarity.encoding import BUILTIN_WEIGHTS
 from image_similarity.encoding.card import read_card, spec_from_card
 from image_similarity.encoding.published import TORCHVISION_SPECS
 from image_similarity.encoding.spec import ModelSpec, to_info
@@ -19,7 +20,6 @@ from image_similarity.errors import UnknownModel, WeightsMissing, WeightsRefused
 from image_similarity.values import ModelInfo
 
 BUILTIN = "builtin"
-BUILTIN_WEIGHTS = Path(__file__).parent / "weights" / "builtin.safetensors"
 ENTRY_POINT_GROUP = "image_similarity.models"
 
 _PUBLISHED = {spec.name: spec for spec in TORCHVISION_SPECS}

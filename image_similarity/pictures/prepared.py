@@ -7,8 +7,6 @@ from collections.abc import Collection
 import numpy as np
 import numpy.typing as npt
 
-from image_similarity.pictures.decode import decode
-from image_similarity.pictures.pixels import prepare
 from image_similarity.values import PictureFacts, Preprocess
 
 
@@ -22,6 +20,10 @@ def decode_for(
     Raises:
         PictureError: With stage "decode".
     """
+    # Pillow and its many formats load with the first picture, not with a query that the database answers.
+    from image_similarity.pictures.decode import decode
+    from image_similarity.pictures.pixels import prepare
+
     picture = decode(data, {p.decode_side for p in preprocessings}, max_pixels=max_pixels)
     pixels = {p: prepare(picture.frames[p.decode_side], p) for p in preprocessings}
     return picture.facts, pixels

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
@@ -45,6 +44,7 @@ COLUMNS = (
     "same_scene_interval",
     "log10_lr",
     "log10_lr_at_bound",
+    "recall",
 )
 
 
@@ -64,6 +64,8 @@ def write_csv(
     rows: Iterator[Row], stream: TextIO, columns: Sequence[str], *, header: bool = True
 ) -> None:
     """Write rows as CSV, safe to open in a spreadsheet; lists are joined by semicolons."""
+    import csv
+
     writer = csv.writer(stream, lineterminator="\n")
     if header:
         writer.writerow(columns)
@@ -118,6 +120,7 @@ def _hit_row(result: SearchResult, hit: Hit, path: str) -> Row:
         **_share("same_scene", hit.as_close.same_scene if hit.as_close else None),
         "log10_lr": hit.ratio.log10 if hit.ratio else None,
         "log10_lr_at_bound": hit.ratio.at_bound if hit.ratio else None,
+        "recall": result.recall.share if result.recall else None,
     }
 
 

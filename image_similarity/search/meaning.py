@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 from image_similarity.calibration.files import read_table, table_path
 from image_similarity.calibration.ratio import ratio_at
 from image_similarity.calibration.reference import as_close
+from image_similarity.encoding import BUILTIN_WEIGHTS
 from image_similarity.errors import CalibrationRefused, ModelError
 from image_similarity.search.choice import Chosen
+from image_similarity.settings import BUILTIN
 from image_similarity.values import Calibration, DistanceTable, Hit
 
 
@@ -45,15 +50,25 @@ def find_table(model: Chosen) -> DistanceTable | None:
 
     It lies beside the weights, which are looked for where `choice.find_spec` looks, but not read.
     """
-    from image_similarity.encoding import registry
-
-    for origin in (model.info.name, *model.origins):
-        try:
-            weights = registry.get(origin).weights
-        except ModelError:
-            # No name, and no file with a card; but it may be the file that a name was given with --weights.
-            weights = Path(origin)
-        table = read_table(table_path(weights)) if weights else None
+    origins = (model.info.name, *model.origins)
+    for weights in chain(_files(origins), _registered(origins)):
+        table = read_table(table_path(weights))
         if table is not None and table.fingerprint == model.info.fingerprint:
             return table
     return None
+
+
+def _files(origins: Iterable[str]) -> Iterator[Path]:
+    """The weights that can be named without the registry, which takes longer to ask than a small database."""
+    for origin in origins:
+        yield BUILTIN_WEIGHTS if origin == BUILTIN else Path(origin)
+
+
+def _registered(origins: Iterable[str]) -> Iterator[Path]:
+    from image_similarity.encoding import registry
+
+    for origin in origins:
+        with suppress(ModelError):
+            weights = registry.get(origin).weights
+            if weights is not None:
+                yield weights

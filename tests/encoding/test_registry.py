@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from image_similarity.encoding import model_names as public_model_names
+from image_similarity import model_names as public_model_names
 from image_similarity.encoding import registry
 from image_similarity.encoding.architectures import TORCHVISION, is_known
 from image_similarity.encoding.spec import ModelSpec, to_info
