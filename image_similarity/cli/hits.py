@@ -88,7 +88,7 @@ def explain(result: SearchResult) -> list[str]:
     else:
         scenes = (
             f"scenes searched: {', '.join(found.scenes) or 'none'} ({found.mode}); "
-            f"left out {found.hidden} of {count(total, 'picture')}; {found.hidden_nearer} of those "
+            f"left out {found.hidden} of {count(total, 'picture')}; {meaning.nearer_text(result)} of those "
             "would have ranked above the last hit (--scene off shows them)"
         )
     near = "" if result.max_distance is None else f" within distance {result.max_distance:g}"
@@ -101,7 +101,9 @@ def explain(result: SearchResult) -> list[str]:
     return [
         *([] if result.hits else [f"no picture found{near}"]),
         scenes,
-        f"search: {result.search} over {count(found.searched, 'picture')}, k {result.k}{near}; {model}",
+        f"search: {meaning.search_text(result)} over {count(found.searched, 'picture')}, "
+        f"k {result.k}{near}; {model}",
+        *([meaning.index_text(result)] if result.index else []),
     ]
 
 

@@ -51,6 +51,17 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="Also say likelihood ratios, as `calibrate` learned them.",
 )
+@click.option(
+    "--approximate",
+    is_flag=True,
+    help="Compare only the pictures whose short codes look alike; faster from a million pictures on, may miss some.",
+)
+@click.option(
+    "--index",
+    type=options.PATH,
+    metavar="FILE",
+    help="Search with an index that `analyse ann` built; implies --approximate.",
+)
 @options.device
 @options.runtime
 @options.output_format("table", "json", "csv", "paths")
@@ -85,6 +96,7 @@ def query(
     if null and form != "paths":
         raise click.UsageError("-0 goes with --format paths.")
     given["include_partial"] = not given.pop("no_partial")
+    given["approximate"] |= given["index"] is not None
     given["calibration"] = _calibration(given["calibration"])
     renderer, failures = Renderer(form, null=null), 0
     with ExitStack() as stack:

@@ -124,6 +124,8 @@ def _template() -> Any:
         lstrip_blocks=True,
     )
     environment.filters["visible"] = lambda value: visible(str(value))
+    environment.filters["how"] = meaning.search_text
+    environment.filters["nearer"] = meaning.nearer_text
     environment.filters["as_close"] = meaning.as_close_text
     environment.filters["ratio"] = meaning.ratio_text
     return environment.get_template("contact_sheet.html")

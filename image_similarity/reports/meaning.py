@@ -18,6 +18,32 @@ from image_similarity.values import (
 )
 
 
+def search_text(result: SearchResult) -> str:
+    """Return how the pictures were compared, and of an approximate search how often it was right on them."""
+    if result.recall is None:
+        return result.search
+    recall = result.recall
+    found = (
+        f"found {recall.found} of the {recall.total} nearest of {recall.queries} stored pictures"
+    )
+    return f"{result.search} ({found})"
+
+
+def index_text(result: SearchResult) -> str:
+    """Return what the index did that was asked for: nothing where a filter left too few of its candidates."""
+    if result.index is None:
+        return ""
+    where = f"index: {result.index.path}, built {result.index.made_at}"
+    unused = ", not used: the filters leave too few pictures, so all of these were compared"
+    return where if result.search == "approximate" else where + unused
+
+
+def nearer_text(result: SearchResult) -> str:
+    """Return how many hidden pictures would have ranked above the last hit: an approximate search may overlook some."""
+    nearer = result.filter.hidden_nearer
+    return f"at least {nearer}" if result.search == "approximate" else f"{nearer}"
+
+
 def as_close_text(found: AsClose) -> str:
     """Return how many pairs of different pictures came as close, unrelated ones and such of one scene."""
     return (

@@ -33,6 +33,14 @@ def test_the_table_ranks_marks_and_says_what_was_searched(run: Run, indexed: Mad
     assert outcome.err == ""
 
 
+def test_few_pictures_are_compared_exactly_also_when_asked_for_less(
+    run: Run, indexed: Made
+) -> None:
+    outcome = run("query", indexed.first, "-dp", indexed.database, "--approximate")
+    assert outcome.code == 0
+    assert "search: exhaustive over " in outcome.out
+
+
 def test_a_scene_filter_always_says_what_it_left_out(run: Run, indexed: Made) -> None:
     for form in ("table", "json", "csv", "paths"):
         outcome = run(

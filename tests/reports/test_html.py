@@ -12,7 +12,7 @@ import pytest
 
 from image_similarity.errors import UsageError
 from image_similarity.reports import html
-from image_similarity.values import Hit, SceneFilter, SearchResult
+from image_similarity.values import Hit, MeasuredRecall, SceneFilter, SearchResult
 from tests.reports.samples import sample_hit, sample_result
 
 
@@ -44,6 +44,15 @@ def test_a_sheet_names_each_hit_and_what_was_left_out(tmp_path: Path) -> None:
     ):
         assert said in text, said
     assert text.count("data:image/jpeg;base64,") == 2
+
+
+def test_an_approximate_search_says_how_often_it_was_right(tmp_path: Path) -> None:
+    recall = MeasuredRecall(found=498, total=500, queries=50, at=10)
+    result = sample_result(sample_hit(), search="approximate", recall=recall)
+    text = write(tmp_path / "sheet.html", result)
+    said = "approximate (found 498 of the 500 nearest of 50 stored pictures) over 40 pictures"
+    assert said in text
+    assert "at least 2 of those would have ranked above the last hit" in text
 
 
 def test_a_sheet_without_a_scene_filter_and_without_hits_says_so(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import json
 from types import MappingProxyType
 
 from image_similarity.reports import rows
-from image_similarity.values import Place
+from image_similarity.values import MeasuredRecall, Place
 from tests.reports.samples import MODEL, sample_hit, sample_result
 
 
@@ -50,8 +50,16 @@ def test_a_row_says_where_the_hit_is_and_how_it_came_about() -> None:
             "same_scene_interval": None,
             "log10_lr": None,
             "log10_lr_at_bound": None,
+            "recall": None,
         }
     ]
+
+
+def test_a_row_of_an_approximate_search_carries_its_recall() -> None:
+    recall = MeasuredRecall(found=498, total=500, queries=50, at=10)
+    result = sample_result(sample_hit(), search="approximate", recall=recall)
+    (row,) = rows.hit_rows(result, absolute)
+    assert (row["search"], row["recall"]) == ("approximate", 0.996)
 
 
 def test_the_columns_are_the_fields_of_a_row() -> None:
