@@ -167,10 +167,12 @@ class Case:
         runtime: str = "auto",
         calibration: Calibration | None = None,
         approximate: bool = False,
+        index: str | Path | None = None,
     ) -> SearchResult:
         """Rank the pictures of this database by their distance to one query. See `image_similarity.search.search`.
 
-        From the second search on the vectors' compact codes are kept in memory, up to 4 GiB, until the database changes.
+        With an `index`, a file that `build_ann` wrote, the search is approximate. From the second search on the compact
+        codes of the vectors are kept in memory, up to 4 GiB, until the database changes.
         """
         from image_similarity.search import SearchRequest, search
 
@@ -188,7 +190,8 @@ class Case:
             device=device,
             runtime=runtime,
             calibration=calibration,
-            approximate=approximate,
+            approximate=approximate or index is not None,
+            index=None if index is None else Path(index),
         )
         return search([self._catalog], request)
 
@@ -311,6 +314,15 @@ class Case:
         from image_similarity.verify import verify
 
         return verify(self._catalog, rehash=rehash, on_event=on_event)
+
+    def pack(self) -> int:
+        """Make the packs that are missing, as after an upgrade, so that queries need not read row by row.
+
+        Each run does this, too; returns how many were made.
+        """
+        from image_similarity.indexing import packing
+
+        return packing.pack(self._catalog)
 
     def backup(self, target: str | Path) -> Path:
         """Copy the database, consistently even while a run writes, to a new file; an existing one is refused."""

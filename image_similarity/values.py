@@ -315,7 +315,8 @@ class SearchResult:
     """The answer to one query, with all that is needed to say how it came about.
 
     `search` is "exhaustive" (every vector was compared), "bounded" (all but those that a proven bound excludes; the
-    same answer) or "approximate" (only likely ones; `recall` says how that did on these pictures).
+    same answer) or "approximate" (only likely ones; `recall` says how that did on these pictures). `index` is the
+    one that was asked for; the search is not approximate all the same if a filter left too few of its candidates.
     """
 
     query: str
@@ -332,6 +333,7 @@ class SearchResult:
     distances: DistanceTable | None = None
     calibration: Calibration | None = None
     recall: MeasuredRecall | None = None
+    index: AnnInfo | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from image_similarity.search.sight import Sight, Wanted
 from image_similarity.store import gallery
 from image_similarity.store.catalog import Catalog
 from image_similarity.values import (
+    AnnInfo,
     Hit,
     ImageRecord,
     MeasuredRecall,
@@ -64,10 +65,10 @@ class Asked:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Seen:
-    """What queries see of one database: a sight of each, the rows near to it, and the exact distances of these."""
+    """What queries see of one database: a sight of each, how it was had, the rows near to it with exact distances."""
 
     opened: Opened
-    kind: SearchKind
+    kinds: Sequence[SearchKind]
     sights: Sequence[Sight]
     near: Sequence[list[tuple[int, float]]]
 
@@ -78,11 +79,19 @@ def answer_all(
     """Answer queries; several at once are compared in one product."""
     filters = [_searched_scenes(asked, query) for query in queries]
     seen = [_see(opened, asked, queries, filters) for opened in databases]
-    recall = _recall(seen) if any(each.kind == "approximate" for each in seen) else None
+    index = _index(databases, asked)
+    recall = _recall(seen, index) if any("approximate" in each.kinds for each in seen) else None
     hits = [_hits(each, asked, queries) for each in seen]
     return [
         _result(
-            seen, asked, number, query, filters[number], [each[number] for each in hits], recall
+            seen,
+            asked,
+            number,
+            query,
+            filters[number],
+            [each[number] for each in hits],
+            recall,
+            index,
         )
         for number, query in enumerate(queries)
     ]
@@ -116,12 +125,12 @@ def _see(
         _passing(opened, asked, counting, mode, scenes, query.sha256)
         for query, (mode, scenes) in zip(queries, filters, strict=True)
     ]
-    looked, kind = _look(opened, asked, vectors, counting, masks)
+    looked, kinds = _look(opened, asked, vectors, counting, masks)
     rows = [
         sights.near_rows(shelf, each, vector, asked.wanted)
         for each, vector in zip(looked, vectors, strict=True)
     ]
-    return _Seen(opened, kind, looked, _nearest(opened, asked, vectors, rows))
+    return _Seen(opened, kinds, looked, _nearest(opened, asked, vectors, rows))
 
 
 def _passing(
@@ -137,23 +146,48 @@ def _passing(
 
 def _look(
     opened: Opened, asked: Asked, vectors: Sequence[Half], counting: Mask, masks: Sequence[Mask]
-) -> tuple[list[Sight], SearchKind]:
+) -> tuple[list[Sight], list[SearchKind]]:
     shelf, connection = opened.shelf, opened.connection
     exact: SearchKind = "bounded" if shelf.packed else "exhaustive"
+    if asked.request.index is not None:
+        return _look_indexed(opened, asked, asked.request.index, vectors, counting, masks, exact)
     if asked.request.approximate and shelf.packed > sights.CANDIDATES:
         shelf.load(connection)
         looked = [
             sights.by_bits(connection, shelf, vector, counting, mask)
             for vector, mask in zip(vectors, masks, strict=True)
         ]
-        return looked, "approximate"
+        return looked, ["approximate"] * len(looked)
     if len(vectors) > 1 and len(shelf) >= sights.FEWEST_FOR_BATCH and shelf.load(connection):
-        return sights.scan_many(connection, shelf, vectors, counting, masks, asked.wanted), exact
+        looked = sights.scan_many(connection, shelf, vectors, counting, masks, asked.wanted)
+        return looked, [exact] * len(looked)
     looked = [
         sights.scan(connection, shelf, vector, counting, mask)
         for vector, mask in zip(vectors, masks, strict=True)
     ]
-    return looked, exact
+    return looked, [exact] * len(looked)
+
+
+def _look_indexed(
+    opened: Opened,
+    asked: Asked,
+    path: Path,
+    vectors: Sequence[Half],
+    counting: Mask,
+    masks: Sequence[Mask],
+    exact: SearchKind,
+) -> tuple[list[Sight], list[SearchKind]]:
+    """Look through an index; where a filter leaves too few of its candidates, at every row."""
+    from image_similarity.search import indexed
+
+    shelf, connection = opened.shelf, opened.connection
+    index = shelf.index(connection, path, asked.model.info)
+    looked, kinds = list[Sight](), list[SearchKind]()
+    for vector, mask in zip(vectors, masks, strict=True):
+        seen = indexed.look(connection, shelf, index, vector, counting, mask, asked.wanted)
+        kinds.append(exact if seen is None else "approximate")
+        looked.append(seen or sights.scan(connection, shelf, vector, counting, mask))
+    return looked, kinds
 
 
 def _nearest(
@@ -171,11 +205,24 @@ def _nearest(
     return found
 
 
-def _recall(seen: Sequence[_Seen]) -> MeasuredRecall:
+def _index(databases: Sequence[Opened], asked: Asked) -> AnnInfo | None:
+    """What is known of the index that was asked for, in the one database that it is of."""
+    path = asked.request.index
+    if path is None:
+        return None
+    (opened,) = databases
+    return opened.shelf.index(opened.connection, path, asked.model.info).info
+
+
+def _recall(seen: Sequence[_Seen], index: AnnInfo | None) -> MeasuredRecall:
+    if index is not None:
+        total = index.queries * sights.RECALL_AT
+        found = round(index.recall * total)
+        return MeasuredRecall(found, total, index.queries, sights.RECALL_AT)
     tried = [
         sights.recall(each.opened.connection, each.opened.shelf)
         for each in seen
-        if each.kind == "approximate"
+        if "approximate" in each.kinds
     ]
     found, total = (sum(numbers) for numbers in zip(*tried, strict=True))
     return MeasuredRecall(found, total, sights.RECALL_QUERIES * len(tried), sights.RECALL_AT)
@@ -243,8 +290,10 @@ def _result(
     filter_: tuple[Mode, tuple[str, ...]],
     found: Sequence[Sequence[Hit]],
     recall: MeasuredRecall | None,
+    index: AnnInfo | None,
 ) -> SearchResult:
     request = asked.request
+    kind = _kind(each.kinds[number] for each in seen)
     ranked = sorted((hit for hits in found for hit in hits), key=_order)
     hits = tuple(
         asked.meaning.explain(replace(hit, rank=rank))
@@ -270,7 +319,7 @@ def _result(
         stored=query.was_stored,
         k=request.k,
         max_distance=request.max_distance,
-        search=_kind(each.kind for each in seen),
+        search=kind,
         filter=SceneFilter(
             mode=filter_[0],
             scenes=filter_[1],
@@ -281,7 +330,8 @@ def _result(
         hits=hits,
         distances=asked.meaning.table,
         calibration=request.calibration,
-        recall=recall,
+        recall=recall if kind == "approximate" else None,
+        index=index,
     )
 
 

@@ -19,7 +19,8 @@ class SearchRequest:
 
     `scene` holds scene names, or one of "auto" (the query's likely scenes; names may be added), "hard" (the one most
     probable scene on either side) and "off". With a `calibration` of the model hits carry likelihood ratios. An
-    `approximate` search may miss some of the nearest and says how often it did on a sample; all others are exact.
+    `approximate` search may miss some of the nearest and says how often it did on a sample; all others are exact. An
+    `index`, the file that `analyse ann` wrote for the one database, is for approximate searches.
     """
 
     query: Path | None = None
@@ -37,6 +38,7 @@ class SearchRequest:
     max_megapixels: float = MAX_MEGAPIXELS
     calibration: Calibration | None = None
     approximate: bool = False
+    index: Path | None = None
 
     def check(self) -> None:
         """Refuse what has no answer.
@@ -49,6 +51,10 @@ class SearchRequest:
         if self.max_distance is not None and not 0 <= self.max_distance < math.inf:
             raise InvalidSetting(
                 f"a maximum distance of {self.max_distance}", hint="distances lie between 0 and 2"
+            )
+        if self.index is not None and not self.approximate:
+            raise InvalidSetting(
+                "an index was given for an exact search", hint="ask for an approximate one"
             )
         if len(self.scene) > 1 and {"hard", "off"} & set(self.scene):
             raise InvalidSetting(

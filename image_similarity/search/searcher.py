@@ -125,6 +125,11 @@ class Searcher:
 
     def __init__(self, catalogs: Sequence[Catalog], request: SearchRequest) -> None:
         request.check()
+        if request.index is not None and len(catalogs) > 1:
+            raise InvalidSetting(
+                "an index is of one database, several were given",
+                hint="search them one by one, or without an index",
+            )
         self.request = request
         with ExitStack() as stack:
             connections = [stack.enter_context(catalog.reading()) for catalog in catalogs]

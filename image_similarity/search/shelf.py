@@ -4,21 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
 
+from image_similarity.errors import IndexRefused
 from image_similarity.ranking import bounded
 from image_similarity.ranking.bounded import Bounds, Coded, CodedQuery, Half, Rows
 from image_similarity.store import packs, standing
 from image_similarity.store.catalog import Catalog
 from image_similarity.store.gallery import PlaceFilter
-from image_similarity.values import PackedCodes
+from image_similarity.values import ModelInfo, PackedCodes
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
+
+    from image_similarity.search.ann import AnnIndex
 
 Ids = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
@@ -65,6 +69,7 @@ class Shelf:
         self._contents: _Contents | None = None
         self._first: tuple[Half, Bounds] | None = None
         self.recall: tuple[int, int] | None = None
+        self._index: tuple[Path, AnnIndex] | None = None
 
     def open(self, connection: Connection, query: Half | None) -> None:
         """Read what is not known yet; a first query, float16 (dim,), is compared on the way.
@@ -73,7 +78,7 @@ class Shelf:
         """
         state = standing.state(connection, self.model_id)
         if state != self._state:
-            self._state, self._contents, self.recall = state, None, None
+            self._state, self._contents, self.recall, self._index = state, None, None, None
         if self._contents is None:
             near = self._streamed(connection, None if query is None else bounded.coded_query(query))
             self._first = None if query is None else (query, near)
@@ -188,6 +193,26 @@ class Shelf:
                 known.bits[at : at + len(pack.image_ids)] = pack.bits
                 at += len(pack.image_ids)
         return known.bits
+
+    def index(self, connection: Connection, path: Path, model: ModelInfo) -> AnnIndex:
+        """The approximate index of a file, read once for each state of the database.
+
+        Raises:
+            IndexRefused: It is missing, damaged, of another model or of another state.
+            ExtraMissing: faiss is not installed.
+        """
+        if self._index is None or self._index[0] != path:
+            from image_similarity.search import ann_file
+
+            extent = standing.extent(connection, self.model_id)
+            found = ann_file.load(path, model, extent)
+            if not np.isin(found.image_ids, self._known.ids).all():
+                raise IndexRefused(
+                    f"{path} was built of other vectors than this database holds",
+                    hint=f"build it again: image-similarity analyse ann -m {model.name} -dp DB",
+                )
+            self._index = path, found
+        return self._index[1]
 
     def closer(self, rows: Rows, query: Half) -> Bounds | None:
         """Bound some rows more closely from what is in memory; None if nothing is."""

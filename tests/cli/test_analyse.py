@@ -56,3 +56,15 @@ def test_too_few_pictures_and_a_wrong_recall_are_refused(run: Run, indexed: Made
     assert outcome.code == 1
     assert "5 vectors are too few for an approximate index" in outcome.err
     assert run("analyse", "ann", "-dp", indexed.database, "--recall", "2").code == 2
+
+
+def test_a_query_with_an_index_says_which_it_was(run: Run, database: Path, tmp_path: Path) -> None:
+    run("analyse", "ann", "-dp", database, "-o", tmp_path / "toy.ann")
+    sha256 = Row("p0007", []).sha256
+    outcome = run("query", "--sha256", sha256, "-dp", database, "--index", tmp_path / "toy.ann")
+    assert outcome.code == 0
+    assert "search: approximate (found " in outcome.out
+    assert f"index: {tmp_path / 'toy.ann'}, built 20" in outcome.out
+    outcome = run("query", "--sha256", sha256, "-dp", database, "--index", tmp_path / "none.ann")
+    assert outcome.code == 1
+    assert "Hint: build one: image-similarity analyse ann -dp DB" in outcome.err

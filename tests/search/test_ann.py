@@ -11,9 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from image_similarity import Case
+from image_similarity import Case, SearchResult
+from image_similarity.case import search_cases
 from image_similarity.errors import ExtraMissing, IndexRefused, InvalidSetting, UsageError
-from image_similarity.search import ann, ann_file
+from image_similarity.search import SearchRequest, ann, ann_file
 from image_similarity.store.gallery import Gallery
 from image_similarity.store.standing import Extent
 from image_similarity.values import AnnInfo
@@ -256,10 +257,34 @@ def test_links_to_a_vector_that_is_not_on_their_level_are_refused(
 # --- of a database --------------------------------------------------------------------------
 
 
+def rows(count: int = COUNT) -> list[Row]:
+    """Half of the pictures in bedrooms, three in a forest, the others in kitchens."""
+    scenes = {0: "forest", 300: "forest", 900: "forest"}
+    return [
+        Row(
+            f"p{number:04d}",
+            vector.tolist(),
+            labels=[(scenes.get(number, "bedroom" if number % 2 else "kitchen"), 0.9)],
+        )
+        for number, vector in enumerate(clustered(count))
+    ]
+
+
 @pytest.fixture(scope="module")
 def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    rows = [Row(f"p{n:04d}", vector.tolist()) for n, vector in enumerate(clustered())]
-    return write_case(tmp_path_factory.mktemp("ann") / "case.db", rows, info=INFO)
+    return write_case(tmp_path_factory.mktemp("ann") / "case.db", rows(), info=INFO)
+
+
+@pytest.fixture(scope="module")
+def built(database: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("built") / "toy.ann"
+    with Case.open(database, read_only=True) as case:
+        case.build_ann(path, recall=1.0)
+    return path
+
+
+def names(result: SearchResult) -> list[str]:
+    return [hit.place.path for hit in result.hits]
 
 
 def test_it_is_written_beside_the_database_and_replaced_by_the_next(database: Path) -> None:
@@ -294,3 +319,85 @@ def test_a_recall_that_is_no_share_is_refused(database: Path, recall: float) -> 
 def test_the_name_of_a_model_makes_no_folder() -> None:
     path = ann_file.default_path(Path("/cases/a.db"), "../my model")
     assert path == Path("/cases/a.db..._my_model.ann")
+
+
+# --- searches -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scene", ["off", "bedroom", "auto"])
+def test_a_search_with_an_index_finds_what_the_exact_one_finds_and_says_how_well(
+    scene: str, database: Path, built: Path
+) -> None:
+    with Case.open(database, read_only=True) as case:
+        for row in rows()[1::150]:
+            exact = case.search(sha256=row.sha256, scene=scene, k=8)
+            found = case.search(sha256=row.sha256, scene=scene, k=8, index=built)
+            assert found.search == "approximate"
+            assert found.index is not None
+            assert found.recall is not None
+            assert found.index.path == str(built)
+            assert found.recall.share == pytest.approx(found.index.recall)
+            assert found.recall.queries == found.index.queries
+            assert names(found) == names(exact)
+            assert [hit.distance for hit in found.hits] == [hit.distance for hit in exact.hits]
+            assert found.filter.searched == exact.filter.searched
+            assert found.filter.hidden_nearer <= exact.filter.hidden_nearer
+
+
+def test_where_a_filter_leaves_few_pictures_they_are_all_compared(
+    database: Path, built: Path
+) -> None:
+    with Case.open(database, read_only=True) as case:
+        exact = case.search(sha256=rows()[300].sha256, scene="forest")
+        found = case.search(sha256=rows()[300].sha256, scene="forest", index=built)
+    assert found.search == exact.search != "approximate"
+    assert found.recall is None
+    assert names(found) == names(exact)
+    assert len(found.hits) == 3
+
+
+def test_an_index_is_read_once_and_refused_when_a_picture_was_added(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_case(tmp_path / "case.db", rows(), info=INFO)
+    sha256 = rows()[1].sha256
+    loads: list[Path] = []
+    load = ann_file.load
+    monkeypatch.setattr(
+        ann_file, "load", lambda path, *more: loads.append(path) or load(path, *more)
+    )
+    with Case.open(path) as case:
+        built = case.build_ann()
+        for _ in range(2):
+            assert case.search(sha256=sha256, index=built.path).search == "approximate"
+        assert len(loads) == 1
+        write_case(path, [Row("late", clustered()[1].tolist())], info=INFO)
+        with pytest.raises(IndexRefused, match="is stale"):
+            case.search(sha256=sha256, index=built.path)
+        assert Path(case.build_ann().path) == Path(built.path)
+        assert "late.png" in names(case.search(sha256=sha256, index=built.path))[:2]
+
+
+def test_an_index_of_other_pictures_is_refused(database: Path, built: Path, tmp_path: Path) -> None:
+    with np.load(built) as archive:
+        arrays = dict(archive)
+    arrays["image_ids"] = arrays["image_ids"] + COUNT
+    with (tmp_path / "made.ann").open("wb") as made:
+        np.savez(made, **arrays)
+    with (
+        Case.open(database, read_only=True) as case,
+        pytest.raises(IndexRefused, match="of other vectors"),
+    ):
+        case.search(sha256=rows()[0].sha256, index=tmp_path / "made.ann")
+
+
+def test_an_index_is_for_one_database_and_for_approximate_searches(
+    database: Path, built: Path, tmp_path: Path
+) -> None:
+    other = write_case(tmp_path / "other.db", rows(5), info=INFO)
+    request = SearchRequest(sha256=rows()[0].sha256, approximate=True, index=built)
+    with Case.open(database, read_only=True) as one, Case.open(other, read_only=True) as two:
+        with pytest.raises(InvalidSetting, match="an index is of one database"):
+            search_cases([one, two], request)
+        with pytest.raises(InvalidSetting, match="for an exact search"):
+            search_cases([one], replace(request, approximate=False))
