@@ -13,8 +13,9 @@ from image_similarity.events import Listener, Progress, ignore
 from image_similarity.pictures.names import from_text
 from image_similarity.pictures.picture_error import PictureError
 from image_similarity.pictures.read import Left, read_file
+from image_similarity.ranking import codes
 from image_similarity.store import catalog as stored
-from image_similarity.store import models
+from image_similarity.store import models, packs
 from image_similarity.store.catalog import Catalog, RecordedFile
 from image_similarity.values import Finding, ModelInfo, VerifyReport
 
@@ -65,12 +66,26 @@ def _check_records(connection: Connection) -> Iterator[Finding]:
         yield Finding("record", "", problem)
     for sha256 in stored.contents_without_vector(connection):
         yield Finding("record", sha256, "holds no vector of any model: no search can find it")
+    for sha256 in stored.contents_without_place(connection):
+        yield Finding("record", sha256, "was found nowhere: no search can show it")
     for model_id, info in models.stored(connection).items():
         for block in stored.vectors_in_blocks(connection, model_id):
             for sha256, vector in block:
                 problem_found = _vector_problem(vector, info)
                 if problem_found:
                     yield Finding("record", sha256, f"vector of {info.name}: {problem_found}")
+        yield from _check_packs(connection, model_id, info)
+
+
+def _check_packs(connection: Connection, model_id: int, info: ModelInfo) -> Iterator[Finding]:
+    """Compare packs with their rows. One that is missing is no finding: its rows are read instead."""
+    if info.dim is not None:
+        wrong = packs.wrong_packs(connection, model_id, info.dim, codes.problem_of)
+        for number, problem in wrong:
+            yield Finding("record", "", f"pack {number} of the vectors of {info.name}: {problem}")
+    if info.scenes:
+        for number, problem in packs.wrong_scene_packs(connection, model_id):
+            yield Finding("record", "", f"pack {number} of the scenes of {info.name}: {problem}")
 
 
 def _vector_problem(blob: object, info: ModelInfo) -> str:

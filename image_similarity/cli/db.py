@@ -43,13 +43,14 @@ def status(talk: Talk, /, database: Path, form: str) -> None:
 def upgrade(talk: Talk, /, database: Path) -> None:
     """Bring an older database up to date.
 
-    A copy of the old file is kept beside it.
+    A copy of the old file is kept beside it. Packs that are missing are made, too.
     """
     evidence.require_database(database)
     with (
         progress.listener(talk) as on_event,
         Case.open(database, upgrade=True, on_event=on_event) as case,
     ):
+        case.pack()
         found = case.status()
     output.line(f"{found.path}: schema {found.revision}, up to date")
 

@@ -29,11 +29,19 @@ def pack(catalog: Catalog) -> int:
 def pack_some(connection: Connection) -> int:
     """Make up to PACKS_AT_ONCE missing packs within the caller's transaction; gives how many were made."""
     made = 0
+    labelled = models.labelled_models(connection)
     for model_id, info in models.stored(connection).items():
         if info.dim is not None:
             limit = PACKS_AT_ONCE - made
             made += packs.build_missing(connection, model_id, info.dim, codes.encode, limit=limit)
-        if info.scenes:
+        if model_id in labelled:
             limit = PACKS_AT_ONCE - made
             made += packs.build_missing_scenes(connection, model_id, limit=limit)
     return made
+
+
+def pack_completed(connection: Connection, before: int, after: int) -> None:
+    """Make packs within the caller's transaction if contents, now `after` instead of `before`, completed a range."""
+    size = packs.LARGEST_RANGE
+    if (after - 1) // size > (before - 1) // size:
+        pack_some(connection)

@@ -364,6 +364,12 @@ def contents_without_vector(connection: Connection) -> list[str]:
     return list(connection.execute(select(image_table.c.sha256).where(without)).scalars())
 
 
+def contents_without_place(connection: Connection) -> list[str]:
+    """The SHA-256 of every content of which no place is on record: a run stores none of these."""
+    without = image_table.c.id.not_in(select(file_table.c.image_id))
+    return list(connection.execute(select(image_table.c.sha256).where(without)).scalars())
+
+
 def copy_database(source: Path, target: Path) -> Path:
     """Copy a database with SQLite's backup API: consistent even while it is written to."""
     try:

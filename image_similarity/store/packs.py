@@ -20,13 +20,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sqlalchemy import Connection, Select, Table, bindparam, delete, func, insert, select
+from sqlalchemy import Connection, Table, bindparam, delete, func, insert, select
 
 from image_similarity.errors import DatabaseDamaged
 from image_similarity.store.gallery import Gallery
 from image_similarity.store.schema import (
-    embedding_table,
-    image_scene_table,
     image_table,
     scene_pack_table,
     scene_table,
@@ -46,6 +44,13 @@ MOST_NUMBERS = 2**21
 ROWS_AT_ONCE = 10_000
 # The number that no pack reaches.
 _BEYOND = 2**40
+# The rows of a model from one image id to another.
+VECTORS = "FROM embedding WHERE model_id = ? AND image_id BETWEEN ? AND ?"
+# CROSS JOIN: SQLite then takes the contents in their order and looks up each scene, not the other way round.
+LABELS = (
+    "FROM image_scene CROSS JOIN scene ON scene.id = scene_id"
+    " WHERE model_id = ? AND image_id BETWEEN ? AND ?"
+)
 HINT = "see which: image-similarity db verify; then restore a backup"
 
 
@@ -204,10 +209,7 @@ def _gaps(
 def _vectors(
     connection: Connection, model_id: int, dim: int, stretches: Iterable[tuple[int, int]]
 ) -> Gallery:
-    statement = (
-        "SELECT image_id, vector FROM embedding"
-        " WHERE model_id = ? AND image_id BETWEEN ? AND ? ORDER BY image_id"
-    )
+    statement = f"SELECT image_id, vector {VECTORS} ORDER BY image_id"
     ids: list[Ids] = []
     vectors: list[Half] = []
     for stretch in stretches:
@@ -294,12 +296,7 @@ def _label_type(connection: Connection, scene_model_id: int) -> np.dtype[Any]:
 def _labels(
     connection: Connection, scene_model_id: int, stretches: Iterable[tuple[int, int]]
 ) -> ScenePack:
-    # CROSS JOIN: SQLite then takes the contents in their order and looks up the scene, not the other way round.
-    statement = (
-        "SELECT l.image_id, l.rank, s.position FROM image_scene AS l"
-        " CROSS JOIN scene AS s ON s.id = l.scene_id"
-        " WHERE s.model_id = ? AND l.image_id BETWEEN ? AND ?"
-    )
+    statement = f"SELECT image_id, rank, position {LABELS}"
     rows: list[tuple[Any, ...]] = []
     for stretch in stretches:
         found = connection.exec_driver_sql(statement, (scene_model_id, *stretch))
@@ -334,8 +331,7 @@ def build_missing(
     """
     size = range_size(dim)
     made = 0
-    rows = select(embedding_table.c.image_id).where(embedding_table.c.model_id == model_id)
-    for number in _unpacked(connection, rows, vector_pack_table, model_id, size):
+    for number in _unpacked(connection, VECTORS, vector_pack_table, model_id, size):
         if made == limit:
             break
         try:
@@ -363,18 +359,23 @@ def _row(model_id: int, number: int, size: int, found: Gallery, encode: Encode) 
 
 
 def _unpacked(
-    connection: Connection, rows: Select[tuple[int]], packs: Table, model_id: int, size: int
-) -> list[int]:
-    """The numbers of complete ranges that hold rows, but have no pack."""
+    connection: Connection, rows: str, packs: Table, model_id: int, size: int
+) -> Iterator[int]:
+    """The numbers of complete ranges that hold rows, but have no pack.
+
+    Only the first row is asked for, range by range: mostly nothing is left to be packed, and every run asks.
+    """
     newest = connection.execute(select(func.max(image_table.c.id))).scalar() or 0
-    (image_id,) = rows.selected_columns
-    number = (image_id - 1) // size
-    numbers: list[int] = []
     for first, last in _gaps(connection, packs, model_id, size):
         last = min(last, (newest - 1) // size * size)
-        statement = rows.with_only_columns(number).where(image_id.between(first, last))
-        numbers += connection.execute(statement.distinct().order_by(number)).scalars()
-    return numbers
+        while first <= last:
+            first_of = f"SELECT image_id {rows} ORDER BY image_id LIMIT 1"
+            image_id = connection.exec_driver_sql(first_of, (model_id, first, last)).scalar()
+            if image_id is None:
+                break
+            number = (image_id - 1) // size
+            yield number
+            first = (number + 1) * size + 1
 
 
 def _stretch(number: int, size: int) -> tuple[int, int]:
@@ -393,8 +394,7 @@ def build_missing_scenes(
     A range with damaged labels gets none.
     """
     made = 0
-    rows = select(image_scene_table.c.image_id)
-    for number in _unpacked(connection, rows, scene_pack_table, scene_model_id, LARGEST_RANGE):
+    for number in _unpacked(connection, LABELS, scene_pack_table, scene_model_id, LARGEST_RANGE):
         if made == limit:
             break
         try:
@@ -450,7 +450,7 @@ def wrong_packs(
             pack = _vector_pack(connection, model_id, dim, row, with_codes=True)
             found = _vectors(connection, model_id, dim, [_stretch(row.number, size)])
         except DatabaseDamaged as error:
-            yield row.number, error.message
+            yield row.number, str(error.__cause__ or error)
             continue
         if not np.array_equal(pack.image_ids, found.image_ids):
             yield row.number, "holds other contents than the rows"
@@ -468,7 +468,7 @@ def wrong_scene_packs(connection: Connection, scene_model_id: int) -> Iterator[t
             pack = _scene_pack(scene_model_id, row, dtype)
             found = _labels(connection, scene_model_id, [_stretch(row.number, LARGEST_RANGE)])
         except DatabaseDamaged as error:
-            yield row.number, error.message
+            yield row.number, str(error.__cause__ or error)
             continue
         if not np.array_equal(pack.image_ids, found.image_ids):
             yield row.number, "holds other contents than the rows"

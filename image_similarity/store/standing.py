@@ -9,7 +9,14 @@ import numpy.typing as npt
 from sqlalchemy import Connection, Select, Text, cast, exists, func, select, true
 
 from image_similarity.store.gallery import PlaceFilter, counting
-from image_similarity.store.schema import embedding_table, file_table, image_table, run_table
+from image_similarity.store.schema import (
+    embedding_table,
+    file_table,
+    image_table,
+    run_table,
+    scene_pack_table,
+    vector_pack_table,
+)
 
 Ids = npt.NDArray[np.int64]
 
@@ -34,12 +41,14 @@ class Standing:
 class State:
     """What the last write left: while it stays equal, one request has one answer.
 
-    Every batch of a run is written together with the run's account, so its text tells one write from the next.
+    Every batch of a run is written together with the run's account, so its text tells one write from the next. Packs
+    may be made at another time: the answers are the same then, but not where to read what they need.
     """
 
     run_id: int
     account: str
     newest_image: int
+    packs: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +94,7 @@ def _ids(connection: Connection, statement: Select[tuple[int]]) -> Ids:
 
 
 def state(connection: Connection, model_id: int) -> State:
-    """Give what tells one state of the database from the next; two look-ups, so it may be asked before each query."""
+    """Give what tells one state of the database from the next; a few look-ups, so it may be asked before each query."""
     run = connection.execute(
         select(run_table.c.id, cast(run_table.c.account, Text))
         .order_by(run_table.c.id.desc())
@@ -95,7 +104,12 @@ def state(connection: Connection, model_id: int) -> State:
         embedding_table.c.model_id == model_id
     )
     run_id, account = run or (0, "")
-    return State(run_id, account, connection.execute(newest).scalar() or 0)
+    count = select(func.count())
+    packs = sum(
+        connection.execute(count.select_from(table)).scalar_one()
+        for table in (vector_pack_table, scene_pack_table)
+    )
+    return State(run_id, account, connection.execute(newest).scalar() or 0, packs)
 
 
 def extent(connection: Connection, model_id: int) -> Extent:

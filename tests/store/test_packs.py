@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Connection
 
 from image_similarity.errors import DatabaseDamaged
 from image_similarity.ranking import codes
@@ -19,8 +18,9 @@ from image_similarity.store import batch, models, packs, runs
 from image_similarity.store import catalog as stored
 from image_similarity.store.batch import BatchRows, NewContent, SeenFile
 from image_similarity.store.catalog import Catalog
-from image_similarity.values import Digests, ModelInfo, PackedCodes, PictureFacts
+from image_similarity.values import Digests, ModelInfo, PictureFacts
 from tests.search.synthetic import SCENES, model_info
+from tests.store.packed import check
 
 DIM = 3
 R = 4
@@ -104,61 +104,14 @@ def desk(small: None, tmp_path: Path) -> Iterator[Desk]:
     desk.catalog.close()
 
 
-def rows_of(connection: Connection, model: int) -> dict[int, bytes]:
-    found = connection.exec_driver_sql(
-        "SELECT image_id, vector FROM embedding WHERE model_id = ?", (model,)
-    )
-    return {image_id: vector for image_id, vector in found}
-
-
-def labels_of(connection: Connection) -> dict[int, list[int]]:
-    found = connection.exec_driver_sql(
-        "SELECT image_id, position FROM image_scene JOIN scene ON scene.id = scene_id ORDER BY image_id, rank"
-    )
-    labels: dict[int, list[int]] = {}
-    for image_id, position in found:
-        labels.setdefault(image_id, []).append(position)
-    return labels
-
-
-def check(desk: Desk) -> None:
-    """Packs and loose rows together are the rows, each once; every pack is right and complete."""
-    with desk.catalog.reading() as connection:
-        newest = connection.exec_driver_sql("SELECT coalesce(max(id), 0) FROM image").scalar_one()
-        for model in desk.models:
-            expected = rows_of(connection, model)
-            loose = packs.loose_vectors(connection, model, DIM)
-            ids = [*loose.image_ids.tolist()]
-            for pack in packs.vector_packs(connection, model, DIM):
-                ids += pack.image_ids.tolist()
-                assert newest > (pack.number + 1) * R, "the range is not complete"
-                wanted = codes.encode(packs.vectors_at(connection, model, DIM, pack.image_ids))
-                for name in PackedCodes.__slots__:
-                    assert np.array_equal(getattr(pack, name), getattr(wanted, name)), name
-            assert sorted(ids) == sorted(expected)
-            assert [row.tobytes() for row in loose.vectors] == [
-                expected[i] for i in loose.image_ids
-            ]
-            assert list(packs.wrong_packs(connection, model, DIM, codes.problem_of)) == []
-        labelled = [packs.loose_labels(connection, desk.models[0])]
-        labelled += packs.scene_packs(connection, desk.models[0])
-        found = [
-            (image_id, [position for position in row if position != part.none])
-            for part in labelled
-            for image_id, row in zip(part.image_ids.tolist(), part.labels.tolist(), strict=True)
-        ]
-        assert sorted(found) == sorted(labels_of(connection).items())
-        assert list(packs.wrong_scene_packs(connection, desk.models[0])) == []
-
-
 def test_packs_are_made_of_complete_ranges_only(desk: Desk) -> None:
     desk.write(range(8), [(0, name) for name in range(8)])
     assert desk.pack() == 1
-    check(desk)
+    check(desk.catalog)
     desk.write([8], [(0, 8)])
     assert desk.pack() == 1
     assert desk.pack() == 0
-    check(desk)
+    check(desk.catalog)
 
 
 def test_a_model_without_vectors_in_a_range_has_no_pack_there(desk: Desk) -> None:
@@ -180,9 +133,9 @@ def test_a_row_that_comes_later_takes_its_pack_away_in_the_same_transaction(desk
     with desk.catalog.reading() as connection:
         numbers = [pack.number for pack in packs.vector_packs(connection, desk.models[0], DIM)]
     assert numbers == [1]
-    check(desk)
+    check(desk.catalog)
     assert desk.pack() == 1
-    check(desk)
+    check(desk.catalog)
 
 
 def test_labels_that_come_later_take_their_pack_away(desk: Desk) -> None:
@@ -190,17 +143,17 @@ def test_labels_that_come_later_take_their_pack_away(desk: Desk) -> None:
     desk.write(range(9), vectors, [(name, [0, 2]) for name in range(9) if name != 1])
     desk.pack()
     desk.write([], [], [(1, [3, 1, 0])])
-    check(desk)
+    check(desk.catalog)
     assert desk.pack() == 1
-    check(desk)
+    check(desk.catalog)
 
 
 def test_a_limit_is_kept_and_the_rest_stays_loose(desk: Desk) -> None:
     desk.write(range(17), [(0, name) for name in range(17)])
     assert desk.pack(limit=1) == 1
-    check(desk)
+    check(desk.catalog)
     assert desk.pack() == 3
-    check(desk)
+    check(desk.catalog)
 
 
 def test_many_scenes_take_two_bytes_and_few_take_one(small: None, tmp_path: Path) -> None:
@@ -208,7 +161,7 @@ def test_many_scenes_take_two_bytes_and_few_take_one(small: None, tmp_path: Path
         desk = Desk(tmp_path / f"{scenes}.db", scenes)
         desk.write(range(5), [(0, n) for n in range(5)], [(n, [scenes - 1, n]) for n in range(5)])
         desk.pack()
-        check(desk)
+        check(desk.catalog)
         with desk.catalog.reading() as connection:
             (pack,) = packs.scene_packs(connection, desk.models[0])
         assert pack.labels.dtype == np.dtype(dtype)
@@ -246,9 +199,17 @@ def test_a_content_without_a_vector_is_damage_where_one_is_asked_for(desk: Desk)
         packs.vectors_at(connection, desk.models[0], DIM, np.array([1, 2]))
 
 
+def test_labels_of_another_scene_model_make_no_packs(desk: Desk) -> None:
+    desk.write(range(9), [(0, n) for n in range(9)], [(n, [0]) for n in range(9)])
+    desk.pack()
+    with desk.catalog.writing() as connection:
+        assert packs.build_missing_scenes(connection, desk.models[1]) == 0
+    check(desk.catalog)
+
+
 def test_an_empty_database_has_neither_packs_nor_loose_rows(desk: Desk) -> None:
     assert desk.pack() == 0
-    check(desk)
+    check(desk.catalog)
 
 
 @pytest.mark.parametrize(
@@ -368,9 +329,9 @@ def test_whatever_is_written_packs_and_loose_rows_are_everything_once(
         else:
             new = [n for n in dict.fromkeys(first) if digest(n) not in desk.known.images]  # type: ignore[call-overload]
             desk.write(new, lacking(desk, new, second), fail=kind == "fail")  # type: ignore[arg-type]
-        check(desk)
+        check(desk.catalog)
     desk.pack()
-    check(desk)
+    check(desk.catalog)
     desk.catalog.close()
 
 
