@@ -44,7 +44,7 @@ def sniff(head: bytes, name: str) -> Kind:
         return Kind("other", found.mime if found else _UNKNOWN, "system file")
     if found is not None:
         return found
-    if extension in signatures.PICTURE_EXTENSIONS:
+    if extension in signatures.picture_extensions():
         if not head:
             return Kind("picture", _UNKNOWN, "name: a picture's")
         return Kind("picture", _UNKNOWN, "name: a picture's, content unknown")
@@ -89,7 +89,7 @@ def _iso_media(head: bytes, extension: str) -> Kind:
         return Kind("audio", "audio/mp4", "content: MPEG-4 audio")
     if (
         not brands[0].startswith(signatures.VIDEO_BRANDS)
-        and extension in signatures.PICTURE_EXTENSIONS
+        and extension in signatures.picture_extensions()
     ):
         return Kind("picture", _UNKNOWN, "name: a picture's, content unknown")
     if brands[0] == b"qt  ":

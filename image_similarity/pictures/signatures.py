@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Literal
-
-from PIL import Image
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,10 +231,14 @@ _NOT_RASTER = frozenset(
 )
 
 
-def _picture_extensions() -> frozenset[str]:
+@functools.cache
+def picture_extensions() -> frozenset[str]:
+    """Return the extensions, in lower case with their dot, that promise a raster picture.
+
+    Pillow is loaded for them at the first call, which a file that shows what it is does not need.
+    """
+    from PIL import Image
+
     Image.init()
     registered = {extension.lower() for extension in Image.registered_extensions()}
     return frozenset((registered - _NOT_RASTER) | set(_CAMERA_RAW.split()) | set(_MORE.split()))
-
-
-PICTURE_EXTENSIONS = _picture_extensions()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
@@ -64,8 +65,6 @@ def write_csv(
     rows: Iterator[Row], stream: TextIO, columns: Sequence[str], *, header: bool = True
 ) -> None:
     """Write rows as CSV, safe to open in a spreadsheet; lists are joined by semicolons."""
-    import csv
-
     writer = csv.writer(stream, lineterminator="\n")
     if header:
         writer.writerow(columns)
