@@ -17,7 +17,7 @@ import numpy.typing as npt
 from image_similarity.ranking.bounded import Bounds, Coded, Half, Rows
 
 # Vectors of a block; its products with a batch stay in the cache.
-BLOCK_ROWS = 4096
+BLOCK_ROWS = 2048
 # Queries of a batch: with more the product gains little, and what is kept for them takes room.
 BATCH = 128
 
@@ -61,7 +61,9 @@ def within_limits(
         border = furthest + reach + float(block.reach.max())
         # Rounded up, that no rounding of the comparison can lose a row; what is infinitely far is not kept at all.
         most = np.minimum(border * border * (1 + 1e-6), np.finfo(np.float32).max)
-        numbers, rows = np.nonzero(squared <= most.astype(np.float32)[:, None])
+        # Of flat positions, as looking for pairs takes many times as long.
+        positions = np.flatnonzero(squared <= most.astype(np.float32)[:, None])
+        numbers, rows = np.divmod(positions, squared.shape[1])
         centre = np.sqrt(np.maximum(squared[numbers, rows], 0))
         radius = block.reach[rows] + reach[numbers]
         kept = centre - radius <= furthest[numbers]

@@ -131,6 +131,15 @@ def bounds_of_codes(given: Coded, query: CodedQuery) -> Bounds:
     return Bounds(centre, radius)
 
 
+def some(given: Coded, rows: Rows) -> Coded:
+    """Give the codes of some rows."""
+    packed = given.packed
+    taken = PackedCodes(
+        packed.codes[rows], packed.scales[rows], packed.errors[rows], packed.bits[rows]
+    )
+    return Coded(taken, given.squares[rows], given.reach[rows])
+
+
 def bounds_of_decoded(given: PackedCodes, rows: Rows, query: Half) -> Bounds:
     """Bound the distances of some rows of codes from a query more closely: the query is not rounded, the sums float64.
 

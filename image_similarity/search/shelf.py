@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -214,19 +214,31 @@ class Shelf:
             self._index = path, found
         return self._index[1]
 
+    def rough(self, rows: Rows, query: Half) -> Bounds | None:
+        """Bound some rows, ascending, as a scan would, from what is in memory; None if nothing is."""
+        return self._in_memory(
+            rows,
+            query,
+            lambda coded, part: bounded.bounds_of_codes(
+                bounded.some(coded, part), bounded.coded_query(query)
+            ),
+        )
+
     def closer(self, rows: Rows, query: Half) -> Bounds | None:
-        """Bound some rows more closely from what is in memory; None if nothing is."""
+        """Bound some rows, ascending, more closely from what is in memory; None if nothing is."""
+        return self._in_memory(
+            rows, query, lambda coded, part: bounded.bounds_of_decoded(coded.packed, part, query)
+        )
+
+    def _in_memory(
+        self, rows: Rows, query: Half, bound: Callable[[Coded, Rows], Bounds]
+    ) -> Bounds | None:
         known = self._known
         if known.packed and known.coded is None:
             return None
         split = int(np.searchsorted(rows, known.packed))
         loose = bounded.bounds_of_rows(known.loose[rows[split:] - known.packed], query)
-        if known.coded is None:
-            return loose
-        return _joined(
-            bounded.bounds_of_decoded(known.coded.packed, rows[:split], query),
-            loose,
-        )
+        return loose if known.coded is None else _joined(bound(known.coded, rows[:split]), loose)
 
     def vectors(self, connection: Connection, rows: Rows) -> Half:
         """The stored vectors, float16 (n, dim), of rows in ascending order."""

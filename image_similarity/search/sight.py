@@ -32,16 +32,27 @@ FEWEST_FOR_BATCH = 20_000
 class Sight:
     """What one query sees of one database.
 
-    `rows` (ascending) hold all that can be among the nearest and, of those that the scene filter hides (`hidden`, a
-    mask of `rows`), all that can be nearer than the last hit; `bounds` are theirs. `searched` and `left_out` count all
-    contents that pass and that do not.
+    `rows` (ascending; None: all) hold all that can be among the nearest and, of those that the scene filter hides
+    (`hidden`, a mask of `rows`; None: it hides none), all that can be nearer than the last hit; `bounds` are theirs.
+    `searched` and `left_out` count all contents that pass and that do not.
     """
 
-    rows: Rows
+    rows: Rows | None
     bounds: Bounds
-    hidden: Mask
+    hidden: Mask | None
     searched: int
     left_out: int
+
+    def rows_at(self, positions: Rows) -> Rows:
+        """The rows at some positions of `bounds`."""
+        return positions if self.rows is None else self.rows[positions]
+
+    def only(self, *, hidden: bool) -> Bounds:
+        """The bounds, with those that are not hidden, or are, infinitely far."""
+        if self.hidden is None:
+            return self.bounds
+        away = ~self.hidden if hidden else self.hidden
+        return Bounds(np.where(away, np.float32(np.inf), self.bounds.centre), self.bounds.radius)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,17 +65,19 @@ class Wanted:
 
 def scan(connection: Connection, shelf: Shelf, query: Half, counting: Mask, passing: Mask) -> Sight:
     """Look at every row. Masks (N,) say which rows exist for the search, and which of them pass."""
-    bounds = shelf.bounds(connection, query)
-    return _sight(np.arange(len(shelf)), bounds, counting, passing)
+    return _sight(None, shelf.bounds(connection, query), counting, passing)
 
 
-def _sight(rows: Rows, bounds: Bounds, counting: Mask, passing: Mask) -> Sight:
+def _sight(rows: Rows | None, bounds: Bounds, counting: Mask, passing: Mask) -> Sight:
     searched = int(np.count_nonzero(passing))
     left_out = int(np.count_nonzero(counting)) - searched
-    here = counting[rows]
+    # Without `rows` no row is looked up by its number: of a million that takes as long as comparing them.
+    here = counting if rows is None else counting[rows]
     if not here.all():
-        rows, bounds = rows[here], bounds.at(np.flatnonzero(here))
-    return Sight(rows, bounds, ~passing[rows], searched, left_out)
+        at = np.flatnonzero(here)
+        rows, bounds = at if rows is None else rows[at], bounds.at(at)
+    hidden = (~passing if rows is None else ~passing[rows]) if left_out else None
+    return Sight(rows, bounds, hidden, searched, left_out)
 
 
 def scan_many(
@@ -108,7 +121,7 @@ def _first_limit(
         return math.inf
     if len(rows) < wanted.count:
         return furthest
-    bounds = shelf.closer(rows, query)
+    bounds = shelf.rough(rows, query)
     assert bounds is not None  # noqa: S101 - a batch has its codes in memory
     return min(furthest, bounded.smallest_limit(bounds.centre + bounds.radius, wanted.count))
 
@@ -126,7 +139,7 @@ def by_bits(
         ]
     )
     rows.sort()
-    bounds = shelf.closer(rows, query)
+    bounds = shelf.rough(rows, query)
     if bounds is None:
         bounds = bounded.bounds_of_rows(shelf.vectors(connection, rows), query)
     return _sight(rows, bounds, counting, passing)
@@ -145,9 +158,8 @@ def _candidates(connection: Connection, shelf: Shelf, query: Half, among: Mask) 
 
 def near_rows(shelf: Shelf, sight: Sight, query: Half, wanted: Wanted) -> Rows:
     """Give the rows of a sight that pass and can be among the wanted, as few as memory can tell."""
-    at = np.flatnonzero(~sight.hidden) if sight.hidden.any() else slice(None)
-    bounds = Bounds(sight.bounds.centre[at], sight.bounds.radius[at])
-    rows = sight.rows[at][bounded.within_reach(bounds, wanted.count, wanted.furthest)]
+    bounds = sight.only(hidden=False)
+    rows = sight.rows_at(bounded.within_reach(bounds, wanted.count, wanted.furthest))
     closer = shelf.closer(rows, query)
     if closer is None:
         return rows
@@ -158,12 +170,10 @@ def count_hidden_nearer(
     connection: Connection, shelf: Shelf, sight: Sight, query: Half, distance: float
 ) -> int:
     """Count the hidden rows of a sight that are strictly nearer to the query than a distance, exactly."""
-    if not sight.hidden.any():
+    if sight.hidden is None:
         return 0
-    at = np.flatnonzero(sight.hidden)
-    rows, bounds = sight.rows[at], sight.bounds.at(at)
-    sure, unsure = bounded.split_at(bounds, distance)
-    rows = rows[unsure]
+    sure, unsure = bounded.split_at(sight.only(hidden=True), distance)
+    rows = sight.rows_at(unsure)
     closer = shelf.closer(rows, query)
     if closer is not None:
         more, unsure = bounded.split_at(closer, distance)
