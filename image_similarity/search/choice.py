@@ -91,10 +91,8 @@ def _chosen(
 
 
 def _with_vectors(connection: Connection) -> dict[int, ModelInfo]:
-    counts = models.embedding_counts(connection)
-    return {
-        model_id: info for model_id, info in models.stored(connection).items() if model_id in counts
-    }
+    embedded = models.embedded_models(connection)
+    return {id_: info for id_, info in models.stored(connection).items() if id_ in embedded}
 
 
 def _with_labels(connection: Connection) -> dict[int, ModelInfo]:

@@ -112,6 +112,14 @@ def embedding_counts(connection: Connection) -> dict[int, int]:
     return {key: value for key, value in connection.execute(statement)}
 
 
+def embedded_models(connection: Connection) -> set[int]:
+    """The models that have a vector of at least one content; to count all of them would read a whole index."""
+    statement = select(model_table.c.id).where(
+        select(embedding_table.c.id).where(embedding_table.c.model_id == model_table.c.id).exists()
+    )
+    return set(connection.execute(statement).scalars())
+
+
 def labelled_models(connection: Connection) -> set[int]:
     """The models whose scene labels are stored for at least one content."""
     statement = (
