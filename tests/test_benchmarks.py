@@ -15,6 +15,7 @@ import pytest
 import torch
 from PIL import Image
 
+from image_similarity.case import Case
 from image_similarity.encoding import registry
 from tests.conftest import PictureFactory
 
@@ -183,3 +184,21 @@ def test_copies_are_new_contents_with_the_same_pixels(
     assert copies[6].name.startswith("00000")
     with Image.open(copies[0]) as original, Image.open(copies[6]) as copy:
         assert original.tobytes() == copy.tobytes()
+
+
+def test_ways_to_read_packs_are_compared_and_the_size_is_told() -> None:
+    cells = first_cells(run("bench_packs.py"))
+    assert "packs, `packs.vector_packs`, codes only" in cells
+    assert {"the whole file", "`embedding`", "`vector_pack`"} < set(cells)
+
+
+def test_a_generated_database_is_whole(tmp_path: Path, load: Any) -> None:
+    synthetic = load("synthetic_database")
+    info = synthetic.model_info(dim=8, scenes=10)
+    blocks = synthetic.clustered(9_000, 8, 10)
+    assert synthetic.write(tmp_path / "case.db", info, blocks) == 9_000
+    with Case.open(tmp_path / "case.db", read_only=True) as case:
+        assert case.verify().clean
+        sha256 = synthetic.sha256_of(8_999)
+        (nearest, *_) = case.search(sha256=sha256, scene="off", k=2).hits
+    assert nearest.image.sha256 == sha256
