@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import sqlite3
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +26,8 @@ from image_similarity.values import ModelInfo, Preprocess
 
 BLOCK = 8192
 PICTURES_PER_CLUSTER = 20
+# Indexes are filled in random order: they must fit.
+CACHE_KIB = 500_000
 # Probabilities of a picture's scenes, most probable first: a confident classifier's.
 PROBABILITIES = (0.6, 0.2, 0.1, 0.05, 0.03)
 
@@ -95,12 +99,16 @@ def write(
         model_id = models.register(connection, info)
         scenes = np.array(list(models.scene_ids(connection, model_id).values()))
     done = 0
-    for block in blocks:
-        with case.writing() as connection:
+    with closing(sqlite3.connect(database)) as raw, raw:
+        # No journal and no waiting for the disk: a database that was not finished is thrown away.
+        raw.executescript(
+            f"PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA cache_size=-{CACHE_KIB}"
+        )
+        for block in blocks:
             for statement, rows in _rows(block, done, run, source, model_id, scenes):
-                connection.exec_driver_sql(statement, rows)
-        done += len(block.vectors)
-        on_block(done)
+                raw.executemany(statement, rows)
+            done += len(block.vectors)
+            on_block(done)
     if packed:
         packing.pack(case)
     with case.writing() as connection:
