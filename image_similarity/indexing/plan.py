@@ -16,18 +16,19 @@ def decide(entry: FileEntry, known: Knowledge, *, rehash: bool, retry_failed: bo
     A file is unchanged if its size and time are as recorded, that time can be trusted (`settled`) and its content was
     given to every model asked for. A recorded failure or a file skipped by a rule stands while size and time do.
     """
-    stamp = (entry.size, entry.mtime_ns)
     if rehash:
         return "read"
-    failure = known.failed.get(entry.path)
+    path, _, size, mtime_ns = entry
+    failure = known.failed.get(path)
     if failure is not None:
-        stands = (failure.size, failure.mtime_ns) == stamp
+        stands = failure.size == size and failure.mtime_ns == mtime_ns
         return "failed" if stands and not retry_failed else "read"
-    skipped = known.skipped.get(entry.path)
+    skipped = known.skipped.get(path)
     if skipped is not None:
         # A rule that no longer holds (an exclusion that was taken back) must not be counted for ever.
-        return "skipped" if (skipped.size, skipped.mtime_ns) == stamp else "read"
-    file = known.files.get(entry.path)
-    if file is None or not file.settled or (file.size, file.mtime_ns) != stamp:
+        stands = skipped.size == size and skipped.mtime_ns == mtime_ns
+        return "skipped" if stands else "read"
+    file = known.files.get(path)
+    if file is None or not file.settled or file.size != size or file.mtime_ns != mtime_ns:
         return "read"
-    return "read" if known.lacking(file.image_id) else "unchanged"
+    return "unchanged" if known.is_complete(file.image_id) else "read"

@@ -16,7 +16,7 @@ from typing import Any
 
 from image_similarity.errors import DatabaseError
 from image_similarity.events import Failed, Listener, Notice, Progress
-from image_similarity.indexing import batches, loader, sources, taskset
+from image_similarity.indexing import batches, loader, packing, sources, taskset
 from image_similarity.indexing.network import LARGEST_DEFAULT_BATCH, NetworkThread
 from image_similarity.indexing.plan import decide
 from image_similarity.pictures.names import to_text
@@ -102,6 +102,7 @@ class Run:
         self.options, self.tasks, self.known, self.on_event = options, tasks, known, on_event
         self.total = 0
         self.account = Account()
+        self._knows_contents = False
         self._saved: dict[str, Any] = {}
         self.batch = Batch()
         self._flying: Batch | None = None
@@ -121,7 +122,8 @@ class Run:
                 if stop():
                     stopped = True
                     return
-                if self._take_known(entry):
+                if self._must_be_read(entry):
+                    self._know_contents()
                     yield entry  # type: ignore[misc]  # only a FileEntry is left to be read
 
         workers = self.options.workers or min(MOST_WORKERS, os.cpu_count() or 1)
@@ -144,27 +146,31 @@ class Run:
             self._store(self._landed())
         return stopped
 
-    def _take_known(self, entry: Entry) -> bool:
-        """Count an entry whose outcome needs no reading; True if the file must be read."""
-        if isinstance(entry, Skipped):
-            self._skip(entry)
-        elif isinstance(entry, Failure):
-            self._fail(entry, self.batch)
-        else:
-            decision = decide(
-                entry,
-                self.known,
-                rehash=self.options.rehash,
-                retry_failed=self.options.retry_failed,
-            )
-            if decision == "read":
-                return True
-            if decision == "unchanged":
-                self.account.unchanged += 1
-            elif decision == "skipped":
-                self.account.skipped[self.known.skipped[entry.path].kind] += 1
+    def _know_contents(self) -> None:
+        """Load the ids of all contents, which a run that reads nothing does without."""
+        if not self._knows_contents:
+            with self.catalog.reading() as connection:
+                self.known.images = store.load_images(connection)
+            self._knows_contents = True
+
+    def _must_be_read(self, entry: Entry) -> bool:
+        """Whether a file must be read; an entry whose outcome is known without that is counted."""
+        if not isinstance(entry, FileEntry):
+            if isinstance(entry, Skipped):
+                self._skip(entry)
             else:
-                self.account.failed += 1
+                self._fail(entry, self.batch)
+            return False
+        options, known = self.options, self.known
+        decision = decide(entry, known, rehash=options.rehash, retry_failed=options.retry_failed)
+        if decision == "read":
+            return True
+        if decision == "unchanged":
+            self.account.unchanged += 1
+        elif decision == "skipped":
+            self.account.skipped[known.skipped[entry.path].kind] += 1
+        else:
+            self.account.failed += 1
         return False
 
     def _wanted(self, sha256: str) -> Collection[Preprocess]:
@@ -267,8 +273,10 @@ class Run:
         self.account.add(batch.account)
         if len(batch):
             account = self._account()
+            contents = len(self.known.images)
             with self.catalog.writing() as connection:
                 store.write_batch(connection, self.run_id, self.source_id, rows, self.known)
+                packing.pack_completed(connection, contents, len(self.known.images))
                 runs.save_account(connection, self.run_id, account)
             self._saved = account
         self.on_event(
@@ -340,16 +348,19 @@ class Run:
 
     def _vanished(self, entries: Sequence[Entry], place: sources.Place) -> list[str]:
         """The recorded paths that the walk did not meet, but for those below a folder that could not be listed."""
-        recorded = self.known.files.keys() | self.known.failed.keys() | self.known.skipped.keys()
-        if place.only is not None:
-            recorded = recorded & {to_text(place.only.name)}
-        seen = {entry.path for entry in entries}
-        closed = [e.path for e in entries if isinstance(e, Failure)]
-        closed += [e.path for e in entries if isinstance(e, Skipped) and e.rule == "excluded"]
+        others = [entry for entry in entries if not isinstance(entry, FileEntry)]
+        closed = [e.path for e in others if isinstance(e, Failure)]
+        closed += [e.path for e in others if isinstance(e, Skipped) and e.rule == "excluded"]
         if "" in closed:
             return []
+        seen = {entry.path for entry in entries}
+        only = None if place.only is None else to_text(place.only.name)
         prefixes = tuple(path + "/" for path in closed)
-        return sorted(path for path in recorded - seen if not path.startswith(prefixes))
+        recorded = (self.known.files, self.known.failed, self.known.skipped)
+        missing = {path for paths in recorded for path in paths if path not in seen}
+        return sorted(
+            path for path in missing if only in (None, path) and not path.startswith(prefixes)
+        )
 
     def give_up(self, status: RunStatus) -> None:
         """Close the run with the account of what was stored, if the database still takes that."""

@@ -92,8 +92,9 @@ def walk(
     pending = [_Folder(iter(listing))]
     while pending:
         folder = pending[-1]
+        above = folder.text
         for entry in folder.entries:
-            text = folder.text + to_text(entry.name)
+            text = above + to_text(entry.name)
             if rules.avoid and os.path.normcase(folder.relative + entry.name) in rules.avoid:
                 yield Skipped(text, "our own database", "database")
             elif (taken := _classify(entry, text, rules)) is not None:
@@ -149,7 +150,8 @@ def _classify(entry: os.DirEntry[str], text: str, rules: _Rules) -> Entry | None
             return Skipped(text, "broken link", "link")
         return _failure(text, "stat", error)
     if stat.S_ISREG(found.st_mode):
-        return FileEntry(text, entry.path, found.st_size, found.st_mtime_ns)
+        # Not FileEntry(...), which would be a twentieth of a re-scan.
+        return tuple.__new__(FileEntry, (text, entry.path, found.st_size, found.st_mtime_ns))
     if stat.S_ISDIR(found.st_mode):
         return Skipped(text, "symbolic link to a folder", "link")
     return Skipped(text, "special file", "special")
