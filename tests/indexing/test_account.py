@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -198,6 +200,27 @@ def test_a_setting_that_makes_no_sense_is_refused_before_anything_is_recorded(
     with pytest.raises(InvalidSetting) as refused:
         desk.index(**setting)
     assert refused.value.exit_code == 2
+    assert (desk.count("source"), desk.count("run"), desk.count("model")) == (0, 0, 0)
+
+
+def test_a_run_records_in_which_runtime_each_model_ran(desk: Desk) -> None:
+    desk.put("one.jpg")
+    desk.index()
+    desk.index(models=("builtin",), scenes=None, runtime="onnx")
+    first, second = (json.loads(text) for (text,) in desk.rows("SELECT environment FROM run"))
+    assert first["runtime"] == "tiny in torch"
+    assert second["runtime"] == "builtin in onnx"
+    assert second["onnxruntime"] == version("onnxruntime")
+
+
+def test_a_runtime_that_cannot_run_the_model_is_refused_before_anything_is_recorded(
+    desk: Desk,
+) -> None:
+    from image_similarity.errors import ModelError
+
+    desk.put("one.jpg")
+    with pytest.raises(ModelError, match="No graph"):
+        desk.index(runtime="onnx")
     assert (desk.count("source"), desk.count("run"), desk.count("model")) == (0, 0, 0)
 
 
