@@ -50,6 +50,62 @@ def copy_pictures(folder: Path, count: int, target: Path) -> list[Path]:
     return copies
 
 
+def enlarge_pictures(
+    originals: Sequence[Path],
+    count: int,
+    megapixels: float,
+    target: Path,
+    *,
+    suffix: str = ".jpg",
+    **saved: Any,
+) -> list[Path]:
+    """Fill `target` with `count` pictures of that size, with the grain of a telephone's camera; return them in order.
+
+    As in `copy_pictures` further copies of the first 16 differ in some bytes that decoders pass over.
+    """
+    import numpy as np
+    from PIL import Image
+
+    target.mkdir(parents=True, exist_ok=True)
+    grain = np.random.default_rng(0)
+    then = time.time() - AGE_SECONDS
+    saved = {"quality": 90, **saved} if suffix == ".jpg" else saved
+    made: list[Path] = []
+    for number in range(count):
+        path = target / f"{number:05d}{suffix}"
+        if number < 16:
+            with Image.open(originals[number % len(originals)]) as opened:
+                image = opened.convert("RGB")
+            scale = (megapixels * 1e6 / (image.width * image.height)) ** 0.5
+            size = (round(image.width * scale), round(image.height * scale))
+            pixels = np.asarray(image.resize(size, Image.Resampling.BICUBIC), dtype=np.int16)
+            # The same strip of grain again and again: random numbers for all would take longest of all.
+            strip = np.resize(grain.integers(-8, 9, 65_521, np.int16), pixels.shape)
+            Image.fromarray((pixels + strip).clip(0, 255).astype(np.uint8)).save(path, **saved)
+        else:
+            path.write_bytes(made[number % 16].read_bytes() + f"copy {number}".encode())
+        os.utime(path, (then, then))
+        made.append(path)
+    return made
+
+
+def write_tiny_files(folder: Path, count: int) -> None:
+    """Fill a folder with tiny PNG files of distinct contents, 1,000 in each folder below it."""
+    import io
+
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.new("RGB", (2, 2)).save(buffer, "PNG")
+    then = time.time() - AGE_SECONDS
+    for number in range(count):
+        path = folder / f"{number // 1000:04d}" / f"IMG_{number:06d}.png"
+        if number % 1000 == 0:
+            path.parent.mkdir(parents=True)
+        path.write_bytes(buffer.getvalue() + str(number).encode())
+        os.utime(path, (then, then))
+
+
 class DirectWriter:
     """A new database of ours, filled through the store's own functions without a run over files."""
 
