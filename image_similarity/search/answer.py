@@ -140,7 +140,8 @@ def _passing(
         return counting
     position = {name: at for at, name in enumerate(asked.scene_model.info.scenes)}
     own = gallery.id_of(opened.connection, sha256)
-    passing = opened.shelf.passing(mode, [position[name] for name in scenes], own)
+    chosen = [position[name] for name in scenes]
+    passing = opened.shelf.passing(opened.connection, mode, chosen, own)
     return counting if passing is None else passing & counting
 
 

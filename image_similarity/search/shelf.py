@@ -40,14 +40,13 @@ class _Contents:
     """What is known of one state of the database.
 
     Rows are the contents of all packs in order, then the loose ones. `labels` (K, N) are positions of scenes, the most
-    probable first; None without a scene model.
+    probable first, and the number that stands for none; read when a filter asks for them.
     """
 
     ids: Ids
     packed: int
     loose: Half
-    labels: npt.NDArray[np.integer] | None
-    none: int
+    labels: tuple[npt.NDArray[np.integer], int] | None = None
     coded: Coded | None = None
     bits: npt.NDArray[np.uint8] | None = None
     counting: dict[PlaceFilter, Mask] = field(default_factory=dict)
@@ -132,10 +131,13 @@ class Shelf:
             known.counting[places] = standing.standing(connection, places).mask(known.ids)
         return known.counting[places]
 
-    def passing(self, mode: Mode, scenes: Collection[int], own: int | None) -> Mask | None:
+    def passing(
+        self, connection: Connection, mode: Mode, scenes: Collection[int], own: int | None
+    ) -> Mask | None:
         """Who passes a scene filter: a label in the set (`hard`: the first), no label at all, or the query's content.
 
         Args:
+            connection: Open.
             mode: The kind of filter.
             scenes: Positions of scenes in their model.
             own: The query's image id, if it is stored.
@@ -144,11 +146,14 @@ class Shelf:
             A mask (N,), or None if nobody is left out.
         """
         known = self._known
-        if mode == "off" or known.labels is None:
+        if mode == "off" or self.scene_model_id is None:
             return None
-        passing: Mask = known.labels[0] == known.none
+        if known.labels is None:
+            known.labels = _labels(connection, self.scene_model_id, known.ids)
+        labels, none = known.labels
+        passing: Mask = labels[0] == none
         for scene in scenes:
-            passing |= self._members(known.labels, scene, top_only=mode == "hard")
+            passing |= self._members(labels, scene, top_only=mode == "hard")
         if own is not None:
             passing[known.ids == own] = True
         return passing
@@ -269,10 +274,7 @@ class Shelf:
     def _read(self, connection: Connection, packed: Ids) -> _Contents:
         gallery = packs.loose_vectors(connection, self.model_id, self.dim)
         ids = np.concatenate([packed, gallery.image_ids])
-        labels, none = None, 0
-        if self.scene_model_id is not None:
-            labels, none = _labels(connection, self.scene_model_id, ids)
-        return _Contents(ids, len(packed), gallery.vectors, labels, none)
+        return _Contents(ids, len(packed), gallery.vectors)
 
     def _read_codes(self, connection: Connection, count: int) -> Coded:
         codes = np.empty((count, self.dim), dtype=np.int8)
