@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import statistics
 import subprocess
 import sys
@@ -103,14 +104,27 @@ def numbers_for(count: int, queries: int, seed: int = 5) -> list[int]:
 
 def asker(searcher: Any, numbers: Sequence[int]) -> Callable[[], Any]:
     """Return a function that asks for the next of some pictures at each call."""
-    position = -1
+    turn = itertools.cycle(numbers)
+    return lambda: searcher.answer_stored(sha256_of(next(turn)))
 
-    def ask() -> Any:
-        nonlocal position
-        position = (position + 1) % len(numbers)
-        return searcher.answer_stored(sha256_of(numbers[position]))
 
-    return ask
+def rank(searcher: Any, queries: Sequence[Any]) -> object:
+    """Find which pictures are nearest to queries, and how near exactly: an answer without what is known of them.
+
+    This is as far as a library for vectors goes. It takes a look inside of the searcher, which has no such half answer.
+    """
+    from image_similarity.search.answer import _see
+
+    filters: list[Any] = [("off", ())] * len(queries)
+    with searcher._open() as databases:
+        return [_see(each, searcher._asked, queries, filters) for each in databases]
+
+
+def ranker(searcher: Any, numbers: Sequence[int]) -> Callable[[], object]:
+    """Return a function that ranks for the next of some pictures at each call."""
+    queries = [searcher.query_of_stored(sha256_of(number)) for number in numbers]
+    turn = itertools.cycle(queries)
+    return lambda: rank(searcher, [next(turn)])
 
 
 def shas(result: Any) -> set[str]:

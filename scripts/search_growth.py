@@ -15,13 +15,13 @@ from benchmark import ROOT, table
 from search_asking import (
     FLOOR,
     Bench,
-    asker,
     command,
     in_turns,
     ms,
     numbers_for,
     opened,
     query_command,
+    ranker,
     say,
 )
 
@@ -53,7 +53,9 @@ def growth(bench: Bench) -> None:
     peak = max(found[-1][key] for key in ("peak_exact", "peak_approximate")) / 1e9
     name = f"peak memory at {bench.sizes.growth[-1]:,} pictures"
     bench.goal(name, peak, 8, unit="GB", least=False)
-    print("### Growth\n\nClustered vectors; peak memory after one cold and 10 warm queries.\n")
+    print(
+        "### Growth\n\nClustered vectors; peak memory after one cold and 10 warm queries; warm is the ranking alone.\n"
+    )
     print(
         table(
             ["pictures", "cold command, times the floor", "warm, exact", "warm, `--approximate`",
@@ -80,7 +82,7 @@ def measure(database: Path, way: str) -> None:
     """Print as JSON what queries to a database take; this process does nothing else."""
     numbers = numbers_for(int(database.stem.rpartition("-")[2]), 11)
     with opened(database, approximate=way == "approximate") as searcher:
-        ask = asker(searcher, numbers)
+        ask = ranker(searcher, numbers)
         ask()  # the first reads from disk, and tries out the approximate search
         seconds = in_turns(9, {way: ask})[way]
     print(json.dumps({way: seconds, f"peak_{way}": peak_bytes()}))
