@@ -16,6 +16,7 @@ import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -212,14 +213,20 @@ def _vectors(
     statement = f"SELECT image_id, vector {VECTORS} ORDER BY image_id"
     ids: list[Ids] = []
     vectors: list[Half] = []
-    for stretch in stretches:
-        rows = connection.exec_driver_sql(statement, (model_id, *stretch))
-        for part in rows.partitions(ROWS_AT_ONCE):
-            ids.append(np.fromiter((row[0] for row in part), np.int64, len(part)))
-            vectors.append(_stacked([row[1] for row in part], dim))
+    with _damage_named(f"the table of the vectors of model {model_id}"):
+        for stretch in stretches:
+            cursor = _cursor(connection, statement, (model_id, *stretch))
+            while part := cursor.fetchmany(ROWS_AT_ONCE):
+                ids.append(np.fromiter((row[0] for row in part), np.int64, len(part)))
+                vectors.append(_stacked([row[1] for row in part], dim))
     if not ids:
         return Gallery(np.empty(0, np.int64), np.empty((0, dim), np.float16))
     return Gallery(np.concatenate(ids), np.concatenate(vectors))
+
+
+def _cursor(connection: Connection, statement: str, values: tuple[int, ...]) -> Any:
+    """SQLite's own cursor: SQLAlchemy's rows take as long again as the reading."""
+    return connection.exec_driver_sql(statement, values).cursor
 
 
 def _stacked(blobs: Sequence[bytes], dim: int) -> Half:
@@ -297,12 +304,13 @@ def _labels(
     connection: Connection, scene_model_id: int, stretches: Iterable[tuple[int, int]]
 ) -> ScenePack:
     statement = f"SELECT image_id, rank, position {LABELS}"
-    rows: list[tuple[Any, ...]] = []
-    for stretch in stretches:
-        found = connection.exec_driver_sql(statement, (scene_model_id, *stretch))
-        rows += [(*row,) for row in found]
+    rows: list[tuple[int, int, int]] = []
+    with _damage_named(f"the table of the labels of scene model {scene_model_id}"):
+        for stretch in stretches:
+            rows += _cursor(connection, statement, (scene_model_id, *stretch)).fetchall()
+        numbers = np.fromiter(chain.from_iterable(rows), np.int64, 3 * len(rows))
     dtype = _label_type(connection, scene_model_id)
-    table = np.array(rows, dtype=np.int64).reshape(-1, 3)
+    table = numbers.reshape(-1, 3)
     image_ids, row = np.unique(table[:, 0], return_inverse=True)
     ranks, positions = table[:, 1] - 1, table[:, 2]
     none = np.iinfo(dtype).max
