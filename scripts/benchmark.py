@@ -57,11 +57,12 @@ def enlarge_pictures(
     target: Path,
     *,
     suffix: str = ".jpg",
+    distinct: int = 16,
     **saved: Any,
 ) -> list[Path]:
     """Fill `target` with `count` pictures of that size, with the grain of a telephone's camera; return them in order.
 
-    As in `copy_pictures` further copies of the first 16 differ in some bytes that decoders pass over.
+    As in `copy_pictures` further copies of the `distinct` first ones differ in some bytes that decoders pass over.
     """
     import numpy as np
     from PIL import Image
@@ -73,7 +74,7 @@ def enlarge_pictures(
     made: list[Path] = []
     for number in range(count):
         path = target / f"{number:05d}{suffix}"
-        if number < 16:
+        if number < distinct:
             with Image.open(originals[number % len(originals)]) as opened:
                 image = opened.convert("RGB")
             scale = (megapixels * 1e6 / (image.width * image.height)) ** 0.5
@@ -83,7 +84,7 @@ def enlarge_pictures(
             strip = np.resize(grain.integers(-8, 9, 65_521, np.int16), pixels.shape)
             Image.fromarray((pixels + strip).clip(0, 255).astype(np.uint8)).save(path, **saved)
         else:
-            path.write_bytes(made[number % 16].read_bytes() + f"copy {number}".encode())
+            path.write_bytes(made[number % distinct].read_bytes() + f"copy {number}".encode())
         os.utime(path, (then, then))
         made.append(path)
     return made

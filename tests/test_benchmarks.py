@@ -96,9 +96,12 @@ def test_the_network_is_measured_against_others_in_several_runtimes(tiny_model: 
     ]
 
 
-def test_memory_is_measured_for_several_numbers_of_pictures(photos: Path, tiny_model: Path) -> None:
+def test_memory_is_measured_for_several_numbers_and_kinds_of_pictures(
+    photos: Path, tiny_model: Path
+) -> None:
     printed = run("bench_memory.py", "--pictures", photos, "-m", tiny_model)
-    assert first_cells(printed) == ["1", "20"]
+    large = [f"1 megapixels, {kind}" for kind in ("JPEG", "progressive JPEG", "PNG")]
+    assert first_cells(printed) == ["1", "20", *large]
 
 
 def test_every_section_of_the_search_benchmark_measures_and_names_its_goals(
