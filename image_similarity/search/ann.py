@@ -4,9 +4,9 @@ The index is a graph of near neighbours (HNSW, Malkov and Yashunin 2018, arXiv:1
 dimension. A query walks through it towards nearer vectors; what it meets are candidates, whose exact distances the
 caller computes from the stored vectors. The kernels are faiss's.
 
-Why this one, measured (docs/benchmarks.md): on clustered random vectors an inverted file (IVF) answers three times as
-fast and is built four times as fast, but on vectors of photographs it must look into a tenth of its cells and more to
-find what the graph finds. usearch's graph at 8 bits takes as long to build and as much room, but is slower to ask.
+Why this one, measured (docs/benchmarks.md): on clustered random vectors an inverted file (IVF) answers twice as fast and
+is built four times as fast, but on vectors of photographs it finds less than the graph even when it looks into a tenth
+of its cells. usearch's graph at 8 bits takes as much room and is no faster to build or to ask.
 """
 
 from __future__ import annotations
