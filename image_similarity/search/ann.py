@@ -4,8 +4,8 @@ The index is a graph of near neighbours (HNSW, Malkov and Yashunin 2018, arXiv:1
 dimension. A query walks through it towards nearer vectors; what it meets are candidates, whose exact distances the
 caller computes from the stored vectors. The kernels are faiss's.
 
-Why this one, measured (docs/benchmarks.md): on clustered random vectors an inverted file (IVF) answers twice as fast and
-is built four times as fast, but on vectors of photographs it finds less than the graph even when it looks into a tenth
+Why this one, measured (docs/benchmarks.md): on clustered random vectors an inverted file (IVF) answers twice as fast
+and is built four times as fast, but on vectors of photographs it finds less than the graph even when it looks into a tenth
 of its cells. usearch's graph at 8 bits takes as much room and is no faster to build or to ask.
 """
 
