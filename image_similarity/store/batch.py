@@ -126,7 +126,7 @@ def load_images(connection: Connection) -> dict[str, int]:
     return dict(_plain_rows(connection, select(image_table.c.sha256, image_table.c.id)))
 
 
-def _plain_rows(connection: Connection, statement: Select[Any]) -> list[Any]:
+def _plain_rows(connection: Connection, statement: Select[Any]) -> Sequence[Any]:
     """The rows as tuples from SQLite's own cursor: SQLAlchemy's rows would cost a re-scan more than the query."""
     cursor = connection.execute(statement).cursor
     return [] if cursor is None else cursor.fetchall()

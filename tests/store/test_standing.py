@@ -116,3 +116,27 @@ def test_the_state_of_an_empty_database_is_one_too(tmp_path: Path) -> None:
     with catalog.reading() as connection:
         assert standing.state(connection, 1) == standing.State(0, "", 0, 0)
     catalog.close()
+
+
+def test_below_a_folder_is_no_more_and_no_less_than_that(tmp_path: Path) -> None:
+    paths = [
+        "a/b",
+        "a/\u00e4/c",
+        "a/\U0010ffff",
+        "a0/b",
+        "a",
+        "a-/b",
+        "a.b",
+        "aa/b",
+        "A/b",
+        "b/a/c",
+        "a/",
+    ]
+    path = tmp_path / "case.db"
+    write_case(path, [Row(str(n), at_angle(n), paths=[at]) for n, at in enumerate(paths)])
+    catalog = Catalog.open(path, read_only=True)
+    for under in ("a", "a/", "/a"):
+        with catalog.reading() as connection:
+            found = standing.standing(connection, PlaceFilter(under=under))
+        assert [paths[id_ - 1] for id_ in found.image_ids] == ["a/b", "a/ä/c", "a/\U0010ffff", "a/"]
+    catalog.close()
