@@ -16,8 +16,9 @@ import numpy.typing as npt
 
 from image_similarity.ranking.bounded import Bounds, Coded, Half, Rows
 
-# Vectors of a block; its products with a batch stay in the cache.
+# Vectors of a block, at most; its products with a batch stay in the cache. Fewer if they are long: 16 MiB as float32.
 BLOCK_ROWS = 2048
+_BLOCK_NUMBERS = 2**22
 # Queries of a batch: with more the product gains little, and what is kept for them takes room.
 BATCH = 128
 
@@ -41,7 +42,7 @@ def within_limits(
 
     Args:
         given: The codes, if there are any.
-        loose: Vectors without codes, float16 (m, dim).
+        loose: Vectors without codes, float16 (m, dim); m may be 0.
         queries: Finite, float16 (B, dim).
         limits: A distance for each.
     """
@@ -77,15 +78,16 @@ def within_limits(
 
 def _blocks(given: Coded | None, loose: Half, error: float) -> Iterator[_Block]:
     count = 0 if given is None else len(given.squares)
+    rows = min(BLOCK_ROWS, max(1, _BLOCK_NUMBERS // max(1, loose.shape[1])))
     if given is not None:
         packed = given.packed
-        for start in range(0, count, BLOCK_ROWS):
-            part = slice(start, start + BLOCK_ROWS)
+        for start in range(0, count, rows):
+            part = slice(start, start + rows)
             vectors = packed.codes[part] * packed.scales[part, None]
             rounding = np.float32(error) * np.sqrt(given.squares[part])
             yield _Block(start, vectors, given.squares[part], packed.errors[part] + rounding)
-    for start in range(0, len(loose), BLOCK_ROWS):
-        vectors = loose[start : start + BLOCK_ROWS].astype(np.float32)
+    for start in range(0, len(loose), rows):
+        vectors = loose[start : start + rows].astype(np.float32)
         # What is no number is near nothing; zeros keep it from the product, which would warn.
         sound = np.isfinite(vectors).all(axis=1)
         vectors[~sound] = 0

@@ -22,8 +22,9 @@ CANDIDATES = 1000
 # Stored vectors that an approximate search is tried on, and how many neighbours of each it should find.
 RECALL_QUERIES = 50
 RECALL_AT = 10
-# Rows that give each query of a batch its first limit.
+# Rows that give each query of a batch its first limit; fewer if they are long: 8 MiB of codes.
 _FIRST_LOOK = 8192
+_FIRST_NUMBERS = 2**23
 # Below this a scan takes less time than the rest of an answer, and a product for many saves nothing.
 FEWEST_FOR_BATCH = 20_000
 
@@ -116,7 +117,8 @@ def _first_limit(
 ) -> float:
     """A distance beyond which none of the wanted can be, from some of the rows that pass; infinite if they are few."""
     furthest = math.inf if wanted.furthest is None else wanted.furthest
-    rows = rows[:: max(1, len(rows) // _FIRST_LOOK)]
+    most = min(_FIRST_LOOK, max(wanted.count, _FIRST_NUMBERS // max(1, len(query))))
+    rows = rows[:: max(1, len(rows) // most)]
     if not np.isfinite(query).all():
         return math.inf
     if len(rows) < wanted.count:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -119,21 +119,6 @@ def labelled(connection: Connection, scene_model_id: int) -> npt.NDArray[np.int6
         .join(scene_table, scene_table.c.id == image_scene_table.c.scene_id)
         .where(scene_table.c.model_id == scene_model_id, image_scene_table.c.rank == 1)
     )
-    return np.array(connection.execute(statement).scalars().all(), dtype=np.int64)
-
-
-def with_scenes(
-    connection: Connection, scene_model_id: int, names: Sequence[str], *, top_only: bool = False
-) -> npt.NDArray[np.int64]:
-    """The contents that carry one of these scenes among their labels (or, `top_only`, as their first)."""
-    statement = (
-        select(image_scene_table.c.image_id)
-        .join(scene_table, scene_table.c.id == image_scene_table.c.scene_id)
-        .where(scene_table.c.model_id == scene_model_id, scene_table.c.name.in_(names))
-        .distinct()
-    )
-    if top_only:
-        statement = statement.where(image_scene_table.c.rank == 1)
     return np.array(connection.execute(statement).scalars().all(), dtype=np.int64)
 
 

@@ -6,11 +6,12 @@ import math
 
 import numpy as np
 import numpy.typing as npt
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
 
-from image_similarity.ranking import exhaustive
+from image_similarity.ranking import bounded, exhaustive
 
 
 def unit_vectors(count: int, dim: int, seed: int) -> npt.NDArray[np.float16]:
@@ -46,45 +47,42 @@ def test_no_one_of_the_nearest_is_ever_missed(
     """Zero vectors, duplicates and ties included; the query is the first vector."""
     query = vectors[0]
     exact = brute_force(vectors, query)
-    found = exhaustive.candidates(exhaustive.squared_distances(vectors, query), k, furthest)
+    rows = bounded.within_reach(bounded.bounds_of_vectors(vectors, query), k, furthest)
+    found = [(rows[at], far) for at, far in bounded.nearest(vectors[rows], query, k, furthest)]
     allowed = [d for d in exact if furthest is None or d <= furthest]
     border = sorted(allowed)[:k][-1] if allowed else -1.0
     wanted = {row for row, distance in enumerate(exact) if distance <= border}
-    assert wanted <= set(found.tolist())
-    for row in found:
-        assert exhaustive.exact_distance(vectors[row], query) == exact[row]
+    assert wanted <= {row for row, _ in found}
+    assert all(exact[row] == far for row, far in found)
 
 
-def test_the_float32_pass_stays_within_its_margin() -> None:
+def test_the_float32_pass_is_near() -> None:
     vectors = unit_vectors(2000, 4096, seed=2)
     query = unit_vectors(1, 4096, seed=3)[0]
     squared = exhaustive.squared_distances(vectors, query)
     exact = np.array([exhaustive.exact_distance(vector, query) ** 2 for vector in vectors[:200]])
-    assert np.abs(squared[:200] - exact).max() < exhaustive.MARGIN / 10
+    assert np.abs(squared[:200] - exact).max() < 1e-5
 
 
-def test_blocks_give_the_same_distances(monkeypatch: object) -> None:
+def test_blocks_give_the_same_distances(monkeypatch: pytest.MonkeyPatch) -> None:
     vectors = unit_vectors(100, 32, seed=4)
     whole = exhaustive.squared_distances(vectors, vectors[5])
-    original = exhaustive.BLOCK
-    try:
-        exhaustive.BLOCK = 7
-        blocked = exhaustive.squared_distances(vectors, vectors[5])
-    finally:
-        exhaustive.BLOCK = original
-    assert np.abs(whole - blocked).max() < exhaustive.MARGIN / 10
+    monkeypatch.setattr(exhaustive, "AT_ONCE", 7 * 32)
+    blocked = exhaustive.squared_distances(vectors, vectors[5])
+    assert np.abs(whole - blocked).max() < 1e-5
 
 
 def test_those_nearer_than_a_hit_are_counted_exactly() -> None:
     vectors = unit_vectors(300, 64, seed=5)
     query = vectors[0]
     exact = brute_force(vectors, query)
-    squared = exhaustive.squared_distances(vectors, query)
     for distance in (0.0, sorted(exact)[10], sorted(exact)[150], math.inf):
-        counted = exhaustive.count_nearer(vectors, squared, query, distance)
+        counted = bounded.count_nearer(vectors, query, distance)
         assert counted == sum(value < distance for value in exact)
 
 
-def test_an_empty_gallery_has_no_candidates() -> None:
-    squared = exhaustive.squared_distances(np.empty((0, 4), np.float16), np.ones(4, np.float16))
-    assert exhaustive.candidates(squared, 5, None).tolist() == []
+def test_in_an_empty_gallery_nothing_is_near() -> None:
+    empty, query = np.empty((0, 4), np.float16), np.ones(4, np.float16)
+    bounds = bounded.bounds_of_vectors(empty, query)
+    assert bounded.within_reach(bounds, 5, None).tolist() == []
+    assert bounded.nearest(empty, query, 5, None) == []
