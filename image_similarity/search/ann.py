@@ -5,8 +5,8 @@ dimension. A query walks through it towards nearer vectors; what it meets are ca
 caller computes from the stored vectors. The kernels are faiss's.
 
 Why this one, measured (docs/benchmarks.md): on clustered random vectors an inverted file (IVF) answers twice as fast
-and is built four times as fast, but on vectors of photographs it finds less than the graph even when it looks into a tenth
-of its cells. usearch's graph at 8 bits takes as much room and is no faster to build or to ask.
+and is built four times as fast, but on vectors of photographs it finds less than the graph even when it looks into a
+tenth of its cells. usearch's graph at 8 bits takes as much room and is no faster to build or to ask.
 """
 
 from __future__ import annotations
