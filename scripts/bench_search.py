@@ -299,12 +299,12 @@ def _earlier(bench: Bench) -> None:
 
 
 SECTIONS: dict[str, Callable[[Bench], None]] = {
-    "growth": growth,
     "cold": cold,
     "warm": warm,
     "index": index,
     "size": size,
     "anchors": anchors,
+    "growth": growth,
 }
 
 
@@ -324,10 +324,13 @@ def main() -> None:
         print(
             f"Real vectors: {len(real):,} of {real.shape[1]} numbers; beyond that copies with jitter.\n"
         )
-        for name in arguments.only or SECTIONS:
-            SECTIONS[name](bench)
-        print("### Goals\n")
-        print(table(["case", "measured", "goal", "reached"], bench.goals))
+        try:
+            for name in arguments.only or SECTIONS:
+                SECTIONS[name](bench)
+        finally:
+            # Also when a full disk ends it after half an hour.
+            print("### Goals\n")
+            print(table(["case", "measured", "goal", "reached"], bench.goals))
 
 
 if __name__ == "__main__":
