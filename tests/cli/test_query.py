@@ -7,6 +7,8 @@ import io
 import os
 import shutil
 import stat
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +16,7 @@ import pytest
 
 from image_similarity.calibration.files import table_path, write_table
 from image_similarity.reports.rows import COLUMNS
-from tests.cli.conftest import Made, Run, index_arguments, start
+from tests.cli.conftest import ROOT, Made, Run, index_arguments, start
 from tests.conftest import draw_picture
 from tests.reports.samples import TABLE
 
@@ -31,6 +33,28 @@ def test_the_table_ranks_marks_and_says_what_was_searched(run: Run, indexed: Mad
     assert lines[5] == "scenes searched: all; none of 5 pictures left out"
     assert lines[6].startswith("search: exhaustive over 5 pictures, k 3; model tiny (")
     assert outcome.err == ""
+
+
+# Used by other commands, or by a picture that is not stored; together they load longer than the answer takes.
+NOT_FOR_A_STORED_PICTURE = {
+    "PIL", "alembic", "jinja2", "numpy.ma", "onnxruntime", "sqlalchemy.dialects.postgresql", "sqlalchemy.orm", "torch",
+    "torchvision", "tqdm",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("form", ["table", "json", "csv", "paths"])
+def test_a_stored_picture_is_searched_for_without_loading_what_only_others_need(
+    indexed: Made, form: str
+) -> None:
+    arguments = ["query", str(indexed.first), "-dp", str(indexed.database), "--format", form]
+    code = f"""
+import sys
+from image_similarity.cli import main
+code = main.run(main.cli, {arguments!r}, "image-similarity")
+print(sorted({NOT_FOR_A_STORED_PICTURE!r} & set(sys.modules)), code)
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "[] 0", done.stdout + done.stderr
 
 
 def test_few_pictures_are_compared_exactly_also_when_asked_for_less(
