@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -25,12 +26,69 @@ BATCH = 128
 
 @dataclass(frozen=True, slots=True)
 class _Block:
-    """Some vectors, decoded: float32 (n, dim), their squared lengths, and error with rounding of each."""
+    """Some vectors, decoded: float32 (n, dim + 1), the last number minus half the squared length; reach of each.
+
+    The product with a query that has a 1 behind it is then half of (its squared length - the squared distance).
+    """
 
     start: int
     vectors: npt.NDArray[np.float32]
+    reach: npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """Queries, float32 (B, dim + 1), the last number 1; their squared lengths and reach, float32 (B,)."""
+
+    vectors: npt.NDArray[np.float32]
     squares: npt.NDArray[np.float32]
     reach: npt.NDArray[np.float32]
+
+
+def _error(dim: int) -> float:
+    # As for a product in float32 in `bounded.py`; decoding and the number behind round less than its 8 has room for.
+    return math.sqrt(2 * (dim + 8) * 2.0**-24)
+
+
+def _batch(queries: Half) -> _Batch:
+    vectors = np.ones((len(queries), queries.shape[1] + 1), dtype=np.float32)
+    vectors[:, :-1] = queries
+    lengths = np.linalg.norm(queries.astype(np.float64), axis=1)
+    return _Batch(
+        vectors,
+        (lengths * lengths).astype(np.float32),
+        (_error(queries.shape[1]) * lengths).astype(np.float32),
+    )
+
+
+def first_limits(
+    sample: Coded, queries: Half, passing: npt.NDArray[np.bool_], count: int
+) -> npt.NDArray[np.float64]:
+    """Give for each query a distance that at least `count` of the sample's passing vectors do not exceed.
+
+    Args:
+        sample: Codes of some vectors.
+        queries: Finite, float16 (B, dim).
+        passing: Which of the sample pass, for each query: (B, n).
+        count: At least 1; the distance is infinite where fewer pass.
+    """
+    asked = _batch(queries)
+    limits = np.full(len(queries), np.inf)
+    if len(sample.squares) < count:
+        return limits
+    empty = np.empty((0, queries.shape[1]), dtype=np.float16)
+    parts = []
+    for block in _blocks(sample, empty, queries.shape[1]):
+        centre = _centre(asked.squares[:, None], asked.vectors @ block.vectors.T)
+        parts.append(centre + block.reach + asked.reach[:, None])
+    upper = np.where(passing, np.concatenate(parts, axis=1), np.float32(np.inf))
+    return np.partition(upper, count - 1, axis=1)[:, count - 1].astype(np.float64)
+
+
+def _centre(
+    squares: npt.NDArray[np.float32], products: npt.NDArray[np.float32]
+) -> npt.NDArray[np.float32]:
+    return np.sqrt(np.maximum(squares - 2 * products, 0))
 
 
 def within_limits(
@@ -46,62 +104,68 @@ def within_limits(
         queries: Finite, float16 (B, dim).
         limits: A distance for each.
     """
-    dim = queries.shape[1]
-    # As for a product in float32 in `bounded.py`; decoding rounds once more, which its 8 has room for.
-    error = math.sqrt(2 * (dim + 8) * 2.0**-24)
-    wanted = queries.astype(np.float32)
-    lengths = np.linalg.norm(queries.astype(np.float64), axis=1)
-    squares = (lengths * lengths).astype(np.float32)[:, None]
-    reach = (error * lengths).astype(np.float32)
+    asked = _batch(queries)
     furthest = np.asarray(limits, dtype=np.float64)
-    found: list[list[tuple[Rows, Bounds]]] = [[] for _ in queries]
-    for block in _blocks(given, loose, error):
-        squared = (-2 * wanted) @ block.vectors.T
-        squared += block.squares
-        squared += squares
-        border = furthest + reach + float(block.reach.max())
+    products = np.empty((len(queries), BLOCK_ROWS), dtype=np.float32)
+    numbers, rows, centres, radii = [], [], [], []
+    for block in _blocks(given, loose, queries.shape[1]):
+        part = products[:, : len(block.reach)]
+        np.matmul(asked.vectors, block.vectors.T, out=part)
+        border = furthest + asked.reach + float(block.reach.max())
         # Rounded up, that no rounding of the comparison can lose a row; what is infinitely far is not kept at all.
-        most = np.minimum(border * border * (1 + 1e-6), np.finfo(np.float32).max)
+        least = 0.5 * (asked.squares - border * border * (1 + 1e-6)) - 1e-6 * asked.squares
+        least = np.maximum(least, np.finfo(np.float32).min).astype(np.float32)
         # Of flat positions, as looking for pairs takes many times as long.
-        positions = np.flatnonzero(squared <= most.astype(np.float32)[:, None])
-        numbers, rows = np.divmod(positions, squared.shape[1])
-        centre = np.sqrt(np.maximum(squared[numbers, rows], 0))
-        radius = block.reach[rows] + reach[numbers]
-        kept = centre - radius <= furthest[numbers]
-        numbers, rows, centre, radius = numbers[kept], rows[kept], centre[kept], radius[kept]
-        ends = np.searchsorted(numbers, np.arange(len(queries) + 1))
-        for number in np.unique(numbers):
-            part = slice(ends[number], ends[number + 1])
-            found[number].append((rows[part] + block.start, Bounds(centre[part], radius[part])))
-    return [_joined(parts) for parts in found]
+        found = np.flatnonzero(part >= least[:, None])
+        number, row = np.divmod(found, len(block.reach))
+        centre = _centre(asked.squares[number], part[number, row])
+        radius = block.reach[row] + asked.reach[number]
+        kept = centre - radius <= furthest[number]
+        numbers.append(number[kept].astype(np.int16))
+        rows.append(row[kept] + block.start)
+        centres.append(centre[kept])
+        radii.append(radius[kept])
+    return _by_query(len(queries), numbers, rows, centres, radii)
 
 
-def _blocks(given: Coded | None, loose: Half, error: float) -> Iterator[_Block]:
+def _blocks(given: Coded | None, loose: Half, dim: int) -> Iterator[_Block]:
     count = 0 if given is None else len(given.squares)
-    rows = min(BLOCK_ROWS, max(1, _BLOCK_NUMBERS // max(1, loose.shape[1])))
-    if given is not None:
-        packed = given.packed
-        for start in range(0, count, rows):
-            part = slice(start, start + rows)
-            vectors = packed.codes[part] * packed.scales[part, None]
-            rounding = np.float32(error) * np.sqrt(given.squares[part])
-            yield _Block(start, vectors, given.squares[part], packed.errors[part] + rounding)
+    error = np.float32(_error(dim))
+    rows = min(BLOCK_ROWS, max(1, _BLOCK_NUMBERS // (dim + 1)))
+    buffer = np.empty((rows, dim + 1), dtype=np.float32)
+    for start in range(0, count, rows):
+        assert given is not None  # noqa: S101 - else there are no rows
+        part = slice(start, min(count, start + rows))
+        vectors, squares = buffer[: part.stop - start], given.squares[part]
+        np.multiply(given.packed.codes[part], given.packed.scales[part, None], out=vectors[:, :dim])
+        vectors[:, dim] = -0.5 * squares
+        yield _Block(start, vectors, given.packed.errors[part] + error * np.sqrt(squares))
     for start in range(0, len(loose), rows):
-        vectors = loose[start : start + rows].astype(np.float32)
+        stored = loose[start : start + rows].astype(np.float32)
         # What is no number is near nothing; zeros keep it from the product, which would warn.
-        sound = np.isfinite(vectors).all(axis=1)
-        vectors[~sound] = 0
-        squares = np.einsum("nd,nd->n", vectors, vectors)
-        reach = np.float32(error) * np.sqrt(squares)
-        squares[~sound] = np.inf
-        yield _Block(count + start, vectors, squares, reach)
+        sound = np.isfinite(stored).all(axis=1)
+        stored[~sound] = 0
+        squares = np.einsum("nd,nd->n", stored, stored)
+        vectors = buffer[: len(stored)]
+        vectors[:, :dim] = stored
+        vectors[:, dim] = np.where(sound, -0.5 * squares, -np.inf)
+        yield _Block(count + start, vectors, error * np.sqrt(squares))
 
 
-def _joined(parts: list[tuple[Rows, Bounds]]) -> tuple[Rows, Bounds]:
-    if not parts:
+def _by_query(
+    queries: int,
+    numbers: Sequence[npt.NDArray[np.int16]],
+    rows: Sequence[Rows],
+    centres: Sequence[npt.NDArray[np.float32]],
+    radii: Sequence[npt.NDArray[np.float32]],
+) -> list[tuple[Rows, Bounds]]:
+    if not numbers:
         nothing = np.empty(0, dtype=np.float32)
-        return np.empty(0, dtype=np.intp), Bounds(nothing, nothing)
-    return np.concatenate([rows for rows, _ in parts]), Bounds(
-        np.concatenate([bounds.centre for _, bounds in parts]),
-        np.concatenate([bounds.radius for _, bounds in parts]),
-    )
+        return [(np.empty(0, dtype=np.intp), Bounds(nothing, nothing))] * queries
+    number = np.concatenate(numbers)
+    # Stable, so that the rows of each query ascend still; numbers of 16 bits are sorted by counting.
+    order = np.argsort(number, kind="stable")
+    ends = np.searchsorted(number[order], np.arange(queries + 1))
+    row, centre, radius = (np.concatenate(each)[order] for each in (rows, centres, radii))
+    parts = [slice(*each) for each in pairwise(ends)]
+    return [(row[part], Bounds(centre[part], radius[part])) for part in parts]

@@ -22,9 +22,9 @@ CANDIDATES = 1000
 # Stored vectors that an approximate search is tried on, and how many neighbours of each it should find.
 RECALL_QUERIES = 50
 RECALL_AT = 10
-# Rows that give each query of a batch its first limit; fewer if they are long: 8 MiB of codes.
-_FIRST_LOOK = 8192
-_FIRST_NUMBERS = 2**23
+# Rows with codes that give the queries of a batch their first limits; fewer if they are long: 8 MiB.
+_SAMPLE = 16_384
+_SAMPLE_NUMBERS = 2**23
 # Below this a scan takes less time than the rest of an answer, and a product for many saves nothing.
 FEWEST_FOR_BATCH = 20_000
 
@@ -90,10 +90,7 @@ def scan_many(
     wanted: Wanted,
 ) -> list[Sight]:
     """Look at every row for many queries in one product; those that it cannot help get a scan of their own."""
-    limits = [
-        _first_limit(connection, shelf, query, np.flatnonzero(mask), wanted)
-        for query, mask in zip(queries, passing, strict=True)
-    ]
+    limits = _first_limits(shelf, queries, passing, wanted)
     fit = [number for number, limit in enumerate(limits) if math.isfinite(limit)]
     found = {}
     if len(fit) > 1:
@@ -112,20 +109,26 @@ def scan_many(
     ]
 
 
-def _first_limit(
-    connection: Connection, shelf: Shelf, query: Half, rows: Rows, wanted: Wanted
-) -> float:
-    """A distance beyond which none of the wanted can be, from some of the rows that pass; infinite if they are few."""
+def _first_limits(
+    shelf: Shelf, queries: Sequence[Half], passing: Sequence[Mask], wanted: Wanted
+) -> list[float]:
+    """For each query a distance beyond which none of the wanted can be, from a sample; infinite if too few pass it."""
     furthest = math.inf if wanted.furthest is None else wanted.furthest
-    most = min(_FIRST_LOOK, max(wanted.count, _FIRST_NUMBERS // max(1, len(query))))
-    rows = rows[:: max(1, len(rows) // most)]
-    if not np.isfinite(query).all():
-        return math.inf
-    if len(rows) < wanted.count:
-        return furthest
-    bounds = shelf.rough(rows, query)
-    assert bounds is not None  # noqa: S101 - a batch has its codes in memory
-    return min(furthest, bounded.smallest_limit(bounds.centre + bounds.radius, wanted.count))
+    sound = np.array([np.isfinite(query).all() for query in queries])
+    limits = np.full(len(queries), np.inf)
+    if shelf.coded is not None:
+        most = min(_SAMPLE, _SAMPLE_NUMBERS // len(queries[0]))
+        rows = np.arange(0, shelf.packed, max(1, shelf.packed // max(1, most)))
+        limits = batched.first_limits(
+            bounded.some(shelf.coded, rows),
+            np.where(sound[:, None], np.stack(queries), np.float16(0)),
+            np.stack([mask[rows] for mask in passing]),
+            wanted.count,
+        )
+    return [
+        min(furthest, float(limit)) if fine else math.inf
+        for limit, fine in zip(limits, sound, strict=True)
+    ]
 
 
 def by_bits(

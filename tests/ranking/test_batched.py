@@ -52,3 +52,17 @@ def test_what_is_no_number_is_kept_by_nobody() -> None:
     loose[2, 0] = np.inf
     ((rows, _),) = batched.within_limits(None, loose, loose[:1], [1e30])
     assert rows.tolist() == [0, 3]
+
+
+def test_a_first_limit_is_reached_by_as_many_as_asked() -> None:
+    vectors = make("normalised", 3000, 16, 4)
+    sample = bounded.coded(encode(vectors))
+    passing = np.random.default_rng(1).random((3, 3000)) < np.array([[1.0], [0.1], [0.002]])
+    limits = batched.first_limits(sample, vectors[:3], passing, 9)
+    for query, mask, limit in zip(vectors[:3], passing, limits, strict=True):
+        far = distances(vectors[mask], query)
+        if mask.sum() < 9:
+            assert limit == np.inf
+        else:
+            assert np.count_nonzero(far <= limit) >= 9
+            assert limit < np.sort(far)[8] + 0.1
