@@ -18,7 +18,7 @@ from image_similarity.encoding.card import read_card, spec_from_card
 from image_similarity.encoding.encoder import Encoder
 from image_similarity.encoding.golden_picture import GoldenPicture
 from image_similarity.errors import GoldenDiffers, WeightsRefused
-from image_similarity.pictures import colours, decode
+from image_similarity.pictures import colours, decode, pixels
 from image_similarity.training.export import record_golden
 from tests.cli.conftest import Run, run  # noqa: F401 - a fixture
 from tests.tiny_model import tiny_card, tiny_state, write_tiny_model
@@ -107,7 +107,7 @@ def test_transparency_on_another_ground_is_named(
 def test_resizing_without_antialiasing_is_named(
     encoder: Encoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(golden.decode_for.__globals__, "prepare", nearest)
+    monkeypatch.setattr(pixels, "prepare", nearest)
     with pytest.raises(GoldenDiffers, match="preprocessing"):
         golden.check(encoder)
 
