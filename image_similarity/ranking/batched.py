@@ -88,7 +88,8 @@ def first_limits(
 def _centre(
     squares: npt.NDArray[np.float32], products: npt.NDArray[np.float32]
 ) -> npt.NDArray[np.float32]:
-    return np.sqrt(np.maximum(squares - 2 * products, 0))
+    centre: npt.NDArray[np.float32] = np.sqrt(np.maximum(squares - 2 * products, 0))
+    return centre
 
 
 def within_limits(
@@ -107,7 +108,8 @@ def within_limits(
     asked = _batch(queries)
     furthest = np.asarray(limits, dtype=np.float64)
     products = np.empty((len(queries), BLOCK_ROWS), dtype=np.float32)
-    numbers, rows, centres, radii = [], [], [], []
+    numbers, rows = list[npt.NDArray[np.int16]](), list[Rows]()
+    centres, radii = list[npt.NDArray[np.float32]](), list[npt.NDArray[np.float32]]()
     for block in _blocks(given, loose, queries.shape[1]):
         part = products[:, : len(block.reach)]
         np.matmul(asked.vectors, block.vectors.T, out=part)
@@ -139,7 +141,8 @@ def _blocks(given: Coded | None, loose: Half, dim: int) -> Iterator[_Block]:
         vectors, squares = buffer[: part.stop - start], given.squares[part]
         np.multiply(given.packed.codes[part], given.packed.scales[part, None], out=vectors[:, :dim])
         vectors[:, dim] = -0.5 * squares
-        yield _Block(start, vectors, given.packed.errors[part] + error * np.sqrt(squares))
+        reach = given.packed.errors[part] + error * np.sqrt(squares)
+        yield _Block(start, vectors, reach.astype(np.float32, copy=False))
     for start in range(0, len(loose), rows):
         stored = loose[start : start + rows].astype(np.float32)
         # What is no number is near nothing; zeros keep it from the product, which would warn.
@@ -166,6 +169,7 @@ def _by_query(
     # Stable, so that the rows of each query ascend still; numbers of 16 bits are sorted by counting.
     order = np.argsort(number, kind="stable")
     ends = np.searchsorted(number[order], np.arange(queries + 1))
-    row, centre, radius = (np.concatenate(each)[order] for each in (rows, centres, radii))
+    row = np.concatenate(rows)[order]
+    centre, radius = np.concatenate(centres)[order], np.concatenate(radii)[order]
     parts = [slice(*each) for each in pairwise(ends)]
     return [(row[part], Bounds(centre[part], radius[part])) for part in parts]

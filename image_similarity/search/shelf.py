@@ -227,22 +227,33 @@ class Shelf:
             lambda coded, part: bounded.bounds_of_codes(
                 bounded.some(coded, part), bounded.coded_query(query)
             ),
+            bounded.bounds_of_vectors,
         )
 
     def closer(self, rows: Rows, query: Half) -> Bounds | None:
         """Bound some rows, ascending, more closely from what is in memory; None if nothing is."""
         return self._in_memory(
-            rows, query, lambda coded, part: bounded.bounds_of_decoded(coded.packed, part, query)
+            rows,
+            query,
+            lambda coded, part: bounded.bounds_of_decoded(coded.packed, part, query),
+            bounded.bounds_of_rows,
         )
 
     def _in_memory(
-        self, rows: Rows, query: Half, bound: Callable[[Coded, Rows], Bounds]
+        self,
+        rows: Rows,
+        query: Half,
+        bound: Callable[[Coded, Rows], Bounds],
+        bound_loose: Callable[[Half, Half], Bounds],
     ) -> Bounds | None:
         known = self._known
         if known.packed and known.coded is None:
             return None
         split = int(np.searchsorted(rows, known.packed))
-        loose = bounded.bounds_of_rows(known.loose[rows[split:] - known.packed], query)
+        some = known.loose
+        if len(rows) - split < len(some):
+            some = some[rows[split:] - known.packed]
+        loose = bound_loose(some, query)
         return loose if known.coded is None else _joined(bound(known.coded, rows[:split]), loose)
 
     def vectors(self, connection: Connection, rows: Rows) -> Half:

@@ -23,6 +23,8 @@ from image_similarity.values import ImageRecord, Place, SceneScore
 
 # SQLite's default limit of variables in a statement is 32,766; ids are asked for in portions well below it.
 PORTION = 10_000
+# Made once: an alias costs more to make than the look-up it is for.
+_GONE = run_table.alias("gone")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,16 +114,6 @@ def labels_of(connection: Connection, scene_model_id: int, sha256: str) -> tuple
     )
 
 
-def labelled(connection: Connection, scene_model_id: int) -> npt.NDArray[np.int64]:
-    """The contents that have labels of a scene model."""
-    statement = (
-        select(image_scene_table.c.image_id)
-        .join(scene_table, scene_table.c.id == image_scene_table.c.scene_id)
-        .where(scene_table.c.model_id == scene_model_id, image_scene_table.c.rank == 1)
-    )
-    return np.array(connection.execute(statement).scalars().all(), dtype=np.int64)
-
-
 def scenes_of(
     connection: Connection, image_ids: Collection[int], model_id: int | None
 ) -> dict[int, tuple[SceneScore, ...]]:
@@ -151,7 +143,6 @@ def places_of(
     """The places of contents by id: live ones first, then by source and path."""
     filter_ = filter_ or PlaceFilter(include_gone=True)
     places: dict[int, list[Place]] = {}
-    gone = run_table.alias("gone")
     for portion in _portions(image_ids):
         statement = (
             select(
@@ -161,11 +152,11 @@ def places_of(
                 file_table.c.path,
                 run_table.c.started_at,
                 file_table.c.mtime_ns,
-                gone.c.started_at,
+                _GONE.c.started_at,
             )
             .join(source_table, source_table.c.id == file_table.c.source_id)
             .join(run_table, run_table.c.id == file_table.c.first_run_id)
-            .outerjoin(gone, gone.c.id == file_table.c.gone_run_id)
+            .outerjoin(_GONE, _GONE.c.id == file_table.c.gone_run_id)
             .where(file_table.c.image_id.in_(portion), counting(filter_))
             .order_by(file_table.c.gone_run_id.is_not(None), source_table.c.name, file_table.c.path)
         )
