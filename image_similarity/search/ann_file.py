@@ -189,6 +189,9 @@ def _read(path: Path) -> tuple[AnnInfo, dict[str, npt.NDArray[Any]]]:
     try:
         # Opened here: what numpy opens it leaves open where it raises.
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            # Checksums are compared at a member's end, where numpy never comes if an array's own header is damaged.
+            if damaged := archive.zip.testzip():
+                raise ValueError(f"the checksum of its {damaged} is wrong")
             arrays = {name: archive[name] for name in ("header", *_ARRAYS)}
         info = _info(arrays.pop("header"))
         _check(info, arrays)
