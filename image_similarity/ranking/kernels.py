@@ -40,6 +40,11 @@ def _threads() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(max_workers=os.cpu_count() or 1)
 
 
+if hasattr(os, "register_at_fork"):
+    # A forked process has the pool, but none of its threads: it would wait for them for ever.
+    os.register_at_fork(after_in_child=_threads.cache_clear)
+
+
 def in_shares(rows: int, work: Callable[[int, int], None]) -> None:
     """Call `work(start, stop)` for shares of so many rows, on all processors: kernels let other threads run."""
     shares = [(start, min(rows, start + SHARE)) for start in range(0, rows, SHARE)]

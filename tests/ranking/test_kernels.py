@@ -1,0 +1,42 @@
+"""Scans on all processors."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from image_similarity.ranking import kernels
+
+
+def scan() -> bool:
+    codes = np.ones((kernels.SHARE + 1, 2), dtype=np.int8)
+    found = np.empty(len(codes), dtype=np.float32)
+    kernels.in_shares(
+        len(codes),
+        lambda start, stop: kernels.dot_products(codes[start:stop], codes[0], found[start:stop]),
+    )
+    return bool((found == 2).all())
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="Python warns of forks beside threads")
+def test_a_forked_process_does_not_wait_for_the_threads_of_its_parent() -> None:
+    assert scan()
+    child = os.fork()
+    if not child:
+        os._exit(0 if scan() else 1)
+    until = time.monotonic() + 20
+    while time.monotonic() < until:
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            assert status == 0
+            return
+        time.sleep(0.02)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    pytest.fail("it hangs")
