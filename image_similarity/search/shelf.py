@@ -68,7 +68,7 @@ class Shelf:
         self._contents: _Contents | None = None
         self._first: tuple[Half, Bounds] | None = None
         self.recall: tuple[int, int] | None = None
-        self._index: tuple[Path, AnnIndex] | None = None
+        self._index: tuple[tuple[Path, int, int], AnnIndex] | None = None
 
     def open(self, connection: Connection, query: Half | None) -> None:
         """Read what is not known yet; a first query, float16 (dim,), is compared on the way.
@@ -172,13 +172,13 @@ class Shelf:
     def bounds(self, connection: Connection, query: Half) -> Bounds:
         """Bound the distances of all rows from a query."""
         known = self._known
-        if self._first is not None and self._first[0] is query:
-            near = self._first[1]
+        first, self._first = self._first, None
+        if first is not None and first[0] is query:
+            near = first[1]
         elif self.load(connection) and known.coded is not None:
             near = bounded.bounds_of_codes(known.coded, bounded.coded_query(query))
         else:
             near = self._streamed(connection, bounded.coded_query(query))
-        self._first = None
         return _joined(near, bounded.bounds_of_vectors(known.loose, query))
 
     def load(self, connection: Connection) -> bool:
@@ -200,13 +200,17 @@ class Shelf:
         return known.bits
 
     def index(self, connection: Connection, path: Path, model: ModelInfo) -> AnnIndex:
-        """The approximate index of a file, read once for each state of the database.
+        """The approximate index of a file, read once for each state of the database and of the file.
 
         Raises:
             IndexRefused: It is missing, damaged, of another model or of another state.
             ExtraMissing: faiss is not installed.
         """
-        if self._index is None or self._index[0] != path:
+        # A file that is built anew replaces the one before, so it is another one by its number.
+        stat = path.stat() if path.exists() else None
+        key = (path, stat.st_ino, stat.st_mtime_ns) if stat else (path, 0, 0)
+        kept = self._index
+        if kept is None or kept[0] != key:
             from image_similarity.search import ann_file
 
             extent = standing.extent(connection, self.model_id)
@@ -216,8 +220,8 @@ class Shelf:
                     f"{path} was built of other vectors than this database holds",
                     hint=f"build it again: image-similarity analyse ann -m {model.name} -dp DB",
                 )
-            self._index = path, found
-        return self._index[1]
+            self._index = kept = key, found
+        return kept[1]
 
     def rough(self, rows: Rows, query: Half) -> Bounds | None:
         """Bound some rows, ascending, as a scan would, from what is in memory; None if nothing is."""

@@ -378,6 +378,19 @@ def test_an_index_is_read_once_and_refused_when_a_picture_was_added(
         assert "late.png" in names(case.search(sha256=sha256, index=built.path))[:2]
 
 
+def test_an_index_that_was_built_anew_is_read_anew(database: Path, tmp_path: Path) -> None:
+    path, sha256 = tmp_path / "toy.ann", rows()[1].sha256
+    with Case.open(database, read_only=True) as case:
+        for seed in (1, 2):
+            case.build_ann(path, seed=seed)
+            found = case.search(sha256=sha256, index=path).index
+            assert found is not None
+            assert found.seed == seed
+        path.unlink()
+        with pytest.raises(IndexRefused, match="there is no approximate index"):
+            case.search(sha256=sha256, index=path)
+
+
 def test_an_index_of_other_pictures_is_refused(database: Path, built: Path, tmp_path: Path) -> None:
     with np.load(built) as archive:
         arrays = dict(archive)
