@@ -197,11 +197,21 @@ def _length(vector: Half) -> float:
 
 def within_reach(bounds: Bounds, count: int, furthest: float | None) -> Rows:
     """Give, ascending, the rows that can be among the `count` nearest and not beyond `furthest` (a distance)."""
+    return possibly_within(bounds, limit_of(bounds, count, furthest))
+
+
+def limit_of(bounds: Bounds, count: int, furthest: float | None) -> float:
+    """Give a distance that none of the `count` nearest exceeds, at most `furthest`; infinite where fewer are known."""
     limit = math.inf if furthest is None else furthest
     if count < len(bounds):
         limit = min(limit, smallest_limit(bounds.centre + bounds.radius, count))
+    return limit
+
+
+def possibly_within(bounds: Bounds, distance: float) -> Rows:
+    """Give, ascending, the rows that can be at a distance or nearer."""
     lower = bounds.centre - bounds.radius
-    return np.flatnonzero((lower <= limit) & (bounds.centre < np.inf))
+    return np.flatnonzero((lower <= distance) & (bounds.centre < np.inf))
 
 
 def smallest_limit(upper: npt.NDArray[np.floating], count: int) -> float:

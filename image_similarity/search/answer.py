@@ -163,7 +163,7 @@ def _look(
         looked = sights.scan_many(connection, shelf, vectors, counting, masks, asked.wanted)
         return looked, [exact] * len(looked)
     looked = [
-        sights.scan(connection, shelf, vector, counting, mask)
+        sights.scan(connection, shelf, vector, counting, mask, asked.wanted)
         for vector, mask in zip(vectors, masks, strict=True)
     ]
     return looked, [exact] * len(looked)
@@ -187,7 +187,7 @@ def _look_indexed(
     for vector, mask in zip(vectors, masks, strict=True):
         seen = indexed.look(connection, shelf, index, vector, counting, mask, asked.wanted)
         kinds.append(exact if seen is None else "approximate")
-        looked.append(seen or sights.scan(connection, shelf, vector, counting, mask))
+        looked.append(seen or sights.scan(connection, shelf, vector, counting, mask, asked.wanted))
     return looked, kinds
 
 

@@ -221,9 +221,10 @@ class Searcher:
                 found = self._stored_query(databases, record.sha256, record.sha256, None)
                 if found is not None:
                     return found
-        raise UnknownImage(
-            f"no database holds a vector of {sha256}", hint="give the picture itself as the query"
-        )
+        what, hint = "a vector", "give the picture itself as the query"
+        if self._filters:
+            what, hint = "a vector and scene labels", f"{hint}, or --scene off"
+        raise UnknownImage(f"no database holds {what} of {sha256}", hint=hint)
 
     def answer_contents(self, path: Path, contents: Contents) -> SearchResult:
         """Answer for the bytes of a picture, from the database if it holds them, else with the network.
@@ -263,7 +264,7 @@ class Searcher:
         for opened in databases:
             shelf, connection = opened.shelf, opened.connection
             if vector is None:
-                vector = gallery.vector_of(connection, shelf.model_id, sha256)
+                vector = gallery.vector_of(connection, shelf.model_id, shelf.dim, sha256)
             if not scenes and shelf.scene_model_id is not None:
                 scenes = gallery.labels_of(connection, shelf.scene_model_id, sha256)
         if vector is None or (not scenes and self._filters):

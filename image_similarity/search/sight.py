@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -64,9 +64,26 @@ class Wanted:
     furthest: float | None
 
 
-def scan(connection: Connection, shelf: Shelf, query: Half, counting: Mask, passing: Mask) -> Sight:
+def scan(
+    connection: Connection,
+    shelf: Shelf,
+    query: Half,
+    counting: Mask,
+    passing: Mask,
+    wanted: Wanted,
+) -> Sight:
     """Look at every row. Masks (N,) say which rows exist for the search, and which of them pass."""
-    return _sight(None, shelf.bounds(connection, query), counting, passing)
+    return _narrowed(_sight(None, shelf.bounds(connection, query), counting, passing), wanted)
+
+
+def _narrowed(sight: Sight, wanted: Wanted) -> Sight:
+    """The sight without what lies beyond the wanted: those of a folder of queries, whole, would fill the memory."""
+    limit = bounded.limit_of(sight.only(hidden=False), wanted.count, wanted.furthest)
+    if math.isinf(limit):
+        return sight
+    at = bounded.possibly_within(sight.bounds, limit)
+    hidden = None if sight.hidden is None else sight.hidden[at]
+    return replace(sight, rows=sight.rows_at(at), bounds=sight.bounds.at(at), hidden=hidden)
 
 
 def _sight(rows: Rows | None, bounds: Bounds, counting: Mask, passing: Mask) -> Sight:
@@ -104,7 +121,7 @@ def scan_many(
     return [
         _sight(*found[number], counting, passing[number])
         if number in found
-        else scan(connection, shelf, query, counting, passing[number])
+        else scan(connection, shelf, query, counting, passing[number], wanted)
         for number, query in enumerate(queries)
     ]
 

@@ -86,15 +86,29 @@ def load(connection: Connection, model_id: int, dim: int, filter_: PlaceFilter) 
     return Gallery(ids, vectors)
 
 
-def vector_of(connection: Connection, model_id: int, sha256: str) -> npt.NDArray[np.float16] | None:
-    """The stored vector of a content, or None."""
+def vector_of(
+    connection: Connection, model_id: int, dim: int, sha256: str
+) -> npt.NDArray[np.float16] | None:
+    """The stored vector of a content, float16 (dim,), or None.
+
+    Raises:
+        DatabaseDamaged: If it is not of `dim` numbers.
+    """
     statement = (
         select(embedding_table.c.vector)
         .join(image_table, image_table.c.id == embedding_table.c.image_id)
         .where(image_table.c.sha256 == sha256, embedding_table.c.model_id == model_id)
     )
     blob = connection.execute(statement).scalar()
-    return None if blob is None else np.frombuffer(blob, dtype="<f2")
+    if blob is None:
+        return None
+    # SQLite keeps any type in any column.
+    if not isinstance(blob, bytes) or len(blob) != 2 * dim:
+        raise DatabaseDamaged(
+            f"the stored vector of {sha256} is not of {dim} numbers",
+            hint="see: image-similarity db verify; then restore a backup",
+        )
+    return np.frombuffer(blob, dtype="<f2")
 
 
 def id_of(connection: Connection, sha256: str) -> int | None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from image_similarity.case import Case
+from image_similarity.errors import DatabaseDamaged, UnknownImage
 from image_similarity.indexing import packing
 from image_similarity.ranking import exhaustive
 from image_similarity.search import Searcher, SearchRequest, shelf, sight
@@ -227,3 +230,51 @@ def test_rows_and_image_ids_lead_to_each_other(written: tuple[Path, list[Row]]) 
     assert 0 < own.packed < len(own) == COUNT
     assert own.rows_of(np.array(own.ids(rows))).tolist() == rows.tolist()
     catalog.close()
+
+
+@pytest.mark.parametrize("at", [3, 98], ids=["packed", "loose"])
+@pytest.mark.parametrize(
+    "stored", [b"", bytes(2 * DIM - 2), "text"], ids=["empty", "short", "text"]
+)
+def test_a_damaged_vector_of_the_query_is_named(tmp_path: Path, at: int, stored: object) -> None:
+    rows = rows_of(100, 2)
+    path = write_case(tmp_path / "c.db", rows, info=model_info(dim=DIM))
+    with Case.open(path) as case:
+        case.pack()
+    with closing(sqlite3.connect(path)) as raw, raw:
+        raw.execute("UPDATE embedding SET vector = ? WHERE image_id = ?", (stored, at + 1))
+    with (
+        Case.open(path, read_only=True) as case,
+        pytest.raises(DatabaseDamaged, match=f"of {rows[at].sha256} is not of 16 numbers"),
+    ):
+        case.search(sha256=rows[at].sha256)
+
+
+def test_a_stored_query_without_labels_is_told_what_it_lacks(
+    written: tuple[Path, list[Row]],
+) -> None:
+    path, rows = written
+    with Case.open(path, read_only=True) as case:
+        with pytest.raises(UnknownImage, match="no database holds a vector and scene labels of"):
+            case.search(sha256=rows[0].sha256)
+        assert len(case.search(sha256=rows[0].sha256, scene="off").hits) == 5
+
+
+@pytest.mark.parametrize("furthest", [None, 0.4])
+def test_a_scan_keeps_no_more_than_can_matter(
+    written: tuple[Path, list[Row]], furthest: float | None
+) -> None:
+    path, rows = written
+    catalog = Catalog.open(path, read_only=True)
+    with catalog.reading() as connection:
+        opened = shelf.Shelf(1, DIM, 1)
+        query = np.asarray(rows[3].vector, dtype=np.float16)
+        opened.open(connection, query)
+        everything = np.ones(COUNT, dtype=np.bool_)
+        seen = sight.scan(
+            connection, opened, query, everything, everything, sight.Wanted(6, furthest)
+        )
+    catalog.close()
+    assert seen.searched == COUNT
+    assert seen.rows is not None
+    assert len(seen.bounds) == len(seen.rows) < COUNT // 4
