@@ -6,7 +6,7 @@ labels). Vectors and labels of all other ranges are *loose*: they are read from 
 single pack is right, only slower to search; each content is in one pack or loose, never both and never neither.
 
 Rows that come later into a packed range (a second model, a picture that failed before) delete its pack in their own
-transaction; `build_missing` makes it anew. What codes are is known to the caller, who hands the function that encodes.
+transaction; `pack_making.py` makes it anew. What codes are is known to the caller, who hands the function that encodes.
 """
 
 from __future__ import annotations
@@ -21,12 +21,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sqlalchemy import Connection, Table, bindparam, delete, func, insert, select
+from sqlalchemy import Connection, Table, bindparam, delete, func, select
 
 from image_similarity.errors import DatabaseDamaged
 from image_similarity.store.gallery import Gallery
 from image_similarity.store.schema import (
-    image_table,
     scene_pack_table,
     scene_table,
     vector_pack_table,
@@ -34,7 +33,6 @@ from image_similarity.store.schema import (
 from image_similarity.values import PackedCodes
 
 Half = npt.NDArray[np.float16]
-Encode = Callable[[Half], PackedCodes]
 Ids = npt.NDArray[np.int64]
 
 # Ids are stored as offsets of two bytes. At 256 dimensions the codes of a pack are 1 MiB.
@@ -92,6 +90,11 @@ class ScenePack:
 def range_size(dim: int) -> int:
     """How many image ids a pack of vectors covers: 4096, or for long vectors the power of two that keeps it small."""
     return min(LARGEST_RANGE, 1 << max(0, (MOST_NUMBERS // dim).bit_length() - 1))
+
+
+def stretch(number: int, size: int) -> tuple[int, int]:
+    """The first and last image id that a pack covers."""
+    return number * size + 1, (number + 1) * size
 
 
 def bytes_of(dim: int) -> int:
@@ -190,12 +193,12 @@ def loose_vectors(connection: Connection, model_id: int, dim: int) -> Gallery:
     Raises:
         DatabaseDamaged: If one is not of `dim` numbers.
     """
-    return _vectors(
-        connection, model_id, dim, _gaps(connection, vector_pack_table, model_id, range_size(dim))
+    return vectors_between(
+        connection, model_id, dim, gaps(connection, vector_pack_table, model_id, range_size(dim))
     )
 
 
-def _gaps(
+def gaps(
     connection: Connection, table: Table, model_id: int, size: int
 ) -> Iterator[tuple[int, int]]:
     """The image ids that no pack covers, as first and last of each stretch."""
@@ -207,9 +210,14 @@ def _gaps(
         first = number + 1
 
 
-def _vectors(
+def vectors_between(
     connection: Connection, model_id: int, dim: int, stretches: Iterable[tuple[int, int]]
 ) -> Gallery:
+    """Give the vectors of a model, from their rows, of stretches of image ids, each its first and last.
+
+    Raises:
+        DatabaseDamaged: If one is not of `dim` numbers.
+    """
     statement = f"SELECT image_id, vector {VECTORS} ORDER BY image_id"
     ids: list[Ids] = []
     vectors: list[Half] = []
@@ -291,8 +299,8 @@ def loose_labels(connection: Connection, scene_model_id: int) -> ScenePack:
     Raises:
         DatabaseDamaged: If two labels of a content have the same rank, or a rank or position is out of its range.
     """
-    gaps = _gaps(connection, scene_pack_table, scene_model_id, LARGEST_RANGE)
-    return _labels(connection, scene_model_id, gaps)
+    stretches = gaps(connection, scene_pack_table, scene_model_id, LARGEST_RANGE)
+    return labels_between(connection, scene_model_id, stretches)
 
 
 def _label_type(connection: Connection, scene_model_id: int) -> np.dtype[Any]:
@@ -300,9 +308,10 @@ def _label_type(connection: Connection, scene_model_id: int) -> np.dtype[Any]:
     return np.dtype("u1" if connection.execute(statement).scalar_one() <= 255 else "<u2")
 
 
-def _labels(
+def labels_between(
     connection: Connection, scene_model_id: int, stretches: Iterable[tuple[int, int]]
 ) -> ScenePack:
+    """Give the labels of a scene model, from their rows, of stretches of image ids; see `loose_labels`."""
     statement = f"SELECT image_id, rank, position {LABELS}"
     rows: list[tuple[int, int, int]] = []
     with _damage_named(f"the table of the labels of scene model {scene_model_id}"):
@@ -328,99 +337,7 @@ def _labels(
     return ScenePack(image_ids, labels)
 
 
-# -- writing --------------------------------------------------------------------------------------------------------
-
-
-def build_missing(
-    connection: Connection, model_id: int, dim: int, encode: Encode, *, limit: int | None = None
-) -> int:
-    """Make the packs of complete ranges that have none, at most `limit`; gives how many were made.
-
-    A range with a damaged vector gets none: its rows are read one by one as before, and the search says which it is.
-    """
-    size = range_size(dim)
-    made = 0
-    for number in _unpacked(connection, VECTORS, vector_pack_table, model_id, size):
-        if made == limit:
-            break
-        try:
-            found = _vectors(connection, model_id, dim, [_stretch(number, size)])
-        except DatabaseDamaged:
-            continue
-        if not np.isfinite(found.vectors).all():
-            continue
-        connection.execute(insert(vector_pack_table), _row(model_id, number, size, found, encode))
-        made += 1
-    return made
-
-
-def _row(model_id: int, number: int, size: int, found: Gallery, encode: Encode) -> dict[str, Any]:
-    packed = encode(found.vectors)
-    return {
-        "model_id": model_id,
-        "number": number,
-        "image_ids": _offsets(found.image_ids, number, size),
-        "scales": packed.scales.astype("<f4").tobytes(),
-        "errors": packed.errors.astype("<f4").tobytes(),
-        "bits": packed.bits.tobytes(),
-        "codes": packed.codes.tobytes(),
-    }
-
-
-def _unpacked(
-    connection: Connection, rows: str, packs: Table, model_id: int, size: int
-) -> Iterator[int]:
-    """The numbers of complete ranges that hold rows, but have no pack.
-
-    Only the first row is asked for, range by range: mostly nothing is left to be packed, and every run asks.
-    """
-    newest = connection.execute(select(func.max(image_table.c.id))).scalar() or 0
-    for first, last in _gaps(connection, packs, model_id, size):
-        last = min(last, (newest - 1) // size * size)
-        while first <= last:
-            first_of = f"SELECT image_id {rows} ORDER BY image_id LIMIT 1"
-            image_id = connection.exec_driver_sql(first_of, (model_id, first, last)).scalar()
-            if image_id is None:
-                break
-            number = (image_id - 1) // size
-            yield number
-            first = (number + 1) * size + 1
-
-
-def _stretch(number: int, size: int) -> tuple[int, int]:
-    return number * size + 1, (number + 1) * size
-
-
-def _offsets(image_ids: Ids, number: int, size: int) -> bytes:
-    return (image_ids - (number * size + 1)).astype("<u2").tobytes()
-
-
-def build_missing_scenes(
-    connection: Connection, scene_model_id: int, *, limit: int | None = None
-) -> int:
-    """Make the packs of labels of complete ranges that have none, at most `limit`; gives how many were made.
-
-    A range with damaged labels gets none.
-    """
-    made = 0
-    for number in _unpacked(connection, LABELS, scene_pack_table, scene_model_id, LARGEST_RANGE):
-        if made == limit:
-            break
-        try:
-            found = _labels(connection, scene_model_id, [_stretch(number, LARGEST_RANGE)])
-        except DatabaseDamaged:
-            continue
-        if not len(found.image_ids):
-            continue
-        row = {
-            "model_id": scene_model_id,
-            "number": number,
-            "image_ids": _offsets(found.image_ids, number, LARGEST_RANGE),
-            "labels": found.labels.tobytes(),
-        }
-        connection.execute(insert(scene_pack_table), row)
-        made += 1
-    return made
+# -- dropping -------------------------------------------------------------------------------------------------------
 
 
 def drop(connection: Connection, model_id: int, dim: int, image_ids: Iterable[int]) -> None:
@@ -457,7 +374,7 @@ def wrong_packs(
     for row in _vector_rows(connection, model_id, with_bits=True):
         try:
             pack = _vector_pack(connection, model_id, dim, row, with_codes=True)
-            found = _vectors(connection, model_id, dim, [_stretch(row.number, size)])
+            found = vectors_between(connection, model_id, dim, [stretch(row.number, size)])
         except DatabaseDamaged as error:
             yield row.number, str(error.__cause__ or error)
             continue
@@ -475,7 +392,7 @@ def wrong_scene_packs(connection: Connection, scene_model_id: int) -> Iterator[t
     for row in _scene_rows(connection, scene_model_id):
         try:
             pack = _scene_pack(scene_model_id, row, dtype)
-            found = _labels(connection, scene_model_id, [_stretch(row.number, LARGEST_RANGE)])
+            found = labels_between(connection, scene_model_id, [stretch(row.number, LARGEST_RANGE)])
         except DatabaseDamaged as error:
             yield row.number, str(error.__cause__ or error)
             continue
