@@ -380,7 +380,11 @@ def copy_database(source: Path, target: Path) -> Path:
         ):
             original.backup(copy)
     except (OSError, sqlite3.Error) as error:
-        raise DatabaseNotWritable(f"cannot copy {source} to {target}: {error}") from error
+        earlier = "an earlier upgrade may have been broken off: move that copy away, then try again"
+        raise DatabaseNotWritable(
+            f"cannot copy {source} to {target}: {error}",
+            hint=earlier if isinstance(error, FileExistsError) else "",
+        ) from error
     return target
 
 

@@ -205,6 +205,7 @@ def test_a_second_upgrade_keeps_the_first_copy(tmp_path: Path, next_migration: P
     path = make_database(tmp_path / "case.db")
     (tmp_path / f"case.db.before-{NEXT}").write_text("the examiner's own file")
     write_migration(next_migration, '    op.add_column("source", sa.Column("note", sa.Text()))\n')
-    with pytest.raises(DatabaseNotWritable, match=f"before-{NEXT}"):
+    with pytest.raises(DatabaseNotWritable, match=f"before-{NEXT}") as error:
         Catalog.open(path, read_only=False)
+    assert "move that copy away" in error.value.hint
     assert (tmp_path / f"case.db.before-{NEXT}").read_text() == "the examiner's own file"
