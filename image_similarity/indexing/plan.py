@@ -29,6 +29,13 @@ def decide(entry: FileEntry, known: Knowledge, *, rehash: bool, retry_failed: bo
         stands = skipped.size == size and skipped.mtime_ns == mtime_ns
         return "skipped" if stands else "read"
     file = known.files.get(path)
-    if file is None or not file.settled or file.size != size or file.mtime_ns != mtime_ns:
+    if file is None:
         return "read"
-    return "unchanged" if known.is_complete(file.image_id) else "read"
+    _, _, image_id, recorded_size, recorded_mtime_ns, settled = file
+    if not settled or recorded_size != size or recorded_mtime_ns != mtime_ns:
+        return "read"
+    # A loop and not `known.lacking`: for an unchanged file this is half of what is decided.
+    for images in known.present.values():
+        if image_id not in images:
+            return "read"
+    return "unchanged"

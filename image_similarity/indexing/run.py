@@ -163,10 +163,10 @@ class Run:
             return False
         options, known = self.options, self.known
         decision = decide(entry, known, rehash=options.rehash, retry_failed=options.retry_failed)
-        if decision == "read":
-            return True
         if decision == "unchanged":
             self.account.unchanged += 1
+        elif decision == "read":
+            return True
         elif decision == "skipped":
             self.account.skipped[known.skipped[entry.path].kind] += 1
         else:
@@ -223,7 +223,7 @@ class Run:
     def _refuse(self, failure: Failure, sha256: str, batch: Batch) -> None:
         """Record a failure of a file whose bytes were read: where they are others than before, those are history."""
         self._fail(failure, batch)
-        before = self.known.files.get(failure.path)
+        before = self.known.file(failure.path)
         if before is not None and self.known.images.get(sha256) != before.image_id:
             batch.rows.overwritten.append(failure.path)
 
@@ -307,7 +307,7 @@ class Run:
         return rows
 
     def _count(self, file: store.SeenFile, account: Account, *, encoded: bool) -> None:
-        before = self.known.files.get(file.path)
+        before = self.known.file(file.path)
         image_id = self.known.images.get(file.sha256)
         if encoded:
             account.new += 1
@@ -327,7 +327,7 @@ class Run:
         with self.catalog.writing() as connection:
             if complete:
                 vanished = self._vanished(entries, place)
-                places = [self.known.files[path] for path in vanished if path in self.known.files]
+                places = [file for path in vanished if (file := self.known.file(path)) is not None]
                 left = Counter(file.image_id for file in places)
                 self.account.moved = (left & self.arrived).total()
                 self._warn_of_vanished(len(places))
@@ -348,7 +348,7 @@ class Run:
 
     def _vanished(self, entries: Sequence[Entry], place: sources.Place) -> list[str]:
         """The recorded paths that the walk did not meet, but for those below a folder that could not be listed."""
-        others = [entry for entry in entries if not isinstance(entry, FileEntry)]
+        others = [entry for entry in entries if type(entry) is not FileEntry]
         closed = [e.path for e in others if isinstance(e, Failure)]
         closed += [e.path for e in others if isinstance(e, Skipped) and e.rule == "excluded"]
         if "" in closed:

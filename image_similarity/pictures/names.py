@@ -20,14 +20,17 @@ _ESCAPED = re.compile("[\\\\\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _ESCAPE = re.compile(r"\\(?:\\|x([0-9a-f]{2})|u([0-9a-f]{4}))")
 
 
+def is_plain(name: str) -> bool:
+    """Whether the text form of a path without separators, or of several written together, is what it is already."""
+    # All that is escaped is not printable, but for the backslash; nearly every path is plain.
+    return name.isprintable() and "\\" not in name
+
+
 def to_text(path: str) -> str:
     """Return the text form of a path as `os.fsdecode` gives it."""
     if os.sep != "/":
         path = path.replace(os.sep, "/")
-    # All that is escaped is not printable, but for the backslash; nearly every path needs nothing more.
-    if path.isprintable() and "\\" not in path:
-        return path
-    return _ESCAPED.sub(_escape, path)
+    return path if is_plain(path) else _ESCAPED.sub(_escape, path)
 
 
 def from_text(text: str) -> str:

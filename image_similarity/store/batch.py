@@ -4,9 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Select, bindparam, delete, insert, select, update
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Executable,
+    bindparam,
+    delete,
+    func,
+    insert,
+    select,
+    update,
+)
 
 from image_similarity.store import packs
 from image_similarity.store.schema import (
@@ -22,10 +34,7 @@ from image_similarity.values import Digests, Failure, PictureFacts, Skipped
 
 
 class LiveFile(NamedTuple):
-    """A place as recorded: enough to tell an unchanged file from its size and time.
-
-    A tuple, because each run makes one for every file that is known, and a frozen dataclass takes four times as long.
-    """
+    """A place as recorded: enough to tell an unchanged file from its size and time."""
 
     path: str
     file_id: int
@@ -39,27 +48,26 @@ class LiveFile(NamedTuple):
 class Knowledge:
     """What the database holds of a source and of all contents, loaded once per run and kept up as batches are written.
 
-    `images`, the ids of all contents by SHA-256, is needed only once a file is read; see `load_images`.
-    `present` maps each requested model to the contents that already have its vector (or, for a scene model, its
-    labels; the key is then negated).
+    `files` holds the fields of each `LiveFile` by path, as SQLite gave them: to make one of each would be a tenth of a
+    re-scan; see `file`. `images`, the ids of all contents by SHA-256, is needed only once a file is read; see
+    `load_images`. `present` maps each requested model to the contents that already have its vector (or, for a scene
+    model, its labels; the key is then negated).
     """
 
-    files: dict[str, LiveFile]
+    files: dict[str, tuple[str, int, int, int, int, bool]]
     failed: dict[str, Failure]
     skipped: dict[str, Skipped]
     images: dict[str, int]
     present: dict[int, set[int]]
 
+    def file(self, path: str) -> LiveFile | None:
+        """The place as recorded, if it is."""
+        row = self.files.get(path)
+        return None if row is None else LiveFile(*row)
+
     def lacking(self, image_id: int) -> set[int]:
         """The requested models (negated: scene models) that this content was not given to yet."""
         return {key for key, images in self.present.items() if image_id not in images}
-
-    def is_complete(self, image_id: int) -> bool:
-        """Whether it lacks nothing."""
-        for images in self.present.values():  # noqa: SIM110 - a generator would take three times as long
-            if image_id not in images:
-                return False
-        return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,13 +134,15 @@ def load_images(connection: Connection) -> dict[str, int]:
     return dict(_plain_rows(connection, select(image_table.c.sha256, image_table.c.id)))
 
 
-def _plain_rows(connection: Connection, statement: Select[Any]) -> Sequence[Any]:
+def _plain_rows(connection: Connection, statement: Executable) -> Sequence[Any]:
     """The rows as tuples from SQLite's own cursor: SQLAlchemy's rows would cost a re-scan more than the query."""
     cursor = connection.execute(statement).cursor
     return [] if cursor is None else cursor.fetchall()
 
 
-def _live_files(connection: Connection, source_id: int) -> dict[str, LiveFile]:
+def _live_files(
+    connection: Connection, source_id: int
+) -> dict[str, tuple[str, int, int, int, int, bool]]:
     statement = select(
         file_table.c.path,
         file_table.c.id,
@@ -141,8 +151,8 @@ def _live_files(connection: Connection, source_id: int) -> dict[str, LiveFile]:
         file_table.c.mtime_ns,
         file_table.c.settled,
     ).where(file_table.c.source_id == source_id, file_table.c.gone_run_id.is_(None))
-    # tuple.__new__ and not LiveFile(...), which for so many is a tenth of a re-scan.
-    return {row[0]: tuple.__new__(LiveFile, row) for row in _plain_rows(connection, statement)}
+    rows = _plain_rows(connection, statement)
+    return dict(zip(map(itemgetter(0), rows), rows, strict=True))
 
 
 def _open_failures(connection: Connection, source_id: int) -> dict[str, Failure]:
@@ -166,18 +176,31 @@ def _skipped_files(connection: Connection, source_id: int) -> dict[str, Skipped]
 
 
 def _with_vector(connection: Connection, model_id: int) -> set[int]:
-    statement = select(embedding_table.c.image_id).where(embedding_table.c.model_id == model_id)
-    return {image_id for (image_id,) in _plain_rows(connection, statement)}
+    of_model = embedding_table.c.model_id == model_id
+    return _ids(connection, embedding_table.c.image_id, of_model)
 
 
 def _with_labels(connection: Connection, model_id: int) -> set[int]:
-    scenes = select(scene_table.c.id).where(scene_table.c.model_id == model_id)
-    of_model = {scene for (scene,) in _plain_rows(connection, scenes)}
+    scenes = select(scene_table.c.id, scene_table.c.model_id)
+    all_scenes = _plain_rows(connection, scenes)
+    of_model = {scene for scene, model in all_scenes if model == model_id}
     # One pass over the table: a join would look up each label through the index of its scene, and take four times as
     # long.
-    labels = select(image_scene_table.c.image_id, image_scene_table.c.scene_id)
-    rows = _plain_rows(connection, labels.where(image_scene_table.c.rank == 1))
-    return {image_id for image_id, scene in rows if scene in of_model}
+    image_id, is_first = image_scene_table.c.image_id, image_scene_table.c.rank == 1
+    if len(of_model) == len(all_scenes):
+        return _ids(connection, image_id, is_first)
+    labels = select(image_id, image_scene_table.c.scene_id).where(is_first)
+    return {image for image, scene in _plain_rows(connection, labels) if scene in of_model}
+
+
+def _ids(connection: Connection, column: Column[int], condition: ColumnElement[bool]) -> set[int]:
+    """The ids in a column, each of them in one row at most."""
+    extent = select(func.count(), func.min(column), func.max(column)).where(condition)
+    ((count, first, last),) = _plain_rows(connection, extent)
+    if count and count == last - first + 1:
+        # No gap, as in most databases: three numbers say all, in half of the time.
+        return set(range(first, last + 1))
+    return {found for (found,) in _plain_rows(connection, select(column).where(condition))}
 
 
 def write_batch(
@@ -284,7 +307,7 @@ def _write_files(
     replaced: list[int] = []
     for file in files:
         image_id = known.images[file.sha256]
-        before = known.files.get(file.path)
+        before = known.file(file.path)
         if before is None or before.image_id != image_id:
             replaced += [] if before is None else [before.file_id]
             added.append(file)
@@ -351,7 +374,7 @@ def mark_gone(connection: Connection, run_id: int, file_ids: Iterable[int]) -> N
 def _close_overwritten(
     connection: Connection, run_id: int, paths: Iterable[str], known: Knowledge
 ) -> None:
-    mark_gone(connection, run_id, [known.files.pop(path).file_id for path in paths])
+    mark_gone(connection, run_id, [LiveFile(*known.files.pop(path)).file_id for path in paths])
 
 
 def _resolve_failures(
@@ -425,7 +448,7 @@ def _write_skipped(
         return
     # A place whose content is no picture any more held one: that row is history now.
     left = [
-        known.files.pop(row.path).file_id
+        LiveFile(*known.files.pop(row.path)).file_id
         for row in changed
         if row.path in known.files and row.rule != "excluded"
     ]
@@ -453,7 +476,7 @@ def close_vanished(
     connection: Connection, run_id: int, source_id: int, vanished: Collection[str], known: Knowledge
 ) -> int:
     """Close everything recorded at paths that a completed walk no longer found; gives the number of places closed."""
-    gone = [known.files[path].file_id for path in vanished if path in known.files]
+    gone = [file.file_id for path in vanished if (file := known.file(path)) is not None]
     mark_gone(connection, run_id, gone)
     _resolve_failures(connection, run_id, source_id, vanished, known)
     _forget_skipped(connection, source_id, vanished, known)

@@ -201,7 +201,44 @@ def test_an_entry_that_cannot_be_examined_is_a_failure_of_stage_stat(
             pass
 
     monkeypatch.setattr(os, "scandir", lambda path: Listing([Unreadable()]))
+    monkeypatch.setattr(os, "supports_dir_fd", frozenset())
     assert list(walk(tmp_path)) == [Failure("bad.jpg", "stat", "OSError", "Input/output error")]
+
+
+@pytest.mark.skipif(os.stat not in os.supports_dir_fd, reason="this system examines by path alone")
+def test_an_entry_that_cannot_be_examined_within_its_folder_is_one_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "bad.jpg").touch()
+    examine = os.stat
+
+    def refuse(path: Any, *, dir_fd: int | None = None, **options: Any) -> os.stat_result:
+        if dir_fd is not None:
+            raise OSError(5, "Input/output error", path)
+        return examine(path, **options)
+
+    monkeypatch.setattr(os, "stat", refuse)
+    monkeypatch.setattr(os, "supports_dir_fd", frozenset([refuse]))
+    assert list(walk(tmp_path)) == [Failure("bad.jpg", "stat", "OSError", "Input/output error")]
+
+
+@pytest.mark.parametrize("by_path", [False, True])
+@pytest.mark.parametrize("at_once", [1, 2, 256])
+def test_a_folder_is_examined_in_parts_and_by_path_with_the_same_outcome(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: int, by_path: bool
+) -> None:
+    for name in ("a.jpg", "b/c.jpg", "b/d/e.jpg", "f.jpg", "g\u00fc/h.jpg", "i.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(name.encode())
+    if os.name != "nt":
+        (tmp_path / "c.jpg").symlink_to("missing")
+        (tmp_path / "e.jpg").symlink_to("b/c.jpg")
+    expected = list(walk(tmp_path))
+    assert len(expected) == (6 if os.name == "nt" else 8)
+    monkeypatch.setattr("image_similarity.pictures.walk.ENTRIES_AT_ONCE", at_once)
+    if by_path:
+        monkeypatch.setattr(os, "supports_dir_fd", frozenset())
+    assert list(walk(tmp_path)) == expected
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
@@ -238,10 +275,15 @@ def test_nesting_deeper_than_the_recursion_limit_of_python_works(
 
 def test_the_walk_opens_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make(tmp_path, "a/one.jpg", "two.jpg")
+    really_open = os.open
 
     def refuse(*args: Any, **kwargs: Any) -> Any:
         raise AssertionError("a file was opened")
 
-    monkeypatch.setattr(os, "open", refuse)
+    def open_folder(path: str, flags: int) -> int:
+        # With this flag the system itself refuses whatever is no folder.
+        return really_open(path, flags) if flags & os.O_DIRECTORY else refuse()
+
+    monkeypatch.setattr(os, "open", open_folder)
     monkeypatch.setattr("builtins.open", refuse)
     assert len(list(walk(tmp_path))) == 2
