@@ -36,6 +36,11 @@ class PlaceFilter:
     include_gone: bool = False
     include_partial: bool = True
 
+    @property
+    def below(self) -> str:
+        """The folder that paths must lie below, without slashes around it; "" for all, as "/" is the source itself."""
+        return (self.under or "").strip("/")
+
 
 @dataclass(frozen=True, slots=True)
 class Gallery:
@@ -56,8 +61,8 @@ def counting(filter_: PlaceFilter) -> ColumnElement[bool]:
                 select(source_table.c.id).where(source_table.c.name.in_(filter_.sources))
             )
         )
-    if filter_.under:
-        prefix = filter_.under.strip("/") + "/"
+    if filter_.below:
+        prefix = filter_.below + "/"
         conditions.append(func.substr(file_table.c.path, 1, len(prefix)) == prefix)
     return and_(*conditions)
 

@@ -71,7 +71,7 @@ def standing(connection: Connection, filter_: PlaceFilter) -> Standing:
     those without any live place, and those that were decoded only in part, as far as the filter leaves them out.
     """
     partial = np.empty(0, np.int64) if filter_.include_partial else _partial(connection)
-    if filter_.sources or filter_.under:
+    if filter_.sources or filter_.below:
         statement = select(file_table.c.image_id).where(counting(filter_), *_range(filter_))
         return Standing(True, _ascending(_ids(connection, statement), partial))
     gone = np.empty(0, np.int64) if filter_.include_gone else _gone(connection)
@@ -83,10 +83,10 @@ def _range(filter_: PlaceFilter) -> list[ColumnElement[bool]]:
 
     Here only: where a few contents are asked for, SQLite would take this index, too, and read the whole folder.
     """
-    if not filter_.under:
+    below = filter_.below
+    if not below:
         return []
     of_any = file_table.c.source_id.in_(select(source_table.c.id))
-    below = filter_.under.strip("/")
     # In the order of bytes, which is SQLite's, "0" follows "/".
     return [of_any, file_table.c.path >= f"{below}/", file_table.c.path < f"{below}0"]
 

@@ -47,6 +47,7 @@ def catalog(tmp_path: Path) -> Iterator[Catalog]:
         (PlaceFilter(under="deep"), True, [2, 6]),
         (PlaceFilter(sources=("phone",), under="deep"), True, [6]),
         (PlaceFilter(under="nowhere"), True, []),
+        (PlaceFilter(under="/"), False, [1, 2, 4, 5, 6]),
     ],
 )
 def test_those_count_that_have_a_place_that_counts(
