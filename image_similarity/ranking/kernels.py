@@ -61,7 +61,9 @@ def dot_products(
     """Write the dot products of codes (n, dim) with one query (dim,) to `out` (n,), each rounded once to float32."""
     simsimd = _library("simsimd")
     if simsimd is not None and len(codes) and codes.shape[1] <= MAX_DIM:
-        simsimd.cdist(query[None], codes, metric="dot", out=out[None])
+        # Not with `out`: SimSIMD 6.5 then returns None without counting the reference, and Python before 3.12 aborts
+        # once none is left, after some thousand calls.
+        out[:] = np.asarray(simsimd.cdist(query[None], codes, metric="dot"))[0]
         return
     # float64 holds the sums exactly.
     wide = query.astype(np.float64)

@@ -23,6 +23,26 @@ def scan() -> bool:
     return bool((found == 2).all())
 
 
+def test_no_reference_is_lost_however_often_codes_are_compared() -> None:
+    codes, found = np.ones((3, 5), dtype=np.int8), np.empty(3, dtype=np.float32)
+    before = sys.getrefcount(None)
+    for _ in range(1000):
+        kernels.dot_products(codes, codes[0], found)
+        kernels.squared_norms(codes)
+    assert abs(sys.getrefcount(None) - before) < 100
+    assert found.tolist() == [5, 5, 5]
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("dim", [100_352, kernels.MAX_DIM, kernels.MAX_DIM + 1])
+def test_the_largest_sums_do_not_overflow(dim: int, sign: int) -> None:
+    codes = np.full((3, dim), 127 * sign, dtype=np.int8)
+    found = np.empty(3, dtype=np.float32)
+    kernels.dot_products(codes, np.full(dim, 127, dtype=np.int8), found)
+    assert (found == np.float32(127 * 127 * dim * sign)).all()
+    assert (kernels.squared_norms(codes) == 127 * 127 * dim).all()
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 @pytest.mark.skipif(sys.version_info >= (3, 12), reason="Python warns of forks beside threads")
 def test_a_forked_process_does_not_wait_for_the_threads_of_its_parent() -> None:
