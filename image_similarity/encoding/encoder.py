@@ -106,7 +106,7 @@ class Encoder:
         Raises:
             DeviceUnavailable: the device is unknown, absent, or too small for the network.
             InvalidSetting: the runtime is unknown.
-            ModelError: the runtime does not run this model.
+            ModelError: the runtime does not run this model, or does not load.
             WeightsMissing: the weights file is not there.
             WeightsChanged: it is not the file that the card recorded.
             WeightsRefused: it is corrupt or does not belong to this network.

@@ -30,6 +30,10 @@ OPEN = ("dim", "scenes")
 _FLOATS = ("F16", "F32", "F64")
 
 
+_KEYS = {"format", "sha256", "architecture", "config", "size", "tensors"}
+_HINT = "Install the program again, or use --runtime torch."
+
+
 @dataclass(frozen=True, slots=True)
 class Graph:
     """A graph that fits a model.
@@ -56,7 +60,7 @@ class Graph:
         if hashlib.sha256(content).hexdigest() != self.sha256:
             raise WeightsRefused(
                 f"{self.path} is not the graph that {describe_path(self.path).name} describes.",
-                hint="Install the program again, or use --runtime torch.",
+                hint=_HINT,
             )
         return content
 
@@ -96,13 +100,13 @@ def find_graph(spec: ModelSpec) -> Graph | None:
     weights file but its header is read.
 
     Raises:
-        WeightsRefused: the header of the weights file cannot be read.
+        WeightsRefused: the header of the weights file or a graph's description cannot be read.
     """
     weights = spec.weights
     if spec.build is not None or weights is None or weights.suffix.lower() != ".safetensors":
         return None
     for path in sorted(FOLDER.glob("*.onnx.json")):
-        about = json.loads(path.read_text("utf-8"))
+        about = _read_description(path)
         if _is_of(about, spec) and _is_float(weights):
             tensors = {
                 name: tuple(spec.config[side] if isinstance(side, str) else side for side in shape)
@@ -117,6 +121,17 @@ def find_graph(spec: ModelSpec) -> Graph | None:
                 path.with_name(path.name.removesuffix(".json")), about["sha256"], tensors, fed
             )
     return None
+
+
+def _read_description(path: Path) -> dict[str, Any]:
+    """Return what `describe` wrote."""
+    try:
+        about = json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise WeightsRefused(f"{path} is damaged ({error}).", hint=_HINT) from error
+    if not isinstance(about, dict) or not about.keys() >= _KEYS:
+        raise WeightsRefused(f"{path} is damaged: it describes no graph.", hint=_HINT)
+    return about
 
 
 def _is_of(about: Mapping[str, Any], spec: ModelSpec) -> bool:
@@ -143,4 +158,4 @@ def _is_float(weights: Path) -> bool:
     """Whether all fractional numbers of a weights file are of a type that numpy has."""
     header, _ = read_header(weights)
     types = [entry.get("dtype") for entry in header.values() if isinstance(entry, dict)]
-    return all(kind is None or kind in _FLOATS or str(kind)[0] in "IU" for kind in types)
+    return all(kind is None or kind in _FLOATS or str(kind)[:1] in "IU" for kind in types)

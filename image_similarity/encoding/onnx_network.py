@@ -14,7 +14,7 @@ import numpy.typing as npt
 from image_similarity.encoding.devices import OutOfMemory
 from image_similarity.encoding.graph import Graph
 from image_similarity.encoding.weights import load_arrays, refuse_misfit
-from image_similarity.errors import WeightsRefused
+from image_similarity.errors import ModelError, WeightsRefused
 from image_similarity.values import Preprocess
 
 Float32 = npt.NDArray[np.float32]
@@ -44,8 +44,16 @@ class OnnxNetwork:
         Raises:
             WeightsRefused: the file is corrupt or its tensors are not those of the graph.
             OutOfMemory: the network does not fit into memory.
+            ModelError: ONNX Runtime is installed, but does not load here.
         """
-        import onnxruntime
+        try:
+            import onnxruntime
+        except ImportError as error:
+            # On Windows it needs a library of Microsoft's that not every machine has.
+            raise ModelError(
+                f"ONNX Runtime is installed, but does not load: {error}",
+                hint="Install it again, or use --runtime torch.",
+            ) from error
 
         # Only the builds for Windows report anything to anyone; ours never does.
         onnxruntime.disable_telemetry_events()

@@ -210,6 +210,28 @@ def test_a_graph_that_is_not_the_described_one_is_refused(
             Encoder.load(spec, runtime="onnx")
 
 
+@pytest.mark.parametrize("content", [b"", b'{"format": 1', b"\xff", b"[]", b'{"format": 1}'])
+def test_a_damaged_description_of_a_graph_is_refused_and_torch_goes_on(
+    spec: ModelSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes
+) -> None:
+    (tmp_path / "builtin.onnx.json").write_bytes(content)
+    monkeypatch.setattr(graph, "FOLDER", tmp_path)
+    for runtime in ("auto", "onnx"):
+        with pytest.raises(WeightsRefused, match=r"builtin\.onnx\.json is damaged") as caught:
+            choose_runtime(spec, device="cpu", runtime=runtime)
+        assert "--runtime torch" in caught.value.hint
+    assert choose_runtime(spec, device="cpu", runtime="torch") == "torch"
+
+
+def test_a_weights_file_with_a_nameless_type_is_refused(own: Own) -> None:
+    spec = own()
+    assert spec.weights is not None
+    content = spec.weights.read_bytes()
+    spec.weights.write_bytes(content.replace(b'"dtype":"F16"', b'"dtype":""   ', 1))
+    with pytest.raises(WeightsRefused, match="no sound safetensors"):
+        Encoder.load(spec, device="cpu")
+
+
 def test_a_damaged_weights_file_is_refused_in_both_runtimes(own: Own) -> None:
     spec = own()
     assert spec.weights is not None
@@ -252,6 +274,17 @@ def test_without_onnx_runtime_torch_runs_the_model(
     assert choose_runtime(spec, device="cpu") == "torch"
     with pytest.raises(ModelError, match="not installed"):
         choose_runtime(spec, runtime="onnx")
+
+
+def test_an_onnx_runtime_that_does_not_load_says_what_to_do(
+    spec: ModelSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "onnxruntime.py").write_text('raise ImportError("DLL load failed")')
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "onnxruntime", raising=False)
+    with pytest.raises(ModelError, match="does not load: DLL load failed") as caught:
+        Encoder.load(spec, device="cpu")
+    assert "--runtime torch" in caught.value.hint
 
 
 def test_an_unknown_runtime_is_refused(spec: ModelSpec) -> None:
