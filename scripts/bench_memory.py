@@ -50,6 +50,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--megapixels", type=float, nargs="+", default=[12, 50])
     parser.add_argument("--quick", action="store_true", help="few and small pictures: a trial")
     arguments = parser.parse_args()
+    # The large pictures are made by a process that works in another folder.
+    arguments.pictures = arguments.pictures.resolve()
     if arguments.quick:
         arguments.counts, arguments.megapixels = [1, 20], [1]
     return arguments
