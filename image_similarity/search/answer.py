@@ -300,17 +300,6 @@ def _result(
         asked.meaning.explain(replace(hit, rank=rank))
         for rank, hit in enumerate(ranked[: request.k], start=1)
     )
-    border = _border(request, hits)
-    nearer = sum(
-        sights.count_hidden_nearer(
-            each.opened.connection,
-            each.opened.shelf,
-            each.sights[number],
-            query.vector,
-            border,
-        )
-        for each in seen
-    )
     return SearchResult(
         query=to_text(query.label),
         sha256=query.sha256,
@@ -321,18 +310,39 @@ def _result(
         k=request.k,
         max_distance=request.max_distance,
         search=kind,
-        filter=SceneFilter(
-            mode=filter_[0],
-            scenes=filter_[1],
-            searched=sum(each.sights[number].searched for each in seen),
-            hidden=sum(each.sights[number].left_out for each in seen),
-            hidden_nearer=nearer,
-        ),
+        filter=_scene_filter(seen, number, query, filter_, _border(request, hits)),
         hits=hits,
         distances=asked.meaning.table,
         calibration=request.calibration,
         recall=recall if kind == "approximate" else None,
         index=index,
+    )
+
+
+def _scene_filter(
+    seen: Sequence[_Seen],
+    number: int,
+    query: Query,
+    filter_: tuple[Mode, tuple[str, ...]],
+    border: float,
+) -> SceneFilter:
+    """What the filter did in all databases together."""
+    nearer = sum(
+        sights.count_hidden_nearer(
+            each.opened.connection,
+            each.opened.shelf,
+            each.sights[number],
+            query.vector,
+            border,
+        )
+        for each in seen
+    )
+    return SceneFilter(
+        mode=filter_[0],
+        scenes=filter_[1],
+        searched=sum(each.sights[number].searched for each in seen),
+        hidden=sum(each.sights[number].left_out for each in seen),
+        hidden_nearer=nearer,
     )
 
 
