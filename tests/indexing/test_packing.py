@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -116,6 +118,50 @@ def test_a_picture_that_failed_before_is_taken_into_its_range_later(desk: Desk) 
     desk.index()
     assert packed(desk) == 4
     assert desk.rows("SELECT count(*) FROM embedding") == [(9,)]
+
+
+def test_a_case_that_is_open_answers_as_a_fresh_one_after_every_kind_of_run(
+    desk: Desk, tmp_path: Path
+) -> None:
+    paths = desk.put_many(11)
+    desk.options = replace(desk.options, scenes=None)
+    desk.index()
+    query = sha_of(desk, 2)
+
+    def answers(case: Case) -> list[object]:
+        name = case.models()[0].fingerprint
+        choices: list[dict[str, Any]] = [
+            {},
+            {"scene": "off", "include_gone": True},
+            {"scene": "off", "under": "deep"},
+            {"scene": "off", "sources": ["evidence"], "include_partial": False},
+        ]
+        return [case.search(sha256=query, model=name, k=20, **choice) for choice in choices]
+
+    with Case.open(desk.database, read_only=True) as kept:
+
+        def same() -> None:
+            with Case.open(desk.database, read_only=True) as fresh:
+                expected = answers(fresh)
+            # Twice: what the first one finds changed, the second finds in memory.
+            assert [answers(kept), answers(kept)] == [expected, expected]
+
+        same()
+        paths[5].unlink()
+        paths[9].unlink()
+        desk.index()
+        same()
+        desk.put("deep/back.png", seed=5)
+        desk.put("deep/late.png", seed=90)
+        desk.index()
+        same()
+        second = write_tiny_model(tmp_path / "second.safetensors", seed=7)
+        desk.options = replace(desk.options, scenes=str(desk.model))
+        desk.index()
+        same()
+        desk.options = replace(desk.options, models=(str(desk.model), str(second)))
+        desk.index()
+        same()
 
 
 def sha_of(desk: Desk, image_id: int) -> str:
