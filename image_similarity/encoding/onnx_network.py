@@ -80,6 +80,7 @@ class OnnxNetwork:
 
         Raises:
             OutOfMemory: the batch is too large.
+            RuntimeError: the network does not run on it, which no shipped graph should cause.
         """
         with _errors(None):
             embedding, scenes = self._session.run(
@@ -131,7 +132,7 @@ def _as_float32(array: npt.NDArray[Any]) -> Float32:
 
 @contextmanager
 def _errors(weights: Path | None) -> Iterator[None]:
-    """Turn running out of memory into `OutOfMemory`, and the rest, where weights are given, into their refusal."""
+    """Turn running out of memory into `OutOfMemory`, the rest into a refusal of the weights, if given."""
     try:
         yield
     except MemoryError as error:
@@ -145,4 +146,4 @@ def _errors(weights: Path | None) -> Iterator[None]:
             raise WeightsRefused(
                 f"{weights}: ONNX Runtime refused the network ({first})"
             ) from error
-        raise
+        raise RuntimeError(f"ONNX Runtime: {first}") from error
