@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from image_similarity.ranking import codes
-from image_similarity.store import models, pack_making, packs
+from image_similarity.store import models, pack_writing, packs
 from image_similarity.store.catalog import Catalog
 
 if TYPE_CHECKING:
@@ -33,12 +33,12 @@ def pack_some(connection: Connection) -> int:
     for model_id, info in models.stored(connection).items():
         if info.dim is not None:
             limit = PACKS_AT_ONCE - made
-            made += pack_making.build_missing(
+            made += pack_writing.build_missing(
                 connection, model_id, info.dim, codes.encode, limit=limit
             )
         if model_id in labelled:
             limit = PACKS_AT_ONCE - made
-            made += pack_making.build_missing_scenes(connection, model_id, limit=limit)
+            made += pack_writing.build_missing_scenes(connection, model_id, limit=limit)
     return made
 
 

@@ -20,7 +20,7 @@ from sqlalchemy import (
     update,
 )
 
-from image_similarity.store import packs
+from image_similarity.store import pack_writing
 from image_similarity.store.schema import (
     embedding_table,
     failure_table,
@@ -281,14 +281,14 @@ def _insert_vectors(connection: Connection, run_id: int, rows: BatchRows, known:
         for model, sha256, _ in rows.scenes:
             known.present[-model].add(known.images[sha256])
         for model, images in _grouped(rows.scenes, known).items():
-            packs.drop_scenes(connection, model, images)
+            pack_writing.drop_scenes(connection, model, images)
 
 
 def _drop_packs(connection: Connection, rows: BatchRows, known: Knowledge) -> None:
     """Delete the packs that these vectors belong into; those of new contents, the most, never have one yet."""
     dims = {model: len(vector) // 2 for model, _, vector in rows.vectors}
     for model, images in _grouped(rows.vectors, known).items():
-        packs.drop(connection, model, dims[model], images)
+        pack_writing.drop(connection, model, dims[model], images)
 
 
 def _grouped(rows: Iterable[tuple[int, str, object]], known: Knowledge) -> dict[int, list[int]]:

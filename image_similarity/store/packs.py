@@ -6,7 +6,7 @@ labels). Vectors and labels of all other ranges are *loose*: they are read from 
 single pack is right, only slower to search; each content is in one pack or loose, never both and never neither.
 
 Rows that come later into a packed range (a second model, a picture that failed before) delete its pack in their own
-transaction; `pack_making.py` makes it anew. What codes are is known to the caller, who hands the function that encodes.
+transaction; `pack_writing.py` makes it anew. What codes are the caller knows, who hands the function that encodes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sqlalchemy import Connection, Table, bindparam, delete, func, select
+from sqlalchemy import Connection, Table, func, select
 
 from image_similarity.errors import DatabaseDamaged
 from image_similarity.store.gallery import Gallery
@@ -335,29 +335,6 @@ def labels_between(
             hint=HINT,
         )
     return ScenePack(image_ids, labels)
-
-
-# -- dropping -------------------------------------------------------------------------------------------------------
-
-
-def drop(connection: Connection, model_id: int, dim: int, image_ids: Iterable[int]) -> None:
-    """Delete the packs of vectors that cover these contents: rows were added, and the packs no longer hold all."""
-    _drop(connection, vector_pack_table, model_id, range_size(dim), image_ids)
-
-
-def drop_scenes(connection: Connection, scene_model_id: int, image_ids: Iterable[int]) -> None:
-    """Delete the packs of labels that cover these contents."""
-    _drop(connection, scene_pack_table, scene_model_id, LARGEST_RANGE, image_ids)
-
-
-def _drop(
-    connection: Connection, table: Table, model_id: int, size: int, image_ids: Iterable[int]
-) -> None:
-    numbers = {(image_id - 1) // size for image_id in image_ids}
-    connection.execute(
-        delete(table).where(table.c.model_id == model_id, table.c.number == bindparam("of")),
-        [{"of": number} for number in sorted(numbers)],
-    )
 
 
 # -- checking -------------------------------------------------------------------------------------------------------

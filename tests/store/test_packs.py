@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from image_similarity.errors import DatabaseDamaged
 from image_similarity.ranking import codes
-from image_similarity.store import batch, models, pack_making, packs, runs
+from image_similarity.store import batch, models, pack_writing, packs, runs
 from image_similarity.store import catalog as stored
 from image_similarity.store.batch import BatchRows, NewContent, SeenFile
 from image_similarity.store.catalog import Catalog
@@ -82,9 +82,11 @@ class Desk:
 
     def pack(self, limit: int | None = None) -> int:
         with self.catalog.writing() as connection:
-            made = pack_making.build_missing_scenes(connection, self.models[0], limit=limit)
+            made = pack_writing.build_missing_scenes(connection, self.models[0], limit=limit)
             for model in self.models:
-                made += pack_making.build_missing(connection, model, DIM, codes.encode, limit=limit)
+                made += pack_writing.build_missing(
+                    connection, model, DIM, codes.encode, limit=limit
+                )
             return made
 
 
@@ -203,7 +205,7 @@ def test_labels_of_another_scene_model_make_no_packs(desk: Desk) -> None:
     desk.write(range(9), [(0, n) for n in range(9)], [(n, [0]) for n in range(9)])
     desk.pack()
     with desk.catalog.writing() as connection:
-        assert pack_making.build_missing_scenes(connection, desk.models[1]) == 0
+        assert pack_writing.build_missing_scenes(connection, desk.models[1]) == 0
     check(desk.catalog)
 
 

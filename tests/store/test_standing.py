@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from sqlalchemy import Connection
 
-from image_similarity.store import batch, pack_making, packs, runs, standing
+from image_similarity.store import batch, pack_writing, packs, runs, standing
 from image_similarity.store.catalog import Catalog
 from image_similarity.store.gallery import PlaceFilter
 from tests.search.synthetic import Row, at_angle, write_case
@@ -101,7 +101,7 @@ def test_the_state_changes_with_every_write_and_stays_without_one(
         runs.save_account(connection, run, {"gone": 1, "seen": 1}, "done")
     states.append(now())
     with catalog.writing() as connection:
-        assert pack_making.build_missing_scenes(connection, 1) == 0
+        assert pack_writing.build_missing_scenes(connection, 1) == 0
     assert now() == states[-1]
     assert len(set(states)) == len(states)
 

@@ -1,13 +1,13 @@
-"""Making packs: those of complete ranges that have none; see packs.py."""
+"""Writing packs: made where a complete range has none, dropped where rows come into one; see packs.py."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sqlalchemy import Connection, Table, func, insert, select
+from sqlalchemy import Connection, Table, bindparam, delete, func, insert, select
 
 from image_similarity.errors import DatabaseDamaged
 from image_similarity.store import packs
@@ -109,3 +109,23 @@ def build_missing_scenes(
         connection.execute(insert(scene_pack_table), row)
         made += 1
     return made
+
+
+def drop(connection: Connection, model_id: int, dim: int, image_ids: Iterable[int]) -> None:
+    """Delete the packs of vectors that cover these contents: rows were added, and the packs no longer hold all."""
+    _drop(connection, vector_pack_table, model_id, packs.range_size(dim), image_ids)
+
+
+def drop_scenes(connection: Connection, scene_model_id: int, image_ids: Iterable[int]) -> None:
+    """Delete the packs of labels that cover these contents."""
+    _drop(connection, scene_pack_table, scene_model_id, packs.LARGEST_RANGE, image_ids)
+
+
+def _drop(
+    connection: Connection, table: Table, model_id: int, size: int, image_ids: Iterable[int]
+) -> None:
+    numbers = {(image_id - 1) // size for image_id in image_ids}
+    connection.execute(
+        delete(table).where(table.c.model_id == model_id, table.c.number == bindparam("of")),
+        [{"of": number} for number in sorted(numbers)],
+    )
