@@ -269,8 +269,12 @@ def watching(root: Path) -> Iterator[list[tuple[str, str, Any]]]:
 
 
 def opens(events: Sequence[tuple[str, str, Any]]) -> Counter[str]:
-    """How often each file was opened."""
-    return Counter(path for event, path, _ in events if event == "open")
+    """How often each file was opened; with O_DIRECTORY the system opens nothing but a folder."""
+    return Counter(
+        path
+        for event, path, flags in events
+        if event == "open" and not flags & getattr(os, "O_DIRECTORY", 0)
+    )
 
 
 # -- networks that misbehave --------------------------------------------------------------------------------------
