@@ -13,6 +13,7 @@ from image_similarity.store.schema import (
     embedding_table,
     image_scene_table,
     model_table,
+    scene_pack_table,
     scene_table,
 )
 from image_similarity.values import ModelInfo, Preprocess
@@ -121,14 +122,26 @@ def embedded_models(connection: Connection) -> set[int]:
 
 
 def labelled_models(connection: Connection) -> set[int]:
-    """The models whose scene labels are stored for at least one content."""
-    statement = (
-        select(scene_table.c.model_id)
-        .distinct()
-        .where(
-            select(image_scene_table.c.image_id)
-            .where(image_scene_table.c.scene_id == scene_table.c.id)
-            .exists()
+    """The models whose scene labels are stored for at least one content.
+
+    Packs answer at once. Without one the labels are looked through, up to the first of the model: an index for this
+    question alone took 121 bytes a picture at 12 labels each, a thirteenth of the file.
+    """
+    return {
+        model_id
+        for model_id in connection.execute(select(scene_table.c.model_id).distinct()).scalars()
+        if _is_labelled(connection, model_id)
+    }
+
+
+def _is_labelled(connection: Connection, model_id: int) -> bool:
+    packed = select(scene_pack_table.c.id).where(scene_pack_table.c.model_id == model_id)
+    labelled = select(image_scene_table.c.image_id).where(
+        image_scene_table.c.scene_id.in_(
+            select(scene_table.c.id).where(scene_table.c.model_id == model_id)
         )
     )
-    return set(connection.execute(statement).scalars())
+    return any(
+        connection.execute(statement.limit(1)).first() is not None
+        for statement in (packed, labelled)
+    )

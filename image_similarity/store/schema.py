@@ -201,7 +201,6 @@ image_scene_table = Table(
     _required("probability", Double),
     _required("rank", Integer),
     CheckConstraint("probability >= 0 AND probability <= 1", name="probability"),
-    Index("ix_image_scene_scene_id", "scene_id", "image_id"),
     sqlite_with_rowid=False,
 )
 

@@ -41,6 +41,8 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_scene_pack")),
         sa.UniqueConstraint("model_id", "number", name=op.f("uq_scene_pack_model_id_number")),
     )
+    # Packs answer what it was for, and it took a thirteenth of the file.
+    op.drop_index("ix_image_scene_scene_id", "image_scene")
     op.drop_index("ix_file_image_id", "file")
     op.create_index("ix_file_image_id_gone_run_id", "file", ["image_id", "gone_run_id"])
     op.create_index(

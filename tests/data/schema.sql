@@ -192,8 +192,6 @@ CREATE INDEX ix_file_image_id_gone_run_id ON file (image_id, gone_run_id);
 
 CREATE INDEX ix_image_partial ON image (partial) WHERE partial = 1;
 
-CREATE INDEX ix_image_scene_scene_id ON image_scene (scene_id, image_id);
-
 CREATE INDEX ix_model_name ON model (name);
 
 CREATE UNIQUE INDEX uq_failure_open ON failure (source_id, path) WHERE resolved_run_id IS NULL;
