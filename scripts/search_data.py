@@ -24,7 +24,7 @@ NOISE = 0.02
 # How far a copy of a real vector lies from it, as a share of its length: as two photographs of one burst.
 JITTER = 0.2
 SCENES = 100
-LABELS = 5
+LABELS = len(synthetic_database.PROBABILITIES)
 BLOCK = 8192
 
 
@@ -60,7 +60,7 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
 
 
 def labelled(blocks: Iterator[np.ndarray], seed: int = 2) -> Iterator[Block]:
-    """Give each picture five scenes; the first is that of the direction in which its vector lies."""
+    """Give each picture as many scenes as there are LABELS; the first is that of the direction in which its vector lies."""
     random = np.random.default_rng(seed)
     directions = None
     for vectors in blocks:

@@ -2,7 +2,7 @@
 
     python scripts/synthetic_database.py case.db --count 1000000 [--dim 256] [--scenes 100]
 
-The rows are those that indexing would write: contents with places, vectors and five labels each, under
+The rows are those that indexing would write: contents with places, vectors and twelve labels each, under
 one model; only EXIF is empty. They go past `write_batch`, which takes ten times as long. Any picture can
 be asked for by its SHA-256, see `sha256_of`. Prints how long it took and the bytes a picture takes.
 """
@@ -28,8 +28,8 @@ BLOCK = 8192
 PICTURES_PER_CLUSTER = 20
 # Indexes are filled in random order: they must fit.
 CACHE_KIB = 500_000
-# Probabilities of a picture's scenes, most probable first: a confident classifier's.
-PROBABILITIES = (0.6, 0.2, 0.1, 0.05, 0.03)
+# Probabilities of a picture's scenes, most probable first: twelve, as the built-in model gives.
+PROBABILITIES = (0.3, 0.15, 0.1, 0.08, 0.06, 0.05, 0.04, 0.03, 0.02, 0.02, 0.01, 0.01)
 
 
 @dataclass(frozen=True, slots=True)
