@@ -60,7 +60,7 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
 
 
 def labelled(blocks: Iterator[np.ndarray], seed: int = 2) -> Iterator[Block]:
-    """Give each picture as many scenes as there are LABELS; the first is that of the direction in which its vector lies."""
+    """Give each picture LABELS scenes; the first is that of the direction in which its vector lies."""
     random = np.random.default_rng(seed)
     directions = None
     for vectors in blocks:

@@ -7,7 +7,18 @@ from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
-from sqlalchemy import ColumnElement, Connection, Select, Text, cast, exists, func, select, true
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    Text,
+    bindparam,
+    cast,
+    exists,
+    func,
+    select,
+    true,
+)
 
 from image_similarity.store.gallery import PlaceFilter, counting
 from image_similarity.store.schema import (
@@ -120,23 +131,23 @@ def _ascending(image_ids: Ids, without: Ids | None = None) -> Ids:
     return np.flatnonzero(marked)
 
 
+# Made once: asked before each query, it took longer to build than to answer.
+_NEWEST_RUN = select(func.max(run_table.c.id)).scalar_subquery()
+_STATE = select(
+    _NEWEST_RUN,
+    select(cast(run_table.c.account, Text)).where(run_table.c.id == _NEWEST_RUN).scalar_subquery(),
+    select(func.max(embedding_table.c.image_id))
+    .where(embedding_table.c.model_id == bindparam("model_id"))
+    .scalar_subquery(),
+    select(func.count()).select_from(vector_pack_table).scalar_subquery(),
+    select(func.count()).select_from(scene_pack_table).scalar_subquery(),
+)
+
+
 def state(connection: Connection, model_id: int) -> State:
-    """Give what tells one state of the database from the next; a few look-ups, so it may be asked before each query."""
-    run = connection.execute(
-        select(run_table.c.id, cast(run_table.c.account, Text))
-        .order_by(run_table.c.id.desc())
-        .limit(1)
-    ).first()
-    newest = select(func.max(embedding_table.c.image_id)).where(
-        embedding_table.c.model_id == model_id
-    )
-    run_id, account = run or (0, "")
-    count = select(func.count())
-    packs = sum(
-        connection.execute(count.select_from(table)).scalar_one()
-        for table in (vector_pack_table, scene_pack_table)
-    )
-    return State(run_id, account, connection.execute(newest).scalar() or 0, packs)
+    """Give what tells one state of the database from the next; one look-up, so it may be asked before each query."""
+    run_id, account, newest, *packs = connection.execute(_STATE, {"model_id": model_id}).one()
+    return State(run_id or 0, account or "", newest or 0, sum(packs))
 
 
 def extent(connection: Connection, model_id: int) -> Extent:
