@@ -219,7 +219,7 @@ def test_times_before_1677_as_ntfs_knows_them_do_not_end_a_run(
     desk.write("x.txt", b"text")
     really_walk, really_read = job.walk, loader.read_file
     monkeypatch.setattr(
-        job, "walk", lambda *a, **k: (replace(e, mtime_ns=in_1601) for e in really_walk(*a, **k))
+        job, "walk", lambda *a, **k: (e._replace(mtime_ns=in_1601) for e in really_walk(*a, **k))
     )
     monkeypatch.setattr(
         loader, "read_file", lambda *a, **k: replace(really_read(*a, **k), mtime_ns=in_1601)
