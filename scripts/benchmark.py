@@ -28,15 +28,21 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 AGE_SECONDS = 3600
 
 
+def pictures_below(folder: Path) -> list[Path]:
+    """Return the pictures below a folder in order, or end the program if there are none."""
+    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    if not found:
+        raise SystemExit(f"no pictures below {folder}")
+    return found
+
+
 def copy_pictures(folder: Path, count: int, target: Path) -> list[Path]:
     """Fill `target` with `count` pictures of distinct contents, made of those below `folder`; return them in order.
 
     Further copies of a picture end in a few bytes of their own, which decoders pass over: each has
     its own hash and must be decoded anew, at the cost of the original.
     """
-    originals = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
-    if not originals:
-        raise SystemExit(f"no pictures below {folder}")
+    originals = pictures_below(folder)
     then = time.time() - AGE_SECONDS
     copies = []
     for number in range(count):

@@ -13,7 +13,7 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 
-from benchmark import SUFFIXES
+from benchmark import pictures_below
 from PIL import Image
 
 WIDTH = 500
@@ -40,9 +40,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="must be empty or new")
     parser.add_argument("--count", type=int, default=36_500)
     arguments = parser.parse_args()
-    photos = sorted(p for p in arguments.photos.rglob("*") if p.suffix.lower() in SUFFIXES)
-    if not photos:
-        parser.error(f"no photographs below {arguments.photos}")
+    photos = pictures_below(arguments.photos)
     if arguments.folder.exists() and any(arguments.folder.iterdir()):
         parser.error(f"{arguments.folder} is not empty")
     copy = partial(write_copy, photos=photos, folder=arguments.folder)

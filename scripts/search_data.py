@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import synthetic_database
-from benchmark import SUFFIXES
+from benchmark import pictures_below
 from synthetic_database import Block
 
 DIM = 256
@@ -137,7 +137,7 @@ def embedded(folder: Path, model: str, limit: int) -> np.ndarray:
     from image_similarity.pictures.prepared import decode_for
     from image_similarity.settings import MAX_MEGAPIXELS
 
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    paths = pictures_below(folder)
     if len(paths) > limit:
         paths = np.random.default_rng(1).choice(np.array(paths), limit, replace=False).tolist()
     spec = registry.get(model)

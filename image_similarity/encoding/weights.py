@@ -6,7 +6,7 @@ import hashlib
 import os
 import sys
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -82,14 +82,10 @@ def load_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
             type that numpy does not have.
         OSError: the file cannot be read.
     """
-    from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
     _suffix_of(path)
-    try:
-        return _without_notes(load_file(path))
-    except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
-        raise WeightsRefused(f"{path} is no sound safetensors file: {error}") from error
+    return _without_notes(_read_with(load_file, path))
 
 
 def fit_state(network: Any, state: Mapping[str, Any], path: Path, *, assign: bool = False) -> None:
@@ -177,12 +173,18 @@ def _first(keys: list[str]) -> str:
 
 def _read_safetensors(path: Path) -> Any:
     """Read a .safetensors file, which cannot hold code."""
-    from safetensors import SafetensorError
     from safetensors.torch import load_file
+
+    return _read_with(load_file, path)
+
+
+def _read_with(load_file: Callable[[Path], Any], path: Path) -> Any:
+    """Read a .safetensors file by the reader for torch or for numpy."""
+    from safetensors import SafetensorError
 
     try:
         return load_file(path)
-    except (SafetensorError, ValueError, KeyError, RuntimeError) as error:
+    except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
         raise WeightsRefused(f"{path} is no sound safetensors file: {error}") from error
 
 

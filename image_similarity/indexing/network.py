@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from concurrent.futures import Future, ThreadPoolExecutor
-from types import TracebackType
 
 from image_similarity.indexing import batches
 from image_similarity.indexing.taskset import TaskSet
@@ -15,7 +14,7 @@ LARGEST_DEFAULT_BATCH = 64
 class NetworkThread:
     """Encodes one batch while the caller collects the next and stores the one before.
 
-    Used as a context; leaving it waits for the batch that is under way. What a thread cannot tell its caller itself,
+    `close` waits for the batch that is under way. What a thread cannot tell its caller itself,
     errors and notices, waits until the caller asks: `result` raises, `notices` holds texts.
     """
 
@@ -27,15 +26,8 @@ class NetworkThread:
         self._size: Future[batches.BatchSize] | None = None
         self._flying: Future[batches.Results] | None = None
 
-    def __enter__(self) -> NetworkThread:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Wait for the batch that is under way, and end the thread."""
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     @property

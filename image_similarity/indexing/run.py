@@ -135,7 +135,7 @@ class Run:
 
         read_ahead = loader.read_ahead(to_read(), load_one, workers=workers, depth=depth)
         # Closed also when storing fails: no thread may go on reading evidence for a run that has ended.
-        with self.network, closing(read_ahead) as outcomes:
+        with closing(self.network), closing(read_ahead) as outcomes:
             for outcome in outcomes:
                 self._take(outcome)
                 if self._batch_is_due():

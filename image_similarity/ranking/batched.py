@@ -7,7 +7,6 @@ in the same way, so the answers are the same.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -15,7 +14,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from image_similarity.ranking.bounded import Bounds, Coded, Half, Rows
+from image_similarity.ranking.bounded import Bounds, Coded, Half, Rows, product_error
 
 # Vectors of a block, at most; its products with a batch stay in the cache. Fewer if they are long: 16 MiB as float32.
 BLOCK_ROWS = 2048
@@ -45,11 +44,6 @@ class _Batch:
     reach: npt.NDArray[np.float32]
 
 
-def _error(dim: int) -> float:
-    # As for a product in float32 in `bounded.py`; decoding and the number behind round less than its 8 has room for.
-    return math.sqrt(2 * (dim + 8) * 2.0**-24)
-
-
 def _batch(queries: Half) -> _Batch:
     vectors = np.ones((len(queries), queries.shape[1] + 1), dtype=np.float32)
     vectors[:, :-1] = queries
@@ -57,7 +51,7 @@ def _batch(queries: Half) -> _Batch:
     return _Batch(
         vectors,
         (lengths * lengths).astype(np.float32),
-        (_error(queries.shape[1]) * lengths).astype(np.float32),
+        (product_error(queries.shape[1]) * lengths).astype(np.float32),
     )
 
 
@@ -132,7 +126,8 @@ def within_limits(
 
 def _blocks(given: Coded | None, loose: Half, dim: int) -> Iterator[_Block]:
     count = 0 if given is None else len(given.squares)
-    error = np.float32(_error(dim))
+    # Decoding and the number behind round less than the 8 in it has room for.
+    error = np.float32(product_error(dim))
     rows = min(BLOCK_ROWS, max(1, _BLOCK_NUMBERS // (dim + 1)))
     buffer = np.empty((rows, dim + 1), dtype=np.float32)
     for start in range(0, count, rows):

@@ -158,10 +158,15 @@ def bounds_of_decoded(given: PackedCodes, rows: Rows, query: Half) -> Bounds:
 def bounds_of_vectors(vectors: Half, query: Half) -> Bounds:
     """Bound the distances of stored vectors, float16 (n, dim), from a query (dim,), by a product in float32."""
     centre = np.sqrt(np.maximum(exhaustive.squared_distances(vectors, query), 0))
-    error = math.sqrt(2 * (vectors.shape[1] + 8) * 2.0**-24)
+    error = product_error(vectors.shape[1])
     # X is at most the distance plus Q, and the distance at most centre + error (X + Q).
     radius = (centre + np.float32(2 * _length(query))) * np.float32(error / (1 - error))
     return _finite(centre, radius)
+
+
+def product_error(dim: int) -> float:
+    """How far, in lengths X + Q, a distance may be off that comes of a float32 product of so many dimensions."""
+    return math.sqrt(2 * (dim + 8) * 2.0**-24)
 
 
 def bounds_of_rows(vectors: Half, query: Half) -> Bounds:

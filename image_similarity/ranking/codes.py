@@ -67,10 +67,18 @@ def _encode(
     scale = scales.astype(np.float64)[:, None]
     wholes = np.rint(np.divide(wide, scale, out=np.zeros_like(wide), where=scale > 0))
     codes[:] = np.clip(wholes, -LARGEST, LARGEST)
-    residuals = wide - scale * codes
-    norms = np.sqrt(np.einsum("nd,nd->n", residuals, residuals)) * _ROUNDED_UP
+    norms = _residual_norms(wide, scales, codes) * _ROUNDED_UP
     errors[:] = norms
     errors[:] = np.where(errors < norms, np.nextafter(errors, np.float32(np.inf)), errors)
+
+
+def _residual_norms(
+    wide: npt.NDArray[np.float64], scales: npt.NDArray[np.float32], codes: npt.NDArray[np.int8]
+) -> npt.NDArray[np.float64]:
+    """The length, (n,), of what each code leaves of its vector (n, dim)."""
+    residuals = wide - scales.astype(np.float64)[:, None] * codes
+    lengths: npt.NDArray[np.float64] = np.sqrt(np.einsum("nd,nd->n", residuals, residuals))
+    return lengths
 
 
 def problem_of(vectors: Half, packed: PackedCodes) -> str:
@@ -79,9 +87,7 @@ def problem_of(vectors: Half, packed: PackedCodes) -> str:
     Bits may differ where a rotated number is nearly zero: the mathematics library of another machine may round it to
     the other side. Nothing exact depends on them.
     """
-    wide = vectors.astype(np.float64)
-    residuals = wide - packed.scales.astype(np.float64)[:, None] * packed.codes
-    norms = np.sqrt(np.einsum("nd,nd->n", residuals, residuals))
+    norms = _residual_norms(vectors.astype(np.float64), packed.scales, packed.codes)
     if not (norms <= packed.errors).all():
         return "codes are further from the vectors than they say"
     if not (packed.errors <= 2 * norms + 1e-30).all():

@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from image_similarity.errors import ExtraMissing, IndexRefused
 from image_similarity.events import Listener, Progress, Started, ignore
+from image_similarity.search.sight import RECALL_AT
 from image_similarity.store.gallery import Gallery
 from image_similarity.values import AnnInfo
 
@@ -30,7 +31,6 @@ Ids = npt.NDArray[np.int64]
 FEWEST = 1_000
 # Held aside for each of the two samples, that which chooses the effort and that which measures the recall.
 QUERIES = 1_000
-RECALL_AT = 10
 # Candidates whose distances are computed exactly, for the measured recall; 8-bit codes alone mix up near neighbours.
 CANDIDATES = 40
 # How much wider a filtered search looks before it is better done exactly.

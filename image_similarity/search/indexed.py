@@ -11,7 +11,7 @@ from image_similarity.ranking.bounded import Half
 from image_similarity.search import ann
 from image_similarity.search.ann import AnnIndex, Ids
 from image_similarity.search.shelf import Mask, Shelf
-from image_similarity.search.sight import Sight, Wanted
+from image_similarity.search.sight import Sight, Wanted, sight_of
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -42,6 +42,4 @@ def look(
     rows = np.unique(shelf.rows_of(found))
     rows = rows[counting[rows]]
     bounds = bounded.bounds_of_rows(shelf.vectors(connection, rows), query)
-    searched = int(np.count_nonzero(passing))
-    left_out = int(np.count_nonzero(counting)) - searched
-    return Sight(rows, bounds, ~passing[rows], searched, left_out)
+    return sight_of(rows, bounds, counting, passing)

@@ -232,12 +232,7 @@ class Searcher:
         Raises:
             PictureError: If they cannot be decoded.
         """
-        own_path = str(path.resolve())
-        with self._open() as databases:
-            found = self._stored_query(databases, contents.digests.sha256, str(path), own_path)
-            if found is not None:
-                return answer_all(databases, self._asked, [found])[0]
-        return self.answer_queries([self._encode(path, contents, own_path)])[0]
+        return self.answer_queries([self.query_of(path, contents)])[0]
 
     def answer_queries(self, queries: Sequence[Query]) -> list[SearchResult]:
         """Answer queries that `query_of` gave, all at once."""

@@ -280,8 +280,7 @@ class Shelf:
         ):
             ids.append(pack.image_ids)
             if query is not None:
-                codes = PackedCodes(pack.codes, pack.scales, pack.errors, pack.bits)
-                parts.append(bounded.bounds_of_codes(bounded.coded(codes), query))
+                parts.append(bounded.bounds_of_codes(bounded.coded(pack), query))
         if self._contents is None:
             self._contents = self._read(connection, np.concatenate(ids))
         return _joined(*parts)
@@ -299,7 +298,7 @@ class Shelf:
         for pack in packs.vector_packs(connection, self.model_id, self.dim, codes_only=True):
             part = slice(at, at + len(pack.image_ids))
             codes[part], scales[part], errors[part] = pack.codes, pack.scales, pack.errors
-            one = bounded.coded(PackedCodes(pack.codes, pack.scales, pack.errors, pack.bits))
+            one = bounded.coded(pack)
             squares[part], reach[part] = one.squares, one.reach
             at = part.stop
         return Coded(PackedCodes(codes, scales, errors, bits), squares, reach)

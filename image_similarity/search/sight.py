@@ -73,7 +73,7 @@ def scan(
     wanted: Wanted,
 ) -> Sight:
     """Look at every row. Masks (N,) say which rows exist for the search, and which of them pass."""
-    return _narrowed(_sight(None, shelf.bounds(connection, query), counting, passing), wanted)
+    return _narrowed(sight_of(None, shelf.bounds(connection, query), counting, passing), wanted)
 
 
 def _narrowed(sight: Sight, wanted: Wanted) -> Sight:
@@ -86,7 +86,8 @@ def _narrowed(sight: Sight, wanted: Wanted) -> Sight:
     return replace(sight, rows=sight.rows_at(at), bounds=sight.bounds.at(at), hidden=hidden)
 
 
-def _sight(rows: Rows | None, bounds: Bounds, counting: Mask, passing: Mask) -> Sight:
+def sight_of(rows: Rows | None, bounds: Bounds, counting: Mask, passing: Mask) -> Sight:
+    """Give the sight of some rows (None: all) with their bounds, without those that do not exist for the search."""
     searched = int(np.count_nonzero(passing))
     left_out = int(np.count_nonzero(counting)) - searched
     # Without `rows` no row is looked up by its number: of a million that takes as long as comparing them.
@@ -119,7 +120,7 @@ def scan_many(
         )
         found = dict(zip(fit, within, strict=True))
     return [
-        _sight(*found[number], counting, passing[number])
+        sight_of(*found[number], counting, passing[number])
         if number in found
         else scan(connection, shelf, query, counting, passing[number], wanted)
         for number, query in enumerate(queries)
@@ -164,7 +165,7 @@ def by_bits(
     bounds = shelf.rough(rows, query)
     if bounds is None:
         bounds = bounded.bounds_of_rows(shelf.vectors(connection, rows), query)
-    return _sight(rows, bounds, counting, passing)
+    return sight_of(rows, bounds, counting, passing)
 
 
 def _candidates(connection: Connection, shelf: Shelf, query: Half, among: Mask) -> Rows:

@@ -11,7 +11,6 @@ from sqlalchemy import (
     Column,
     ColumnElement,
     Connection,
-    Executable,
     bindparam,
     delete,
     func,
@@ -21,6 +20,7 @@ from sqlalchemy import (
 )
 
 from image_similarity.store import pack_writing
+from image_similarity.store.engine import plain_rows
 from image_similarity.store.schema import (
     embedding_table,
     failure_table,
@@ -131,13 +131,7 @@ def load_knowledge(
 
 def load_images(connection: Connection) -> dict[str, int]:
     """Load the ids of all contents by SHA-256."""
-    return dict(_plain_rows(connection, select(image_table.c.sha256, image_table.c.id)))
-
-
-def _plain_rows(connection: Connection, statement: Executable) -> Sequence[Any]:
-    """The rows as tuples from SQLite's own cursor: SQLAlchemy's rows would cost a re-scan more than the query."""
-    cursor = connection.execute(statement).cursor
-    return [] if cursor is None else cursor.fetchall()
+    return dict(plain_rows(connection, select(image_table.c.sha256, image_table.c.id)))
 
 
 def _live_files(
@@ -151,7 +145,7 @@ def _live_files(
         file_table.c.mtime_ns,
         file_table.c.settled,
     ).where(file_table.c.source_id == source_id, file_table.c.gone_run_id.is_(None))
-    rows = _plain_rows(connection, statement)
+    rows = plain_rows(connection, statement)
     return dict(zip(map(itemgetter(0), rows), rows, strict=True))
 
 
@@ -182,7 +176,7 @@ def _with_vector(connection: Connection, model_id: int) -> set[int]:
 
 def _with_labels(connection: Connection, model_id: int) -> set[int]:
     scenes = select(scene_table.c.id, scene_table.c.model_id)
-    all_scenes = _plain_rows(connection, scenes)
+    all_scenes = plain_rows(connection, scenes)
     of_model = {scene for scene, model in all_scenes if model == model_id}
     # One pass over the table: a join would look up each label through the index of its scene, and take four times as
     # long.
@@ -190,17 +184,17 @@ def _with_labels(connection: Connection, model_id: int) -> set[int]:
     if len(of_model) == len(all_scenes):
         return _ids(connection, image_id, is_first)
     labels = select(image_id, image_scene_table.c.scene_id).where(is_first)
-    return {image for image, scene in _plain_rows(connection, labels) if scene in of_model}
+    return {image for image, scene in plain_rows(connection, labels) if scene in of_model}
 
 
 def _ids(connection: Connection, column: Column[int], condition: ColumnElement[bool]) -> set[int]:
     """The ids in a column, each of them in one row at most."""
     extent = select(func.count(), func.min(column), func.max(column)).where(condition)
-    ((count, first, last),) = _plain_rows(connection, extent)
+    ((count, first, last),) = plain_rows(connection, extent)
     if count and count == last - first + 1:
         # No gap, as in most databases: three numbers say all, in half of the time.
         return set(range(first, last + 1))
-    return {found for (found,) in _plain_rows(connection, select(column).where(condition))}
+    return {found for (found,) in plain_rows(connection, select(column).where(condition))}
 
 
 def write_batch(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,11 +10,11 @@ from sqlalchemy import Connection, Table, bindparam, delete, func, insert, selec
 
 from image_similarity.errors import DatabaseDamaged
 from image_similarity.store import packs
-from image_similarity.store.gallery import Gallery
 from image_similarity.store.schema import image_table, scene_pack_table, vector_pack_table
 from image_similarity.values import PackedCodes
 
 Half = npt.NDArray[np.float16]
+Ids = npt.NDArray[np.int64]
 Encode = Callable[[Half], PackedCodes]
 
 
@@ -26,33 +25,21 @@ def build_missing(
 
     A range with a damaged vector gets none: its rows are read one by one as before, and the search says which it is.
     """
-    size = packs.range_size(dim)
-    made = 0
-    for number in _unpacked(connection, packs.VECTORS, vector_pack_table, model_id, size):
-        if made == limit:
-            break
-        try:
-            found = packs.vectors_between(connection, model_id, dim, [packs.stretch(number, size)])
-        except DatabaseDamaged:
-            continue
+
+    def read(stretch: tuple[int, int]) -> tuple[Ids, dict[str, bytes]] | None:
+        found = packs.vectors_between(connection, model_id, dim, [stretch])
         if not np.isfinite(found.vectors).all():
-            continue
-        connection.execute(insert(vector_pack_table), _row(model_id, number, size, found, encode))
-        made += 1
-    return made
+            return None
+        packed = encode(found.vectors)
+        return found.image_ids, {
+            "scales": packed.scales.astype("<f4").tobytes(),
+            "errors": packed.errors.astype("<f4").tobytes(),
+            "bits": packed.bits.tobytes(),
+            "codes": packed.codes.tobytes(),
+        }
 
-
-def _row(model_id: int, number: int, size: int, found: Gallery, encode: Encode) -> dict[str, Any]:
-    packed = encode(found.vectors)
-    return {
-        "model_id": model_id,
-        "number": number,
-        "image_ids": _offsets(found.image_ids, number, size),
-        "scales": packed.scales.astype("<f4").tobytes(),
-        "errors": packed.errors.astype("<f4").tobytes(),
-        "bits": packed.bits.tobytes(),
-        "codes": packed.codes.tobytes(),
-    }
+    size = packs.range_size(dim)
+    return _build(connection, packs.VECTORS, vector_pack_table, model_id, size, read, limit)
 
 
 def _unpacked(
@@ -75,10 +62,6 @@ def _unpacked(
             first = (number + 1) * size + 1
 
 
-def _offsets(image_ids: npt.NDArray[np.int64], number: int, size: int) -> bytes:
-    return (image_ids - (number * size + 1)).astype("<u2").tobytes()
-
-
 def build_missing_scenes(
     connection: Connection, scene_model_id: int, *, limit: int | None = None
 ) -> int:
@@ -86,27 +69,41 @@ def build_missing_scenes(
 
     A range with damaged labels gets none.
     """
+
+    def read(stretch: tuple[int, int]) -> tuple[Ids, dict[str, bytes]] | None:
+        found = packs.labels_between(connection, scene_model_id, [stretch])
+        if not len(found.image_ids):
+            return None
+        return found.image_ids, {"labels": found.labels.tobytes()}
+
+    size = packs.LARGEST_RANGE
+    return _build(connection, packs.LABELS, scene_pack_table, scene_model_id, size, read, limit)
+
+
+def _build(
+    connection: Connection,
+    rows: str,
+    table: Table,
+    model_id: int,
+    size: int,
+    read: Callable[[tuple[int, int]], tuple[Ids, dict[str, bytes]] | None],
+    limit: int | None,
+) -> int:
+    """Make packs of what `read` gives for a stretch of image ids; where it gives None, or finds damage, none is made."""
     made = 0
-    for number in _unpacked(
-        connection, packs.LABELS, scene_pack_table, scene_model_id, packs.LARGEST_RANGE
-    ):
+    for number in _unpacked(connection, rows, table, model_id, size):
         if made == limit:
             break
         try:
-            found = packs.labels_between(
-                connection, scene_model_id, [packs.stretch(number, packs.LARGEST_RANGE)]
-            )
+            found = read(packs.stretch(number, size))
         except DatabaseDamaged:
             continue
-        if not len(found.image_ids):
+        if found is None:
             continue
-        row = {
-            "model_id": scene_model_id,
-            "number": number,
-            "image_ids": _offsets(found.image_ids, number, packs.LARGEST_RANGE),
-            "labels": found.labels.tobytes(),
-        }
-        connection.execute(insert(scene_pack_table), row)
+        image_ids, columns = found
+        offsets = (image_ids - (number * size + 1)).astype("<u2").tobytes()
+        row = {"model_id": model_id, "number": number, "image_ids": offsets, **columns}
+        connection.execute(insert(table), row)
         made += 1
     return made
 

@@ -54,19 +54,14 @@ HINT = "see which: image-similarity db verify; then restore a backup"
 
 
 @dataclass(frozen=True, slots=True)
-class VectorPack:
-    """The codes of n contents, in order of image id; see `values.PackedCodes`.
+class VectorPack(PackedCodes):
+    """The codes of n contents, in order of image id: `image_ids` int64 (n,).
 
-    `image_ids` int64 (n,); `codes` int8 (n, dim); `scales` and `errors` float32 (n,); `bits` uint8 (n, ceil(dim / 8)).
     Whichever of `codes` and `bits` was not asked for has no rows. The arrays cannot be written to.
     """
 
     number: int
     image_ids: Ids
-    codes: npt.NDArray[np.int8]
-    scales: npt.NDArray[np.float32]
-    errors: npt.NDArray[np.float32]
-    bits: npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,12 +143,12 @@ def _vector_pack(
         count = len(image_ids)
         codes = _codes(connection, pack_id) if with_codes else b""
         return VectorPack(
-            number,
-            image_ids,
             _array(codes, "codes", "i1", (count if with_codes else 0, dim)),
             _array(scales, "scales", "<f4", (count,)),
             _array(errors, "errors", "<f4", (count,)),
             _array(bits[0] if bits else b"", "bits", "u1", (count if bits else 0, bytes_of(dim))),
+            number,
+            image_ids,
         )
 
 
@@ -358,8 +353,7 @@ def wrong_packs(
         if not np.array_equal(pack.image_ids, found.image_ids):
             yield row.number, "holds other contents than the rows"
             continue
-        packed = PackedCodes(pack.codes, pack.scales, pack.errors, pack.bits)
-        if problem := problem_of(found.vectors, packed):
+        if problem := problem_of(found.vectors, pack):
             yield row.number, problem
 
 

@@ -20,6 +20,7 @@ from sqlalchemy import (
     true,
 )
 
+from image_similarity.store.engine import plain_rows
 from image_similarity.store.gallery import PlaceFilter, counting
 from image_similarity.store.schema import (
     embedding_table,
@@ -116,9 +117,7 @@ def _partial(connection: Connection) -> Ids:
 
 
 def _ids(connection: Connection, statement: Select[tuple[int]]) -> Ids:
-    # From SQLite's own cursor: of a source with a million places SQLAlchemy's rows take longer than the query.
-    cursor = connection.execute(statement).cursor
-    rows = [] if cursor is None else cursor.fetchall()
+    rows = plain_rows(connection, statement)
     return np.fromiter(chain.from_iterable(rows), np.int64, len(rows))
 
 

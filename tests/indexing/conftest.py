@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.indexing.desk import Desk
+from image_similarity.indexing import taskset
+from tests.indexing.desk import Desk, Misbehaving
 
 
 @pytest.fixture
 def desk(tmp_path: Path, tiny_model: Path) -> Desk:
     """An empty folder of evidence and the path of a database beside it."""
     return Desk(tmp_path, tiny_model)
+
+
+@pytest.fixture
+def network(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Misbehaving]:
+    """Put a network in place that a rule sees each batch of first, and may make fail."""
+
+    def install(*given: Any) -> Misbehaving:
+        misbehaving = Misbehaving(*given)
+        monkeypatch.setattr(taskset, "Encoder", misbehaving)
+        return misbehaving
+
+    return install

@@ -13,21 +13,9 @@ import pytest
 
 from image_similarity.encoding.encoder import OutOfMemory
 from image_similarity.events import Notice
-from image_similarity.indexing import batches, taskset
+from image_similarity.indexing import batches
 from tests.indexing.desk import Desk, Misbehaving, digest_of, same_vectors
 from tests.tiny_model import write_tiny_model
-
-
-@pytest.fixture
-def network(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Misbehaving]:
-    """Put a network in place that a rule may make fail."""
-
-    def install(*given: Any) -> Misbehaving:
-        misbehaving = Misbehaving(*given)
-        monkeypatch.setattr(taskset, "Encoder", misbehaving)
-        return misbehaving
-
-    return install
 
 
 def at_most(size: int) -> Callable[[np.ndarray], None]:

@@ -20,18 +20,6 @@ from tests.indexing.desk import Desk, Misbehaving
 SECONDS = 60.0
 
 
-@pytest.fixture
-def network(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Misbehaving]:
-    """Put a network in place that sees each batch first."""
-
-    def install(*given: Any) -> Misbehaving:
-        misbehaving = Misbehaving(*given)
-        monkeypatch.setattr(taskset, "Encoder", misbehaving)
-        return misbehaving
-
-    return install
-
-
 def slow(batch: np.ndarray) -> None:
     """Give the other threads the time to come to the files behind."""
     time.sleep(0.2)
