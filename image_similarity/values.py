@@ -279,6 +279,29 @@ class AnnInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """One entry of the audit chain: `number` counts from 1, `detail` is JSON text, digests are SHA-256 in hex."""
+
+    number: int
+    at: str
+    actor: str
+    action: str
+    detail: str
+    previous: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class CaseFacts:
+    """What was said once of a case and stands on every report; empty where nothing was said."""
+
+    number: str = ""
+    examiner: str = ""
+    exhibit: str = ""
+    notes: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class SceneFilter:
     """What a scene filter did: the scenes searched, what it hid, and what that cost.
 

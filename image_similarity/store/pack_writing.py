@@ -89,7 +89,7 @@ def _build(
     read: Callable[[tuple[int, int]], tuple[Ids, dict[str, bytes]] | None],
     limit: int | None,
 ) -> int:
-    """Make packs of what `read` gives for a stretch of image ids; where it gives None, or finds damage, none is made."""
+    """Make packs of what `read` gives for a stretch of image ids; where it gives None or finds damage, none is made."""
     made = 0
     for number in _unpacked(connection, rows, table, model_id, size):
         if made == limit:

@@ -32,6 +32,8 @@ from sqlalchemy import (
 # "IMSI": tells our files from those of other programs (PRAGMA application_id).
 APPLICATION_ID = 0x494D5349
 PAGE_SIZE = 32768
+# What the first entry of an audit chain names as the digest of the one before.
+NO_DIGEST = "0" * 64
 
 # Every constraint has a name, by which migrations can reach it.
 NAMING = {
@@ -42,8 +44,10 @@ NAMING = {
     "pk": "pk_%(table_name)s",
 }
 
-RUN_KINDS = ("index", "refresh")
+RUN_KINDS = ("index", "refresh", "import", "merge")
 RUN_STATUSES = ("running", "done", "partial", "interrupted", "failed")
+MARK_KINDS = ("tag", "note", "category")
+VERDICTS = ("relevant", "irrelevant")
 STAGES = ("walk", "stat", "read", "decode", "embed")
 
 metadata = MetaData(naming_convention=NAMING)
@@ -246,6 +250,8 @@ failure_table = Table(
     Column("size", BigInteger),
     Column("mtime_ns", BigInteger),
     Column("resolved_run_id", ForeignKey("run.id")),
+    # Of what was read, where reading succeeded: by it a picture that cannot be decoded is found in lists of hashes.
+    Column("sha256", String(64)),
     _one_of("stage", STAGES, "stage"),
     Index(
         "uq_failure_open",
@@ -269,4 +275,128 @@ skipped_table = Table(
     Column("size", BigInteger),
     Column("mtime_ns", BigInteger),
     UniqueConstraint("source_id", "path"),
+)
+
+# What was said once of the case and stands on every report: number, examiner, exhibit, notes.
+case_fact_table = Table(
+    "case_fact",
+    metadata,
+    Column("name", String(32), primary_key=True),
+    _required("value", Text),
+)
+
+# The audit chain: `id` counts from 1 without gaps, `digest` covers the entry and the digest of the one before it;
+# `detail` is the very JSON text that is hashed. On SQLite triggers refuse to change or delete an entry; see migration
+# 0003.
+audit_table = Table(
+    "audit",
+    metadata,
+    Column("id", ID, primary_key=True),
+    _required("at", String(32)),
+    _required("actor", Text),
+    _required("action", String(32)),
+    _required("detail", Text),
+    _required("previous", String(64)),
+    _required("digest", String(64), unique=True),
+)
+
+# The chain of a database that was merged into this one, whole; `merge_id` is our own entry that names its head.
+merged_audit_table = Table(
+    "merged_audit",
+    metadata,
+    Column("id", ID, primary_key=True),
+    _required("merge_id", ForeignKey("audit.id")),
+    _required("number", BigInteger),
+    _required("at", String(32)),
+    _required("actor", Text),
+    _required("action", String(32)),
+    _required("detail", Text),
+    _required("previous", String(64)),
+    _required("digest", String(64)),
+    UniqueConstraint("merge_id", "number"),
+)
+
+# What an examiner said of a content: a tag, a note, a category. Withdrawn ones stay, with the time.
+mark_table = Table(
+    "mark",
+    metadata,
+    Column("id", ID, primary_key=True),
+    _required("image_id", ForeignKey("image.id")),
+    _required("kind", String(16)),
+    _required("value", Text),
+    _required("at", String(32)),
+    _required("actor", Text),
+    Column("withdrawn_at", String(32)),
+    _one_of("kind", MARK_KINDS, "kind"),
+    Index(
+        "uq_mark_standing",
+        "image_id",
+        "kind",
+        "value",
+        unique=True,
+        sqlite_where=text("withdrawn_at IS NULL"),
+    ),
+)
+
+# What an examiner said of a query and a hit; the query need not be stored.
+pair_mark_table = Table(
+    "pair_mark",
+    metadata,
+    Column("id", ID, primary_key=True),
+    _required("query_sha256", String(64)),
+    _required("image_id", ForeignKey("image.id")),
+    _required("verdict", String(16)),
+    _required("at", String(32)),
+    _required("actor", Text),
+    Column("withdrawn_at", String(32)),
+    _one_of("verdict", VERDICTS, "verdict"),
+    Index(
+        "uq_pair_mark_standing",
+        "query_sha256",
+        "image_id",
+        unique=True,
+        sqlite_where=text("withdrawn_at IS NULL"),
+    ),
+)
+
+# A list of hashes of known files, as imported.
+hash_list_table = Table(
+    "hash_list",
+    metadata,
+    Column("id", ID, primary_key=True),
+    _required("name", Text, unique=True),
+    _required("form", String(16)),
+    _required("file_sha256", String(64)),
+    _required("imported_at", String(32)),
+    _required("entries", BigInteger),
+)
+
+# A known hash, as bytes: 16 are MD5, 20 SHA-1, 32 SHA-256. Millions are usual, hence no rowid.
+hash_entry_table = Table(
+    "hash_entry",
+    metadata,
+    Column("digest", LargeBinary, primary_key=True),
+    Column("list_id", ForeignKey("hash_list.id"), primary_key=True),
+    Column("category", Text),
+    sqlite_with_rowid=False,
+)
+
+# The PDQ hash of a content, 32 bytes, with its quality from 0 to 100.
+pdq_table = Table(
+    "pdq",
+    metadata,
+    Column("image_id", ForeignKey("image.id"), primary_key=True, autoincrement=False),
+    _required("run_id", ForeignKey("run.id")),
+    _required("quality", Integer),
+    _required("hash", LargeBinary),
+    CheckConstraint("quality >= 0 AND quality <= 100", name="quality"),
+)
+
+# A small JPEG of a content, kept only if a run was asked to.
+thumbnail_table = Table(
+    "thumbnail",
+    metadata,
+    Column("image_id", ForeignKey("image.id"), primary_key=True, autoincrement=False),
+    _required("run_id", ForeignKey("run.id")),
+    _required("jpeg", LargeBinary),
 )

@@ -1,6 +1,32 @@
+CREATE TRIGGER audit_no_delete BEFORE DELETE ON audit BEGIN SELECT RAISE(ABORT, 'the audit chain is append-only'); END;
+
+CREATE TRIGGER audit_no_update BEFORE UPDATE ON audit BEGIN SELECT RAISE(ABORT, 'the audit chain is append-only'); END;
+
+CREATE TRIGGER merged_audit_no_delete BEFORE DELETE ON merged_audit BEGIN SELECT RAISE(ABORT, 'the audit chain is append-only'); END;
+
+CREATE TRIGGER merged_audit_no_update BEFORE UPDATE ON merged_audit BEGIN SELECT RAISE(ABORT, 'the audit chain is append-only'); END;
+
 CREATE TABLE alembic_version (
 	version_num VARCHAR(32) NOT NULL, 
 	CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
+);
+
+CREATE TABLE audit (
+	id INTEGER NOT NULL, 
+	at VARCHAR(32) NOT NULL, 
+	actor TEXT NOT NULL, 
+	action VARCHAR(32) NOT NULL, 
+	detail TEXT NOT NULL, 
+	previous VARCHAR(64) NOT NULL, 
+	digest VARCHAR(64) NOT NULL, 
+	CONSTRAINT pk_audit PRIMARY KEY (id), 
+	CONSTRAINT uq_audit_digest UNIQUE (digest)
+);
+
+CREATE TABLE case_fact (
+	name VARCHAR(32) NOT NULL, 
+	value TEXT NOT NULL, 
+	CONSTRAINT pk_case_fact PRIMARY KEY (name)
 );
 
 CREATE TABLE embedding (
@@ -26,7 +52,7 @@ CREATE TABLE failure (
 	message TEXT NOT NULL, 
 	size BIGINT, 
 	mtime_ns BIGINT, 
-	resolved_run_id INTEGER, 
+	resolved_run_id INTEGER, sha256 VARCHAR(64), 
 	CONSTRAINT pk_failure PRIMARY KEY (id), 
 	CONSTRAINT ck_failure_stage CHECK (stage IN ('walk', 'stat', 'read', 'decode', 'embed')), 
 	CONSTRAINT fk_failure_resolved_run_id FOREIGN KEY(resolved_run_id) REFERENCES run (id), 
@@ -51,6 +77,26 @@ CREATE TABLE file (
 	CONSTRAINT fk_file_gone_run_id FOREIGN KEY(gone_run_id) REFERENCES run (id), 
 	CONSTRAINT fk_file_image_id FOREIGN KEY(image_id) REFERENCES image (id), 
 	CONSTRAINT fk_file_source_id FOREIGN KEY(source_id) REFERENCES source (id)
+);
+
+CREATE TABLE hash_entry (
+	digest BLOB NOT NULL, 
+	list_id INTEGER NOT NULL, 
+	category TEXT, 
+	CONSTRAINT pk_hash_entry PRIMARY KEY (digest, list_id), 
+	CONSTRAINT fk_hash_entry_list_id FOREIGN KEY(list_id) REFERENCES hash_list (id)
+)
+ WITHOUT ROWID;
+
+CREATE TABLE hash_list (
+	id INTEGER NOT NULL, 
+	name TEXT NOT NULL, 
+	form VARCHAR(16) NOT NULL, 
+	file_sha256 VARCHAR(64) NOT NULL, 
+	imported_at VARCHAR(32) NOT NULL, 
+	entries BIGINT NOT NULL, 
+	CONSTRAINT pk_hash_list PRIMARY KEY (id), 
+	CONSTRAINT uq_hash_list_name UNIQUE (name)
 );
 
 CREATE TABLE image (
@@ -85,6 +131,34 @@ CREATE TABLE image_scene (
 )
  WITHOUT ROWID;
 
+CREATE TABLE mark (
+	id INTEGER NOT NULL, 
+	image_id INTEGER NOT NULL, 
+	kind VARCHAR(16) NOT NULL, 
+	value TEXT NOT NULL, 
+	at VARCHAR(32) NOT NULL, 
+	actor TEXT NOT NULL, 
+	withdrawn_at VARCHAR(32), 
+	CONSTRAINT pk_mark PRIMARY KEY (id), 
+	CONSTRAINT ck_mark_kind CHECK (kind IN ('tag', 'note', 'category')), 
+	CONSTRAINT fk_mark_image_id FOREIGN KEY(image_id) REFERENCES image (id)
+);
+
+CREATE TABLE merged_audit (
+	id INTEGER NOT NULL, 
+	merge_id INTEGER NOT NULL, 
+	number BIGINT NOT NULL, 
+	at VARCHAR(32) NOT NULL, 
+	actor TEXT NOT NULL, 
+	action VARCHAR(32) NOT NULL, 
+	detail TEXT NOT NULL, 
+	previous VARCHAR(64) NOT NULL, 
+	digest VARCHAR(64) NOT NULL, 
+	CONSTRAINT pk_merged_audit PRIMARY KEY (id), 
+	CONSTRAINT fk_merged_audit_merge_id FOREIGN KEY(merge_id) REFERENCES audit (id), 
+	CONSTRAINT uq_merged_audit_merge_id_number UNIQUE (merge_id, number)
+);
+
 CREATE TABLE model (
 	id INTEGER NOT NULL, 
 	name TEXT NOT NULL, 
@@ -107,7 +181,31 @@ CREATE TABLE model (
 	CONSTRAINT uq_model_fingerprint UNIQUE (fingerprint)
 );
 
-CREATE TABLE run (
+CREATE TABLE pair_mark (
+	id INTEGER NOT NULL, 
+	query_sha256 VARCHAR(64) NOT NULL, 
+	image_id INTEGER NOT NULL, 
+	verdict VARCHAR(16) NOT NULL, 
+	at VARCHAR(32) NOT NULL, 
+	actor TEXT NOT NULL, 
+	withdrawn_at VARCHAR(32), 
+	CONSTRAINT pk_pair_mark PRIMARY KEY (id), 
+	CONSTRAINT ck_pair_mark_verdict CHECK (verdict IN ('relevant', 'irrelevant')), 
+	CONSTRAINT fk_pair_mark_image_id FOREIGN KEY(image_id) REFERENCES image (id)
+);
+
+CREATE TABLE pdq (
+	image_id INTEGER NOT NULL, 
+	run_id INTEGER NOT NULL, 
+	quality INTEGER NOT NULL, 
+	hash BLOB NOT NULL, 
+	CONSTRAINT pk_pdq PRIMARY KEY (image_id), 
+	CONSTRAINT ck_pdq_quality CHECK (quality >= 0 AND quality <= 100), 
+	CONSTRAINT fk_pdq_image_id FOREIGN KEY(image_id) REFERENCES image (id), 
+	CONSTRAINT fk_pdq_run_id FOREIGN KEY(run_id) REFERENCES run (id)
+);
+
+CREATE TABLE "run" (
 	id INTEGER NOT NULL, 
 	kind VARCHAR(16) NOT NULL, 
 	status VARCHAR(16) NOT NULL, 
@@ -122,7 +220,7 @@ CREATE TABLE run (
 	process_start VARCHAR(64), 
 	account JSON NOT NULL, 
 	CONSTRAINT pk_run PRIMARY KEY (id), 
-	CONSTRAINT ck_run_kind CHECK (kind IN ('index', 'refresh')), 
+	CONSTRAINT ck_run_kind CHECK (kind IN ('index', 'refresh', 'import', 'merge')), 
 	CONSTRAINT ck_run_status CHECK (status IN ('running', 'done', 'partial', 'interrupted', 'failed')), 
 	CONSTRAINT fk_run_source_id FOREIGN KEY(source_id) REFERENCES source (id)
 );
@@ -172,6 +270,15 @@ CREATE TABLE source (
 	CONSTRAINT uq_source_name UNIQUE (name)
 );
 
+CREATE TABLE thumbnail (
+	image_id INTEGER NOT NULL, 
+	run_id INTEGER NOT NULL, 
+	jpeg BLOB NOT NULL, 
+	CONSTRAINT pk_thumbnail PRIMARY KEY (image_id), 
+	CONSTRAINT fk_thumbnail_image_id FOREIGN KEY(image_id) REFERENCES image (id), 
+	CONSTRAINT fk_thumbnail_run_id FOREIGN KEY(run_id) REFERENCES run (id)
+);
+
 CREATE TABLE vector_pack (
 	id INTEGER NOT NULL, 
 	model_id INTEGER NOT NULL, 
@@ -197,4 +304,8 @@ CREATE INDEX ix_model_name ON model (name);
 CREATE UNIQUE INDEX uq_failure_open ON failure (source_id, path) WHERE resolved_run_id IS NULL;
 
 CREATE UNIQUE INDEX uq_file_live ON file (source_id, path) WHERE gone_run_id IS NULL;
+
+CREATE UNIQUE INDEX uq_mark_standing ON mark (image_id, kind, value) WHERE withdrawn_at IS NULL;
+
+CREATE UNIQUE INDEX uq_pair_mark_standing ON pair_mark (query_sha256, image_id) WHERE withdrawn_at IS NULL;
 

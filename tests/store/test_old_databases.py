@@ -29,14 +29,14 @@ ANSWERS = [
 ]  # fmt: skip
 
 
-@pytest.fixture
-def old(tmp_path: Path) -> Path:
-    """A database of schema 0001: eleven pictures, one of them gone, one partial, one without labels."""
+@pytest.fixture(params=["0001", "0002"])
+def old(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    """A database of an earlier schema: eleven pictures, one of them gone, one partial, one without labels."""
     path = tmp_path / "case.db"
     with closing(sqlite3.connect(path)) as connection:
         connection.execute(f"PRAGMA page_size = {PAGE_SIZE}")
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        connection.executescript((DUMPS / "0001.sql").read_text(encoding="utf-8"))
+        connection.executescript((DUMPS / f"{request.param}.sql").read_text(encoding="utf-8"))
     return path
 
 

@@ -1,0 +1,1 @@
+"""A pair of pictures to reasons: perceptual hashes, matched points."""

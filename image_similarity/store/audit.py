@@ -1,0 +1,75 @@
+"""The audit chain: what was done to a database, each entry bound to the one before by its digest.
+
+An entry is appended in the transaction of what it tells of, so that neither is there without the other. The chain
+shows an inner entry that was changed, removed or put elsewhere; a cut tail or a chain written anew shows only against a
+head that was kept elsewhere.
+"""
+
+from __future__ import annotations
+
+import getpass
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Connection, insert, select
+
+from image_similarity.store import processes, runs
+from image_similarity.store.schema import NO_DIGEST, audit_table
+from image_similarity.values import AuditEntry
+
+
+def append(connection: Connection, action: str, detail: Mapping[str, Any]) -> AuditEntry:
+    """Append an entry within the caller's transaction, which must hold the write lock.
+
+    Args:
+        connection: A connection of `Catalog.writing`.
+        action: What was done, in one word: "batch", "report", "mark".
+        detail: What of, as JSON values; lists of rows by their digest, not in full.
+    """
+    last = head(connection)
+    number = last.number + 1 if last else 1
+    previous = last.digest if last else NO_DIGEST
+    at, actor, text = runs.now(), _actor(), canonical(detail)
+    entry = AuditEntry(
+        number, at, actor, action, text, previous, digest(number, at, actor, action, text, previous)
+    )
+    connection.execute(
+        insert(audit_table).values(
+            id=entry.number,
+            at=entry.at,
+            actor=entry.actor,
+            action=entry.action,
+            detail=entry.detail,
+            previous=entry.previous,
+            digest=entry.digest,
+        )
+    )
+    return entry
+
+
+def head(connection: Connection) -> AuditEntry | None:
+    """The last entry, or None of a database that has none yet."""
+    row = connection.execute(select(audit_table).order_by(audit_table.c.id.desc()).limit(1)).first()
+    return None if row is None else AuditEntry(*row)
+
+
+def digest(number: int, at: str, actor: str, action: str, detail: str, previous: str) -> str:
+    """The SHA-256 of an entry: of the canonical JSON list of its fields, the one before's digest being the last."""
+    whole = canonical([number, at, actor, action, detail, previous])
+    return hashlib.sha256(whole.encode()).hexdigest()
+
+
+def canonical(value: object) -> str:
+    """The one JSON text of a value: sorted keys, no spaces, ASCII (so that surrogates of odd names survive)."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+
+
+def _actor() -> str:
+    """Who did it, as the system knows: login name and machine."""
+    try:
+        login = getpass.getuser()
+    except (OSError, KeyError, ImportError):
+        login = "unknown"
+    return f"{login}@{processes.this_host()}"
