@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from image_similarity.events import Listener, ignore
 from image_similarity.settings import IndexOptions
@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from image_similarity.store.catalog import Catalog
     from image_similarity.values import (
         AnnInfo,
+        AuditEntry,
         Calibration,
+        CaseFacts,
         DatabaseStatus,
         Failure,
         ImageRecord,
@@ -306,6 +308,42 @@ class Case:
     def status(self) -> DatabaseStatus:
         """Schema, size and counts."""
         return self._catalog.status()
+
+    # -- the record of the case ---------------------------------------------------------------------------------
+
+    def facts(self) -> CaseFacts:
+        """What was said of the case: number, examiner, exhibit, notes; empty where nothing was said."""
+        from image_similarity.store import facts
+
+        with self._catalog.reading() as connection:
+            return facts.read(connection)
+
+    def set_facts(self, **said: str) -> CaseFacts:
+        """Set `number`, `examiner`, `exhibit`, `notes`, or some of them; the audit chain keeps what stood before.
+
+        Raises:
+            InvalidSetting: Another name.
+        """
+        from image_similarity.store import facts
+
+        with self._catalog.writing() as connection:
+            return facts.write(connection, said)
+
+    def audit_head(self) -> AuditEntry | None:
+        """The last entry of the audit chain, to be kept elsewhere; None if there is none yet."""
+        from image_similarity.store import audit
+
+        with self._catalog.reading() as connection:
+            return audit.head(connection)
+
+    def record_export(self, kind: str, path: str | Path, **detail: Any) -> str | None:
+        """Record a file that was written for the user in the audit chain, also if the case was opened for reading.
+
+        Gives None, or one sentence why it is not recorded; see `image_similarity.records.exports.record`.
+        """
+        from image_similarity.records import exports
+
+        return exports.record(self._catalog, kind, Path(path), **detail)
 
     # -- care ---------------------------------------------------------------------------------------------------
 
