@@ -10,6 +10,7 @@ ImageSimilarityError (1)
 ├── NothingToEvaluate (1)         no task can be made of the pictures
 ├── TrainingPicturesMet (1)       a model would be measured on what it was trained on
 ├── CalibrationRefused (1)        groups that cannot be learned from, or a calibration that does not fit
+├── HashListRefused (1)           a file of known hashes that cannot be read as one, or holds none
 ├── IndexRefused (1)              an approximate index that is damaged, stale or of another model, or cannot be made
 ├── DatabaseError (1)             DatabaseNotWritable
 │   ├── DatabaseMissing, NotOurDatabase, DatabaseDamaged (10)
@@ -83,6 +84,10 @@ class CalibrationRefused(ImageSimilarityError):
 
 class IndexRefused(ImageSimilarityError):
     """An approximate index is damaged, of another model or of an earlier state of the database, or cannot be made."""
+
+
+class HashListRefused(ImageSimilarityError):
+    """A file is no list of hashes of the form that was asked for, is damaged, or holds no hash."""
 
 
 class NothingToEvaluate(ImageSimilarityError):

@@ -89,7 +89,10 @@ class PictureFacts:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A file that could not be taken, and why. `path` is relative to the source, in text form."""
+    """A file that could not be taken, and why. `path` is relative to the source, in text form.
+
+    `sha256` is that of its bytes, where they could be read.
+    """
 
     path: str
     stage: Stage
@@ -99,6 +102,7 @@ class Failure:
     size: int | None = None
     mtime_ns: int | None = None
     run_id: int | None = None
+    sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +137,43 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
+class Decision:
+    """What an examiner said of a content, or of a query and a hit; it holds for identical content wherever it lies.
+
+    `kind` is "tag", "note", "category", or "verdict" of a pair, whose `value` is "relevant" or "irrelevant" and whose
+    query is `query_sha256`. `name` is what `review` calls it by: "m7", of a pair "p7". `withdrawn_at` is None while
+    it stands.
+    """
+
+    name: str
+    kind: str
+    value: str
+    sha256: str
+    at: str
+    actor: str
+    query_sha256: str = ""
+    withdrawn_at: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KnownHash:
+    """A list of known files that holds one of the hashes of a content.
+
+    `algorithm` is "sha256", "sha1" or "md5", the strongest that the list has of it; other files can be made with the
+    MD5, and at some cost with the SHA-1, of a given one. `category` is the list's own word; empty if it has none.
+    """
+
+    list: str
+    algorithm: str
+    category: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ImageRecord:
-    """One content, with every place that holds or held it; the first place is the one to show."""
+    """One content, with every place that holds or held it; the first place is the one to show.
+
+    `decisions` are those that stand, oldest first; `known` are the hash lists that hold it.
+    """
 
     sha256: str
     sha1: str
@@ -148,6 +187,18 @@ class ImageRecord:
     exif: Mapping[str, Any]
     places: tuple[Place, ...] = ()
     scenes: tuple[SceneScore, ...] = ()
+    decisions: tuple[Decision, ...] = ()
+    known: tuple[KnownHash, ...] = ()
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """The tags that stand, in alphabetical order."""
+        return tuple(sorted(each.value for each in self.decisions if each.kind == "tag"))
+
+    @property
+    def category(self) -> str:
+        """The examiner's category, or an empty text."""
+        return next((each.value for each in self.decisions if each.kind == "category"), "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,7 +287,10 @@ class LikelihoodRatio:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """One ranked place of a picture. Distance is Euclidean between unit vectors, in [0, 2]; similarity the cosine."""
+    """One ranked place of a picture. Distance is Euclidean between unit vectors, in [0, 2]; similarity the cosine.
+
+    `verdict` is what was said of it for this query: "relevant", "irrelevant" or nothing.
+    """
 
     rank: int
     distance: float
@@ -247,6 +301,22 @@ class Hit:
     database: str
     as_close: AsClose | None = None
     ratio: LikelihoodRatio | None = None
+    verdict: str = ""
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """The tags of the picture."""
+        return self.image.tags
+
+    @property
+    def category(self) -> str:
+        """The examiner's category of the picture, or an empty text."""
+        return self.image.category
+
+    @property
+    def known(self) -> tuple[KnownHash, ...]:
+        """The hash lists that hold the picture."""
+        return self.image.known
 
     @property
     def scene(self) -> SceneScore | None:
@@ -302,6 +372,23 @@ class CaseFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class Excluded:
+    """What hash lists and decisions took out of a search, in pictures; these count as neither searched nor hidden.
+
+    `known` is how pictures of hash lists were treated: "mark", "hide" (`hidden_known` of them, of the `lists`) or
+    "only". `hidden_irrelevant` were judged irrelevant for this query. `query_known` are the lists that hold the query.
+    `tags` are those that a picture must have to be searched.
+    """
+
+    known: Literal["mark", "hide", "only"] = "mark"
+    lists: tuple[str, ...] = ()
+    hidden_known: int = 0
+    hidden_irrelevant: int = 0
+    query_known: tuple[KnownHash, ...] = ()
+    tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class SceneFilter:
     """What a scene filter did: the scenes searched, what it hid, and what that cost.
 
@@ -340,6 +427,7 @@ class SearchResult:
     `search` is "exhaustive" (every vector was compared), "bounded" (all but those that a proven bound excludes; the
     same answer) or "approximate" (only likely ones; `recall` says how that did on these pictures). `index` is the
     one that was asked for; the search is not approximate all the same if a filter left too few of its candidates.
+    `query_made` says what of the query picture was looked at ("crop 10,20,300,200"); empty for all of it.
     """
 
     query: str
@@ -357,6 +445,8 @@ class SearchResult:
     calibration: Calibration | None = None
     recall: MeasuredRecall | None = None
     index: AnnInfo | None = None
+    query_made: str = ""
+    excluded: Excluded = Excluded()
 
 
 @dataclass(frozen=True, slots=True)
@@ -397,6 +487,36 @@ class RunReport:
         return self.seen == self.new + self.duplicate + self.unchanged + self.failed + sum(
             self.skipped.values()
         )
+
+
+@dataclass(frozen=True, slots=True)
+class HashList:
+    """A list of known files: its name and form, the SHA-256 of the file that it was read from, how many hashes."""
+
+    name: str
+    form: str
+    file_sha256: str
+    imported_at: str
+    entries: int
+
+
+@dataclass(frozen=True, slots=True)
+class HashListReport:
+    """The account of an import: the list, and what of the file was not taken.
+
+    Of a row with several hashes the strongest is taken. `rows` are those that hold a hash, `empty` those of the empty
+    file, `repeated` hashes that the list has already, `malformed` the rows without a hash; `first_malformed` names
+    the first of these and why. `pictures` of the database and `unreadable` ones, open failures, are in the list.
+    """
+
+    list: HashList
+    rows: int
+    repeated: int
+    empty: int
+    malformed: int
+    first_malformed: str = ""
+    pictures: int = 0
+    unreadable: int = 0
 
 
 @dataclass(frozen=True, slots=True)
