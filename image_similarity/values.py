@@ -421,6 +421,39 @@ class MeasuredRecall:
 
 
 @dataclass(frozen=True, slots=True)
+class Moment:
+    """A state of a database, told by what was there: what came later has greater ids, or a later run closed it.
+
+    `run_id` is the last run, `run_open` whether it was still writing; `embeddings` and `files` are the greatest row ids
+    of these tables, 0 of an empty one; `revision` is the schema's. The audit head is the number and the digest of the
+    last entry of the chain, 0 and "" of a database that has none.
+    """
+
+    run_id: int
+    run_open: bool
+    embeddings: int
+    files: int
+    revision: str
+    audit_number: int
+    audit_digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """What an answer was computed from, for a manifest.
+
+    `vector` is the query's, float16 little-endian; `own_path` where it lies on disk in text form, if it does: that
+    place is left out. `moments` are the states of the databases, by path; `excluded` the SHA-256 of contents that
+    decisions kept out.
+    """
+
+    vector: bytes
+    own_path: str | None
+    moments: tuple[tuple[str, Moment], ...]
+    excluded: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class SearchResult:
     """The answer to one query, with all that is needed to say how it came about.
 
@@ -445,6 +478,7 @@ class SearchResult:
     calibration: Calibration | None = None
     recall: MeasuredRecall | None = None
     index: AnnInfo | None = None
+    basis: Basis | None = None
     query_made: str = ""
     excluded: Excluded = Excluded()
 

@@ -1,0 +1,256 @@
+"""What a database held at an earlier moment: rows are never deleted and ids only grow, so it can still be read.
+
+A later run adds rows with greater ids and closes places under its own number. Two things leave no such trace: labels of
+a scene model that a content was given later, and places that a run which was open at the moment closed after it. The
+digest of the rows shows both.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, replace
+from itertools import chain, groupby
+from operator import itemgetter
+
+import numpy as np
+import numpy.typing as npt
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Executable,
+    and_,
+    func,
+    literal_column,
+    or_,
+    select,
+    text,
+)
+
+from image_similarity.errors import DatabaseDamaged
+from image_similarity.store import audit
+from image_similarity.store.engine import plain_rows
+from image_similarity.store.gallery import PORTION, PlaceFilter
+from image_similarity.store.gallery import counting as matching
+from image_similarity.store.schema import (
+    audit_table,
+    embedding_table,
+    file_table,
+    image_scene_table,
+    image_table,
+    run_table,
+    scene_table,
+    source_table,
+)
+from image_similarity.values import Moment, Place
+
+Ids = npt.NDArray[np.int64]
+_GONE = run_table.alias("gone")
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """Some contents in the order of their ids: `image_ids` int64 (n,), SHA-256 each, `vectors` float16 (n, dim)."""
+
+    image_ids: Ids
+    sha256: tuple[str, ...]
+    vectors: npt.NDArray[np.float16]
+
+
+def now(connection: Connection) -> Moment:
+    """The present state."""
+    run = connection.execute(
+        select(run_table.c.id, run_table.c.status).order_by(run_table.c.id.desc()).limit(1)
+    ).first()
+    head = audit.head(connection)
+    return Moment(
+        run_id=run.id if run else 0,
+        run_open=run is not None and run.status == "running",
+        embeddings=connection.execute(select(func.max(embedding_table.c.id))).scalar() or 0,
+        files=connection.execute(select(func.max(file_table.c.id))).scalar() or 0,
+        revision=connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one(),
+        audit_number=head.number if head else 0,
+        audit_digest=head.digest if head else "",
+    )
+
+
+def is_of(connection: Connection, moment: Moment) -> bool:
+    """Whether a moment can be one of this database: its audit chain holds the entry that was the head then."""
+    if moment.audit_number == 0:
+        return moment.embeddings <= now(connection).embeddings
+    found = connection.execute(
+        select(audit_table.c.digest).where(audit_table.c.id == moment.audit_number)
+    ).scalar()
+    return bool(found == moment.audit_digest)
+
+
+def _was_there(moment: Moment) -> ColumnElement[bool]:
+    return file_table.c.id <= moment.files
+
+
+def _was_live(moment: Moment) -> ColumnElement[bool]:
+    return or_(file_table.c.gone_run_id.is_(None), file_table.c.gone_run_id > moment.run_id)
+
+
+def _counting(moment: Moment, filter_: PlaceFilter) -> ColumnElement[bool]:
+    """The condition on rows of `file` that a filter put on places then."""
+    conditions = [_was_there(moment), matching(replace(filter_, include_gone=True))]
+    if not filter_.include_gone:
+        conditions.append(_was_live(moment))
+    return and_(*conditions)
+
+
+def counting(connection: Connection, moment: Moment, filter_: PlaceFilter) -> Ids:
+    """The ids of the contents, int64 ascending, that had a place that counts."""
+    statement = select(file_table.c.image_id).distinct().where(_counting(moment, filter_))
+    if not filter_.include_partial:
+        whole = select(image_table.c.id).where(image_table.c.partial.is_(False))
+        statement = statement.where(file_table.c.image_id.in_(whole))
+    found = plain_rows(connection, statement)
+    return np.sort(np.fromiter(chain.from_iterable(found), np.int64, len(found)))
+
+
+def contents(
+    connection: Connection, moment: Moment, model_id: int, dim: int, block: int
+) -> Iterator[Contents]:
+    """The contents that had a vector of a model, by id, `block` of them at a time.
+
+    Raises:
+        DatabaseDamaged: A vector is not of `dim` numbers.
+    """
+    for rows in _blocks(connection, _vectors(moment, model_id), block):
+        if any(not isinstance(vector, bytes) or len(vector) != 2 * dim for _, _, vector in rows):
+            raise DatabaseDamaged(
+                f"a stored vector is not of {dim} numbers", hint="see: image-similarity db verify"
+            )
+        vectors = np.frombuffer(b"".join(row[2] for row in rows), dtype="<f2")
+        yield Contents(
+            np.fromiter((row[0] for row in rows), np.int64, len(rows)),
+            tuple(row[1] for row in rows),
+            vectors.reshape(len(rows), dim),
+        )
+
+
+def _vectors(moment: Moment, model_id: int) -> Executable:
+    return (
+        select(embedding_table.c.image_id, image_table.c.sha256, embedding_table.c.vector)
+        .join(image_table, image_table.c.id == embedding_table.c.image_id)
+        .where(embedding_table.c.model_id == model_id, embedding_table.c.id <= moment.embeddings)
+        .order_by(embedding_table.c.image_id)
+    )
+
+
+def _blocks(connection: Connection, statement: Executable, block: int) -> Iterator[list[tuple]]:  # type: ignore[type-arg]
+    cursor = connection.execute(statement).cursor
+    while cursor is not None and (rows := cursor.fetchmany(block)):
+        yield list(rows)
+
+
+def labels(
+    connection: Connection, scene_model_id: int, first: int, last: int
+) -> dict[int, list[str]]:
+    """The scenes of the contents with ids from `first` to `last`, the most probable first; the others have none."""
+    statement = (
+        select(image_scene_table.c.image_id, scene_table.c.name)
+        .join(scene_table, scene_table.c.id == image_scene_table.c.scene_id)
+        .where(
+            image_scene_table.c.image_id.between(first, last),
+            scene_table.c.model_id == scene_model_id,
+        )
+        .order_by(image_scene_table.c.image_id, image_scene_table.c.rank)
+    )
+    by_image = groupby(plain_rows(connection, statement), key=itemgetter(0))
+    return {image_id: [name for _, name in rows] for image_id, rows in by_image}
+
+
+def places(
+    connection: Connection, moment: Moment, image_ids: Collection[int], filter_: PlaceFilter
+) -> dict[int, list[Place]]:
+    """The places of contents that counted then, by image id; times that a later run set are not in them."""
+    ordered, found = sorted(image_ids), dict[int, list[Place]]()
+    for start in range(0, len(ordered), PORTION):
+        statement = (
+            select(
+                file_table.c.image_id,
+                source_table.c.name,
+                source_table.c.root_path,
+                file_table.c.path,
+                run_table.c.started_at,
+                file_table.c.mtime_ns,
+                _GONE.c.started_at,
+            )
+            .join(source_table, source_table.c.id == file_table.c.source_id)
+            .join(run_table, run_table.c.id == file_table.c.first_run_id)
+            .outerjoin(
+                _GONE, (_GONE.c.id == file_table.c.gone_run_id) & (_GONE.c.id <= moment.run_id)
+            )
+            .where(
+                file_table.c.image_id.in_(ordered[start : start + PORTION]),
+                _counting(moment, filter_),
+            )
+        )
+        for image_id, *row in connection.execute(statement):
+            found.setdefault(image_id, []).append(Place(*row))
+    return found
+
+
+def roots(connection: Connection) -> dict[str, str]:
+    """The root folder of each source, in text form, by name."""
+    rows = connection.execute(select(source_table.c.name, source_table.c.root_path))
+    return {name: root for name, root in rows}
+
+
+def digest(
+    connection: Connection, moment: Moment, model_id: int, scene_model_id: int | None
+) -> str:
+    """The SHA-256, hexadecimal, over the rows that a search at a moment looks at; reads all of them.
+
+    It covers, each in the order of ids: the SHA-256 and the vector of every content that the model had a vector of; the
+    scenes of every content with their ranks, if a scene model is given; and every place, with the content that it held
+    and whether it still did.
+    """
+    whole = hashlib.sha256()
+    for rows in _blocks(connection, _vectors(moment, model_id), PORTION):
+        whole.update(b"".join(bytes.fromhex(sha256) + vector for _, sha256, vector in rows))
+    for statement in _texts(moment, scene_model_id):
+        whole.update(b"\n")
+        for rows in _blocks(connection, statement, PORTION):
+            whole.update("".join(_line(row) for row in rows).encode("utf-8", "surrogatepass"))
+    return whole.hexdigest()
+
+
+def _line(row: Iterable[object]) -> str:
+    # No text of ours holds a NUL byte or a line feed: names are stored in their text form.
+    return "\0".join(map(str, row)) + "\n"
+
+
+def _texts(moment: Moment, scene_model_id: int | None) -> Iterator[Executable]:
+    if scene_model_id is not None:
+        yield (
+            select(image_scene_table.c.image_id, scene_table.c.position, image_scene_table.c.rank)
+            .join(scene_table, scene_table.c.id == image_scene_table.c.scene_id)
+            .where(scene_table.c.model_id == scene_model_id)
+            # Those of contents that were added since are not of that moment.
+            .where(image_scene_table.c.image_id <= _last_image(moment))
+            .order_by(image_scene_table.c.image_id, scene_table.c.position)
+        )
+    yield (
+        select(
+            file_table.c.image_id,
+            source_table.c.name,
+            file_table.c.path,
+            _was_live(moment).label("live"),
+        )
+        .join(source_table, source_table.c.id == file_table.c.source_id)
+        .where(_was_there(moment))
+        .order_by(file_table.c.id)
+    )
+
+
+def _last_image(moment: Moment) -> ColumnElement[int]:
+    """The greatest id of a content that had a vector then."""
+    return (
+        select(func.coalesce(func.max(embedding_table.c.image_id), literal_column("0")))
+        .where(embedding_table.c.id <= moment.embeddings)
+        .scalar_subquery()
+    )
