@@ -126,7 +126,10 @@ class SceneScore:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a content was found: a source, its root folder, and the path below it in text form."""
+    """Where a content was found: a source, its root folder, and the path below it in text form.
+
+    Times are those of the file system before the file was opened, `atime_ns` as far as it was read from the database.
+    """
 
     source: str
     root: str
@@ -134,6 +137,7 @@ class Place:
     first_seen: str
     mtime_ns: int | None = None
     gone_since: str | None = None
+    atime_ns: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -615,3 +619,45 @@ class VerifyReport:
     def clean(self) -> bool:
         """Whether nothing differs from what the database recorded."""
         return not self.findings
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which contents a report holds: those that meet every choice made; of several values of a choice one suffices.
+
+    `scenes` are most probable scenes; `sha256s` may be prefixes. Without a choice it is the whole case.
+    """
+
+    tags: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
+    under: str | None = None
+    scenes: tuple[str, ...] = ()
+    sha256s: tuple[str, ...] = ()
+    include_gone: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """What of the evidence a database covers, and what not; every report says it.
+
+    `failed` counts open failures by stage, `partial` the pictures decoded only in part, `several_frames` the pictures
+    by format that may hold more frames or pages than the one that was looked at. `head` is the end of the audit chain.
+    """
+
+    facts: CaseFacts
+    status: DatabaseStatus
+    runs: tuple[RunReport, ...]
+    failed: Mapping[str, int]
+    partial: int
+    several_frames: Mapping[str, int]
+    head: AuditEntry | None
+
+
+@dataclass(frozen=True, slots=True)
+class ReportWritten:
+    """The account of a report: its files, how many `pictures` it holds of the `chosen`, and what else must be said."""
+
+    paths: tuple[str, ...]
+    pictures: int
+    chosen: int
+    notes: tuple[str, ...] = ()

@@ -172,6 +172,7 @@ def places_of(
                 run_table.c.started_at,
                 file_table.c.mtime_ns,
                 _GONE.c.started_at,
+                file_table.c.atime_ns,
             )
             .join(source_table, source_table.c.id == file_table.c.source_id)
             .join(run_table, run_table.c.id == file_table.c.first_run_id)
