@@ -11,6 +11,7 @@ ImageSimilarityError (1)
 ├── TrainingPicturesMet (1)       a model would be measured on what it was trained on
 ├── CalibrationRefused (1)        groups that cannot be learned from, or a calibration that does not fit
 ├── HashListRefused (1)           a file of known hashes that cannot be read as one, or holds none
+├── ManifestRefused (1)           a manifest that is damaged, or of a model that the database does not hold
 ├── IndexRefused (1)              an approximate index that is damaged, stale or of another model, or cannot be made
 ├── DatabaseError (1)             DatabaseNotWritable
 │   ├── DatabaseMissing, NotOurDatabase, DatabaseDamaged (10)
@@ -88,6 +89,10 @@ class IndexRefused(ImageSimilarityError):
 
 class HashListRefused(ImageSimilarityError):
     """A file is no list of hashes of the form that was asked for, is damaged, or holds no hash."""
+
+
+class ManifestRefused(ImageSimilarityError):
+    """A manifest is not what it claims to be, or cannot be replayed on this database."""
 
 
 class NothingToEvaluate(ImageSimilarityError):

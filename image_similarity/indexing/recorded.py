@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,7 @@ from image_similarity.encoding.encoder import choose_runtime
 from image_similarity.encoding.spec import ModelSpec
 from image_similarity.pictures.names import from_text, to_text
 from image_similarity.settings import IndexOptions
+from image_similarity.store import versions
 
 
 def settings(options: IndexOptions) -> dict[str, Any]:
@@ -48,6 +47,8 @@ def repeat(options: IndexOptions, recorded: Mapping[str, Any]) -> IndexOptions:
         weights=None if recorded["weights"] is None else Path(from_text(recorded["weights"])),
         exclude=tuple(recorded["exclude"]),
         max_megapixels=recorded["max_megapixels"],
+        # Also asked for anew: what it adds is filled in, as for a model that is added.
+        pdq=options.pdq or recorded.get("pdq", False),
     )
 
 
@@ -62,15 +63,4 @@ def environment(specs: Sequence[ModelSpec], *, device: str, runtime: str) -> dic
     chosen = (
         f"{spec.name} in {choose_runtime(spec, device=device, runtime=runtime)}" for spec in specs
     )
-    found = {
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "runtime": ", ".join(chosen),
-    }
-    packages = ("onnxruntime", "torch", "torchvision", "numpy", "pillow", "pi-heif", "sqlalchemy")
-    for package in packages:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
+    return {**versions.installed(), "runtime": ", ".join(chosen)}
