@@ -12,6 +12,7 @@ from image_similarity.events import Listener, ignore
 from image_similarity.settings import IndexOptions
 
 if TYPE_CHECKING:
+    from image_similarity.pictures.region import Region
     from image_similarity.search import SearchRequest
     from image_similarity.store.catalog import Catalog
     from image_similarity.values import (
@@ -170,11 +171,13 @@ class Case:
         calibration: Calibration | None = None,
         approximate: bool = False,
         index: str | Path | None = None,
+        region: Region | None = None,
     ) -> SearchResult:
         """Rank the pictures of this database by their distance to one query. See `image_similarity.search.search`.
 
         With an `index`, a file that `build_ann` wrote, the search is approximate. From the second search on the compact
-        codes of the vectors are kept in memory, up to 4 GiB, until the database changes.
+        codes of the vectors are kept in memory, up to 4 GiB, until the database changes. A `region` searches with
+        part of the picture.
         """
         from image_similarity.search import SearchRequest, search
 
@@ -194,6 +197,7 @@ class Case:
             calibration=calibration,
             approximate=approximate or index is not None,
             index=None if index is None else Path(index),
+            region=region,
         )
         return search([self._catalog], request)
 

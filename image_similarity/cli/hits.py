@@ -99,6 +99,7 @@ def explain(result: SearchResult) -> list[str]:
     ):
         model += f"; scene model {result.scene_model.name} ({result.scene_model.fingerprint[:12]})"
     return [
+        *([f"query made of: {result.query_made}"] if result.query_made else []),
         *([] if result.hits else [f"no picture found{near}"]),
         scenes,
         f"search: {meaning.search_text(result)} over {count(found.searched, 'picture')}, "

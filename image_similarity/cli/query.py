@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from image_similarity.case import Case, search_cases, search_cases_folder
-from image_similarity.cli import account, options, output, progress
+from image_similarity.cli import account, options, output, progress, query_making
 from image_similarity.cli.hits import Renderer
 from image_similarity.cli.options import Talk
 from image_similarity.values import Calibration, Failure, SearchResult
@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="Search with an index that `analyse ann` built; implies --approximate.",
 )
+@query_making.query_making
 @options.device
 @options.runtime
 @options.output_format("table", "json", "csv", "paths")
@@ -98,6 +99,7 @@ def query(
     given["include_partial"] = not given.pop("no_partial")
     given["approximate"] |= given["index"] is not None
     given["calibration"] = _calibration(given["calibration"])
+    given = query_making.made(given)
     renderer, failures = Renderer(form, null=null), 0
     with ExitStack() as stack:
         on_event = stack.enter_context(progress.listener(talk))

@@ -21,10 +21,11 @@ from image_similarity.search.query import Query
 from image_similarity.search.request import MODES, SearchRequest
 from image_similarity.search.shelf import Mask, Mode, Shelf
 from image_similarity.search.sight import Sight, Wanted
-from image_similarity.store import gallery
+from image_similarity.store import as_of, gallery
 from image_similarity.store.catalog import Catalog
 from image_similarity.values import (
     AnnInfo,
+    Basis,
     Hit,
     ImageRecord,
     MeasuredRecall,
@@ -316,6 +317,19 @@ def _result(
         calibration=request.calibration,
         recall=recall if kind == "approximate" else None,
         index=index,
+        query_made=query.made,
+        basis=_basis(seen, query) if request.with_basis else None,
+    )
+
+
+def _basis(seen: Sequence[_Seen], query: Query) -> Basis:
+    """What the answer was computed from; the states are those of the transactions that it was read in."""
+    return Basis(
+        vector=query.vector.astype("<f2").tobytes(),
+        own_path=None if query.own_path is None else to_text(query.own_path),
+        moments=tuple(
+            (str(each.opened.catalog.path), as_of.now(each.opened.connection)) for each in seen
+        ),
     )
 
 

@@ -12,7 +12,10 @@ from image_similarity.values import SceneScore
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Query:
-    """A query: its vector, float16 (dim,), as it would be stored, its scenes, and where it lies on disk, if it does."""
+    """A query: its vector, float16 (dim,), as it would be stored, its scenes, and where it lies on disk, if it does.
+
+    `made` says in words what of the picture was looked at; empty for all of it.
+    """
 
     label: str
     sha256: str
@@ -20,3 +23,4 @@ class Query:
     scenes: tuple[SceneScore, ...]
     own_path: str | None
     was_stored: bool
+    made: str = ""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from image_similarity.errors import InvalidSetting
+from image_similarity.pictures.region import Region
 from image_similarity.settings import MAX_MEGAPIXELS
 from image_similarity.values import Calibration
 
@@ -20,7 +21,9 @@ class SearchRequest:
     `scene` holds scene names, or one of "auto" (the query's likely scenes; names may be added), "hard" (the one most
     probable scene on either side) and "off". With a `calibration` of the model hits carry likelihood ratios. An
     `approximate` search may miss some of the nearest and says how often it did on a sample; all others are exact. An
-    `index`, the file that `analyse ann` wrote for the one database, is for approximate searches.
+    `index`, the file that `analyse ann` wrote for the one database, is for approximate searches. A `region` of the
+    query picture is always encoded anew; the places of that picture are still left out, or marked as identical.
+    `with_basis` asks for what a manifest keeps of an answer.
     """
 
     query: Path | None = None
@@ -39,6 +42,8 @@ class SearchRequest:
     calibration: Calibration | None = None
     approximate: bool = False
     index: Path | None = None
+    region: Region | None = None
+    with_basis: bool = False
 
     def check(self) -> None:
         """Refuse what has no answer.
@@ -56,6 +61,14 @@ class SearchRequest:
             raise InvalidSetting(
                 "an index was given for an exact search", hint="ask for an approximate one"
             )
+        if self.region is not None and self.sha256 is not None:
+            raise InvalidSetting(
+                "part of a stored picture cannot be searched with by its SHA-256",
+                hint="give the picture itself as the query",
+            )
+        mask = None if self.region is None else self.region.mask
+        if mask is not None and not mask.is_file():
+            raise InvalidSetting(f"there is no mask {mask}", hint="check --mask")
         if len(self.scene) > 1 and {"hard", "off"} & set(self.scene):
             raise InvalidSetting(
                 "--scene hard and --scene off stand alone", hint="auto takes further names"

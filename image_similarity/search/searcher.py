@@ -115,6 +115,18 @@ def _query_of(searcher: Searcher, entry: FileEntry) -> Query | Failure | None:
             size=entry.size,
             mtime_ns=entry.mtime_ns,
         )
+    except InvalidSetting as error:
+        if searcher.request.region is None:
+            raise
+        # A box that fits the other pictures of the folder may leave this one.
+        return Failure(
+            entry.path,
+            "decode",
+            "RegionMisfits",
+            error.message,
+            size=entry.size,
+            mtime_ns=entry.mtime_ns,
+        )
 
 
 class Searcher:
@@ -244,8 +256,12 @@ class Searcher:
 
         Raises:
             PictureError: If they cannot be decoded.
+            InvalidSetting: If the region that is asked for does not fit the picture.
         """
         own_path = str(path.resolve())
+        if self.request.region is not None:
+            # What is stored is the vector of the whole picture.
+            return self._encode(path, contents, own_path)
         with self._open() as databases:
             found = self._stored_query(databases, contents.digests.sha256, str(path), own_path)
         return found or self._encode(path, contents, own_path)
@@ -276,7 +292,8 @@ class Searcher:
         if self.scene_model is not None:
             wanted.add(self.scene_model.info.preprocess)
         max_pixels = int(self.request.max_megapixels * 1_000_000)
-        _, pixels = decode_for(contents.data, wanted, max_pixels=max_pixels)
+        region = self.request.region
+        _, pixels = decode_for(contents.data, wanted, max_pixels=max_pixels, region=region)
         encoded = self._networks.encode(self.model, pixels[self.model.info.preprocess])
         if encoded.vectors is None or not encoded.finite[0]:
             raise PictureError("embed", "NotFinite", "the network gave no finite vector")
@@ -288,4 +305,12 @@ class Searcher:
                     self.scene_model, pixels[self.scene_model.info.preprocess]
                 )
             scenes = choice.labels_of(self.scene_model, encoded)
-        return Query(str(path), contents.digests.sha256, vector, scenes, own_path, was_stored=False)
+        return Query(
+            str(path),
+            contents.digests.sha256,
+            vector,
+            scenes,
+            own_path,
+            was_stored=False,
+            made="" if region is None else str(region),
+        )
