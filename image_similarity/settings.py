@@ -24,7 +24,8 @@ class IndexOptions:
 
     `weights` is a local file for the one model named; `scenes` a scene model's name or file, or None to store no
     scenes. `runtime` is one of RUNTIMES: auto is ONNX Runtime for a model that has a graph and runs on the CPU, else
-    torch. `batch_size` None adapts to the device's memory. `workers` None takes one reader per core, at most 8.
+    torch. `batch_size` None adapts to the device's memory. `workers` None takes one reader per core, at most 8. `pdq`
+    stores the PDQ hash of each picture, too; a later run without it keeps those that there are.
     """
 
     models: tuple[str, ...] = (BUILTIN,)
@@ -38,3 +39,4 @@ class IndexOptions:
     max_megapixels: float = MAX_MEGAPIXELS
     rehash: bool = False
     retry_failed: bool = False
+    pdq: bool = False

@@ -23,13 +23,14 @@ class Preprocess:
     """How a model wants its picture: from EXIF-oriented RGB to a uint8 array of shape (size, size, 3).
 
     `fit` "squash" resizes the whole frame to size x size; "crop" resizes the short side to `resize` and cuts the
-    centre out. A JPEG may be decoded at a reduced scale as long as both sides stay at least `decode_scale` times the
-    side that the resize aims at; 0 always decodes in full. `mean` and `std` (RGB, for values in [0, 1]) are applied
+    centre out; "reduce", for hashes, squashes a frame with a longer side and leaves others as they are. A JPEG may be
+    decoded at a reduced scale as long as both sides stay at least `decode_scale` times the side that the resize aims
+    at; 0 always decodes in full. `mean` and `std` (RGB, for values in [0, 1]) are applied
     by the encoder, on its device.
     """
 
     size: int
-    fit: Literal["squash", "crop"] = "squash"
+    fit: Literal["squash", "crop", "reduce"] = "squash"
     resize: int | None = None
     interpolation: Literal["bicubic", "bilinear"] = "bicubic"
     decode_scale: int = 2
@@ -146,7 +147,7 @@ class Decision:
 
     `kind` is "tag", "note", "category", or "verdict" of a pair, whose `value` is "relevant" or "irrelevant" and whose
     query is `query_sha256`. `name` is what `review` calls it by: "m7", of a pair "p7". `withdrawn_at` is None while
-    it stands.
+    it stands. `place` is where the content lies, "source:path"; in lists of decisions only.
     """
 
     name: str
@@ -157,6 +158,7 @@ class Decision:
     actor: str
     query_sha256: str = ""
     withdrawn_at: str | None = None
+    place: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -488,6 +490,53 @@ class SearchResult:
 
 
 @dataclass(frozen=True, slots=True)
+class Difference:
+    """In what a replay differs from its manifest: `what` names a result or a database, `rank` is the manifest's.
+
+    "database": not the one of the manifest; "rows": other rows than were searched; "open": the same, where a run was
+    writing at that time; "distance", "missing", "added", "rank": of a result.
+    """
+
+    kind: Literal["database", "rows", "open", "distance", "missing", "added", "rank"]
+    rank: int | None
+    what: str
+    message: str
+    expected: str = ""
+    found: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """One query of a manifest, ranked again: `confirmed` of its `results` stand where they stood, with equal distances.
+
+    `missed` is what an approximate search did not find and an exhaustive one does; that is no difference.
+    """
+
+    query: str
+    sha256: str
+    search: SearchKind
+    results: int
+    confirmed: int
+    differences: tuple[Difference, ...]
+    missed: tuple[Difference, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayReport:
+    """A replay: its queries, and in what the databases differ from those of the manifest."""
+
+    queries: tuple[Replayed, ...]
+    databases: tuple[Difference, ...]
+
+    @property
+    def same(self) -> bool:
+        """Whether rows, order and distances are those of the manifest, to the last bit."""
+        return not any(each.differences for each in self.queries) and all(
+            each.kind == "open" for each in self.databases
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class RunReport:
     """The account of one run over one source.
 
@@ -591,9 +640,24 @@ class DatabaseStatus:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One difference that a verification found: `kind` is "changed", "missing", "unreadable" or "record"."""
+    """One difference that a verification found.
 
-    kind: Literal["changed", "missing", "unreadable", "record"]
+    `kind` is "changed", "missing", "unreadable" or "record"; against the hashes of an acquisition "contradicted" (the
+    record at this path has another hash), "failed", "skipped" or "unknown" (listed, but not taken as a picture, left
+    out by a rule, never met), "unlisted" (recorded, but not on the list).
+    """
+
+    kind: Literal[
+        "changed",
+        "missing",
+        "unreadable",
+        "record",
+        "contradicted",
+        "failed",
+        "skipped",
+        "unknown",
+        "unlisted",
+    ]
     path: str
     message: str
     source: str = ""
@@ -603,7 +667,10 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class VerifyReport:
-    """The account of a verification; files are counted only when they were read again (`rehashed`)."""
+    """The account of a verification; files are counted only when they were read again (`rehashed`).
+
+    `since` are the times of the first and the last of the runs that first indexed a place among them.
+    """
 
     rehashed: bool
     images: int
@@ -614,6 +681,7 @@ class VerifyReport:
     missing: int
     unreadable: int
     findings: tuple[Finding, ...]
+    since: tuple[str, str] | None = None
 
     @property
     def clean(self) -> bool:
@@ -661,3 +729,57 @@ class ReportWritten:
     pictures: int
     chosen: int
     notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AgainstReport:
+    """The account of a comparison with a list of hashes that was made when the evidence was acquired.
+
+    Every entry is in exactly one class: `entries == confirmed + elsewhere + contradicted + failed + skipped +
+    unknown`. `confirmed` are recorded with that hash at that path (a list without paths: at any), `elsewhere` at
+    another path only. `unlisted` are recorded places of which neither the path nor the hash is on the list, `copies`
+    those of which the hash is. `sources` are those whose paths could be told in the list's.
+    """
+
+    path: str
+    sha256: str
+    form: str
+    hashes: tuple[str, ...]
+    sources: tuple[str, ...]
+    entries: int
+    confirmed: int
+    elsewhere: int
+    contradicted: int
+    failed: int
+    skipped: int
+    unknown: int
+    unlisted: int
+    copies: int
+    findings: tuple[Finding, ...]
+
+    @property
+    def clean(self) -> bool:
+        """Whether no entry contradicts what the database recorded."""
+        return not self.contradicted
+
+
+@dataclass(frozen=True, slots=True)
+class RelinkReport:
+    """The account of moving a source to another folder: of `files` recorded live, `read` were compared.
+
+    `same + changed + missing + unreadable == read`. `moved` is false where the proof failed, or nothing was to be
+    written (`dry_run`).
+    """
+
+    source: str
+    old_root: str
+    new_root: str
+    files: int
+    read: int
+    same: int
+    changed: int
+    missing: int
+    unreadable: int
+    findings: tuple[Finding, ...]
+    dry_run: bool
+    moved: bool

@@ -39,6 +39,7 @@ from image_similarity.settings import BUILTIN, MAX_MEGAPIXELS, IndexOptions
 @click.option(
     "--weights", type=options.PATH, metavar="FILE", help="A weights file for the one model named."
 )
+@options.pdq
 @options.machine
 @click.option(
     "--exclude", multiple=True, metavar="GLOB", help="Leave out what matches; may be repeated."

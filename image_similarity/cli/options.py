@@ -152,6 +152,12 @@ def machine(command: Decorated) -> Decorated:
     return command
 
 
+pdq = click.option(
+    "--pdq",
+    is_flag=True,
+    help="Also store PDQ hashes, by which near duplicates are found; needs the extra pdq.",
+)
+
 device = click.option(
     "--device",
     metavar="auto|cpu|cuda[:N]",

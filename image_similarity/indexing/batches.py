@@ -11,6 +11,7 @@ import numpy.typing as npt
 from image_similarity.encoding.encoder import OutOfMemory
 from image_similarity.encoding.scenes import top_scenes
 from image_similarity.indexing.taskset import Task, TaskSet
+from image_similarity.matching.pdq import PdqHash
 from image_similarity.values import Preprocess
 
 # After this many batches without trouble the size doubles again, up to the largest: memory that another program
@@ -45,11 +46,12 @@ class BatchSize:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A content that waits for the network: what it lacks, and its pixels."""
+    """A content that waits for the network: what it lacks, its pixels, and its PDQ hash if it lacks that."""
 
     sha256: str
     lacking: frozenset[int]
     pixels: Mapping[Preprocess, npt.NDArray[np.uint8]]
+    pdq: PdqHash | None = None
 
 
 @dataclass(slots=True)

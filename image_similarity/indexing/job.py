@@ -14,6 +14,7 @@ from image_similarity.events import Finished, Listener, Started
 from image_similarity.indexing import packing, sources, taskset
 from image_similarity.indexing import recorded as records
 from image_similarity.indexing.run import Run, Stop
+from image_similarity.matching import pdq
 from image_similarity.pictures.names import to_text
 from image_similarity.pictures.walk import Entry, walk
 from image_similarity.settings import IndexOptions
@@ -63,6 +64,8 @@ def index_place(
 ) -> RunReport:
     """Do one run over one source, from the first look to the closed account."""
     _check(options)
+    if options.pdq:
+        pdq.require()
     resolved = taskset.resolve(options)
 
     def look() -> Iterator[Entry]:
@@ -80,7 +83,12 @@ def index_place(
         tasks = taskset.register(connection, resolved, options)
         with _collector_paused():
             known = store.load_knowledge(
-                connection, source_id, tasks.vector_models, tasks.scene_models, images=False
+                connection,
+                source_id,
+                tasks.vector_models,
+                tasks.scene_models,
+                images=False,
+                pdq=tasks.pdq,
             )
     run = Run(catalog, run_id, source_id, name, options, tasks, known, on_event)
     try:

@@ -19,6 +19,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from image_similarity.matching import pdq
+from image_similarity.matching.pdq import PdqHash
 from image_similarity.pictures.picture_error import PictureError
 from image_similarity.pictures.prepared import decode_for
 from image_similarity.pictures.read import Left, is_settled, read_file
@@ -33,12 +35,14 @@ Pixels = npt.NDArray[np.uint8]
 class Loaded:
     """A file that was read: its place and content, and its pixels for each preprocessing that is wanted.
 
-    `content` is None when nothing had to be decoded, because the database knows the content completely.
+    `content` is None when nothing had to be decoded, because the database knows the content completely. `pdq` is its
+    PDQ hash, if that is wanted.
     """
 
     file: SeenFile
     content: NewContent | None = None
     pixels: Mapping[Preprocess, Pixels] = field(default_factory=dict)
+    pdq: PdqHash | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,27 +89,31 @@ def load(entry: FileEntry, wanted: Wanted, *, max_pixels: int) -> Outcome:
         if not preprocessings:
             return Loaded(file)
         facts, pixels = decode_for(contents.data, preprocessings, max_pixels=max_pixels)
+        # Here: the hash is a thousandth of the pixels that it is taken from, and they need not wait for the network.
+        hashed = pdq.hash_pixels(pixels.pop(pdq.PREPROCESS)) if pdq.PREPROCESS in pixels else None
     except PictureError as error:
         if error.error == "Empty":
             sha256 = NO_BYTES
         elif error.error == "Changed":
             # Its size and time may be as the walk found them once it has come to rest.
             stamp = None
-        failure = _failure(entry, error.stage, error.error, error.message, stamp)
+        failure = _failure(entry, error.stage, error.error, error.message, stamp, sha256)
         return Refused(failure, sha256) if sha256 else failure
     except OSError as error:
         reason = error.strerror or type(error).__name__
         return _failure(entry, "stat", type(error).__name__, reason, stamp)
     except MemoryError:
-        failure = _failure(entry, "decode", "MemoryError", "not enough memory for it", stamp)
+        failure = _failure(entry, "decode", "MemoryError", "not enough memory for it", stamp, sha256)
         return Refused(failure, sha256) if sha256 else failure
-    return Loaded(file, NewContent(digests, contents.size, facts), pixels)
+    return Loaded(file, NewContent(digests, contents.size, facts), pixels, hashed)
 
 
 def _failure(
-    entry: FileEntry, stage: Stage, error: str, message: str, stamp: int | None
+    entry: FileEntry, stage: Stage, error: str, message: str, stamp: int | None, sha256: str = ""
 ) -> Failure:
-    return Failure(entry.path, stage, error, message, size=entry.size, mtime_ns=stamp)
+    return Failure(
+        entry.path, stage, error, message, size=entry.size, mtime_ns=stamp, sha256=sha256 or None
+    )
 
 
 def _storable(time_ns: int) -> int:

@@ -207,7 +207,9 @@ class Run:
         if not lacking:
             return
         self.network.load()
-        self.batch.waiting[sha256] = batches.Waiting(sha256, frozenset(lacking), loaded.pixels)
+        self.batch.waiting[sha256] = batches.Waiting(
+            sha256, frozenset(lacking), loaded.pixels, loaded.pdq
+        )
         if image_id is None:
             self.batch.rows.contents.append(content)
 
@@ -287,6 +289,11 @@ class Run:
         """The rows of the batch with the vectors in, without the contents that could not be encoded; counts them."""
         rows = batch.rows
         rows.vectors, rows.scenes = results.vectors, results.scenes
+        rows.hashes = [
+            (each.sha256, each.pdq.quality, each.pdq.hash)
+            for each in batch.waiting.values()
+            if each.pdq is not None and each.sha256 not in results.refused
+        ]
         rows.contents = [c for c in rows.contents if c.digests.sha256 not in results.refused]
         batch.account.partial += sum(content.facts.partial for content in rows.contents)
         files, rows.files = rows.files, []
@@ -301,7 +308,10 @@ class Run:
                 self._refuse(failure, file.sha256, batch)
                 continue
             rows.files.append(file)
-            encoded = file.sha256 in batch.waiting and file.sha256 not in counted
+            waiting = batch.waiting.get(file.sha256)
+            # A content that lacked its PDQ hash alone is none that a model had not seen.
+            encoded = waiting is not None and waiting.lacking != {store.PDQ}
+            encoded = encoded and file.sha256 not in counted
             self._count(file, batch.account, encoded=encoded)
             counted.add(file.sha256)
         return rows

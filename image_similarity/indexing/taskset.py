@@ -10,8 +10,10 @@ from image_similarity.encoding import registry
 from image_similarity.encoding.encoder import Encoder, suggest_batch_size
 from image_similarity.encoding.spec import ModelSpec
 from image_similarity.errors import InvalidSetting
+from image_similarity.matching import pdq
 from image_similarity.settings import IndexOptions
 from image_similarity.store import models
+from image_similarity.store.batch import PDQ
 from image_similarity.values import ModelInfo, Preprocess
 
 if TYPE_CHECKING:
@@ -49,8 +51,9 @@ class Task:
 class TaskSet:
     """The tasks of a run, by model; a model that embeds and classifies runs once for both."""
 
-    def __init__(self, tasks: Collection[Task]) -> None:
+    def __init__(self, tasks: Collection[Task], *, pdq: bool = False) -> None:
         self.tasks = tuple(tasks)
+        self.pdq = pdq
 
     @property
     def vector_models(self) -> list[int]:
@@ -67,12 +70,14 @@ class TaskSet:
         return [task for task in self.tasks if not task.keys.isdisjoint(lacking)]
 
     def preprocessings(self, lacking: Collection[int]) -> set[Preprocess]:
-        """The distinct preprocessings that those tasks need."""
-        return {task.info.preprocess for task in self.wanting(lacking)}
+        """The distinct preprocessings that those tasks, and the PDQ hash, need."""
+        found = {task.info.preprocess for task in self.wanting(lacking)}
+        return found | {pdq.PREPROCESS} if PDQ in lacking else found
 
     def all_keys(self) -> set[int]:
         """What a content that is new lacks: everything."""
-        return set().union(*(task.keys for task in self.tasks))
+        models = set[int]().union(*(task.keys for task in self.tasks))
+        return models | {PDQ} if self.pdq else models
 
     def largest_batch(self) -> int:
         """How many pictures the most demanding network takes at once; loads the networks."""
@@ -130,4 +135,4 @@ def register(
                 scene_ids=tuple(ids[name] for name in info.scenes) if scenes else (),
             )
         )
-    return TaskSet(tasks)
+    return TaskSet(tasks, pdq=options.pdq)

@@ -16,6 +16,7 @@ from sqlalchemy import (
     func,
     insert,
     select,
+    true,
     update,
 )
 
@@ -27,10 +28,14 @@ from image_similarity.store.schema import (
     file_table,
     image_scene_table,
     image_table,
+    pdq_table,
     scene_table,
     skipped_table,
 )
 from image_similarity.values import Digests, Failure, PictureFacts, Skipped
+
+# Stands among the keys of models for the PDQ hash: their ids begin with 1.
+PDQ = 0
 
 
 class LiveFile(NamedTuple):
@@ -51,7 +56,7 @@ class Knowledge:
     `files` holds the fields of each `LiveFile` by path, as SQLite gave them: to make one of each would be a tenth of a
     re-scan; see `file`. `images`, the ids of all contents by SHA-256, is needed only once a file is read; see
     `load_images`. `present` maps each requested model to the contents that already have its vector (or, for a scene
-    model, its labels; the key is then negated).
+    model, its labels; the key is then negated), and `PDQ`, if asked for, to those that have a PDQ hash.
     """
 
     files: dict[str, tuple[str, int, int, int, int, bool]]
@@ -96,6 +101,7 @@ class NewContent:
 class BatchRows:
     """The rows of one batch. Vectors and scenes refer to contents by SHA-256, new ones of this batch included.
 
+    `hashes` are PDQ hashes: SHA-256 of the content, quality, 32 bytes.
     `overwritten` are paths that were read and hold neither what they held nor anything that can be taken.
     """
 
@@ -103,6 +109,7 @@ class BatchRows:
     files: list[SeenFile] = field(default_factory=list)
     vectors: list[tuple[int, str, bytes]] = field(default_factory=list)
     scenes: list[tuple[int, str, Sequence[tuple[int, float]]]] = field(default_factory=list)
+    hashes: list[tuple[str, int, bytes]] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
     overwritten: list[str] = field(default_factory=list)
@@ -115,6 +122,7 @@ def load_knowledge(
     scene_models: Collection[int],
     *,
     images: bool = True,
+    pdq: bool = False,
 ) -> Knowledge:
     """Load what decides about each file: four SELECTs and one a model; `images` stays empty if not asked for."""
     return Knowledge(
@@ -125,6 +133,7 @@ def load_knowledge(
         present={
             **{model: _with_vector(connection, model) for model in models},
             **{-model: _with_labels(connection, model) for model in scene_models},
+            **({PDQ: _ids(connection, pdq_table.c.image_id, true())} if pdq else {}),
         },
     )
 
@@ -203,6 +212,7 @@ def write_batch(
     """Write one batch inside the caller's transaction, then keep `known` up with it."""
     _insert_contents(connection, run_id, rows.contents, known)
     _insert_vectors(connection, run_id, rows, known)
+    _insert_hashes(connection, run_id, rows.hashes, known)
     taken = [file.path for file in rows.files]
     _resolve_failures(
         connection, run_id, source_id, [*taken, *(s.path for s in rows.skipped)], known
@@ -274,18 +284,31 @@ def _insert_vectors(connection: Connection, run_id: int, rows: BatchRows, known:
         )
         for model, sha256, _ in rows.scenes:
             known.present[-model].add(known.images[sha256])
-        for model, images in _grouped(rows.scenes, known).items():
+        for model, images in images_by_model(rows.scenes, known).items():
             pack_writing.drop_scenes(connection, model, images)
+
+
+def _insert_hashes(
+    connection: Connection, run_id: int, hashes: Sequence[tuple[str, int, bytes]], known: Knowledge
+) -> None:
+    if not hashes:
+        return
+    values = [
+        {"image_id": known.images[sha256], "run_id": run_id, "quality": quality, "hash": hash_}
+        for sha256, quality, hash_ in hashes
+    ]
+    connection.execute(insert(pdq_table), values)
+    known.present[PDQ].update(value["image_id"] for value in values)
 
 
 def _drop_packs(connection: Connection, rows: BatchRows, known: Knowledge) -> None:
     """Delete the packs that these vectors belong into; those of new contents, the most, never have one yet."""
     dims = {model: len(vector) // 2 for model, _, vector in rows.vectors}
-    for model, images in _grouped(rows.vectors, known).items():
+    for model, images in images_by_model(rows.vectors, known).items():
         pack_writing.drop(connection, model, dims[model], images)
 
 
-def _grouped(rows: Iterable[tuple[int, str, object]], known: Knowledge) -> dict[int, list[int]]:
+def images_by_model(rows: Iterable[tuple[int, str, object]], known: Knowledge) -> dict[int, list[int]]:
     """The ids of the contents of rows (model, SHA-256, ...), by model."""
     images: dict[int, list[int]] = {}
     for model, sha256, _ in rows:
@@ -410,6 +433,7 @@ def _write_failures(
                 "message": failure.message,
                 "size": failure.size,
                 "mtime_ns": failure.mtime_ns,
+                "sha256": failure.sha256,
             }
             for failure in failures
         ],
