@@ -16,6 +16,8 @@ SearchKind = Literal["exhaustive", "bounded", "approximate"]
 
 # A reference table counts pairs at every hundredth of distance, from 0.00 to 2.00.
 DISTANCE_STEPS = 200
+# And its tail has a score for every tenth of a power of ten, from 1 to 10^-5.
+TAIL_STEPS = 51
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +228,8 @@ class DistanceTable:
     """How near different pictures lie under one model: pairs at or below 0.00, 0.01, ... 2.00, the last being all.
 
     `unrelated` are pairs of pictures of two scenes, `same_scene` pairs of two pictures of one scene; each of the
-    `pictures` stands in at most one pair of a kind. `made_on` says in words what the pictures are.
+    `pictures` stands in at most one pair of a kind. `made_on` says in words what the pictures are. `tail`, empty in older
+    tables, is what `calibration.strength` scales to a case: rising scores.
     """
 
     fingerprint: str
@@ -234,6 +237,7 @@ class DistanceTable:
     pictures: int
     unrelated: tuple[int, ...]
     same_scene: tuple[int, ...]
+    tail: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,10 +296,36 @@ class LikelihoodRatio:
 
 
 @dataclass(frozen=True, slots=True)
+class FusedRank:
+    """Where a hit stands by reciprocal rank fusion: its score, and its best rank, in the list of which query (from 1)."""
+
+    score: float
+    best_rank: int
+    query: int
+
+
+@dataclass(frozen=True, slots=True)
+class Fusion:
+    """How several queries became one list: labels and SHA-256 of the queries and of those that hits must not be like.
+
+    Each query's `depth` nearest were ranked; a picture's score is the sum of 1/(`constant` + rank). `left_out` counts the
+    pictures above the last hit that are nearer to one of `against` than to every query.
+    """
+
+    queries: tuple[tuple[str, str], ...]
+    against: tuple[tuple[str, str], ...]
+    depth: int
+    constant: int
+    left_out: int
+
+
+@dataclass(frozen=True, slots=True)
 class Hit:
     """One ranked place of a picture. Distance is Euclidean between unit vectors, in [0, 2]; similarity the cosine.
 
-    `verdict` is what was said of it for this query: "relevant", "irrelevant" or nothing.
+    `verdict` is what was said of it for this query: "relevant", "irrelevant" or nothing. `expected_false` is about how
+    many unrelated pictures are expected to come as close (`Strength` says among how many). Of several queries that were
+    fused the distance is that to the nearest one, and `fused` says how the hit was ranked.
     """
 
     rank: int
@@ -308,6 +338,8 @@ class Hit:
     as_close: AsClose | None = None
     ratio: LikelihoodRatio | None = None
     verdict: str = ""
+    expected_false: float | None = None
+    fused: FusedRank | None = None
 
     @property
     def tags(self) -> tuple[str, ...]:
@@ -328,6 +360,21 @@ class Hit:
     def scene(self) -> SceneScore | None:
         """The most probable scene of the picture, if any was stored."""
         return self.image.scenes[0] if self.image.scenes else None
+
+
+@dataclass(frozen=True, slots=True)
+class Strength:
+    """What the numbers of unrelated pictures expected as close as hits are scaled to; see `calibration.strength`.
+
+    `searched` are the pictures that could have been hits if no scene were filtered, `cohort` those of them (0: none, and
+    the numbers are upper bounds) that tell how near the query lies to all. `left_out` of the k nearest were no hits
+    because more than `max_expected_false` unrelated ones are expected there.
+    """
+
+    searched: int
+    cohort: int
+    max_expected_false: float | None = None
+    left_out: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -487,6 +534,8 @@ class SearchResult:
     basis: Basis | None = None
     query_made: str = ""
     excluded: Excluded = Excluded()
+    strength: Strength | None = None
+    fusion: Fusion | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -643,8 +692,8 @@ class Finding:
     """One difference that a verification found.
 
     `kind` is "changed", "missing", "unreadable" or "record"; against the hashes of an acquisition "contradicted" (the
-    record at this path has another hash), "failed", "skipped" or "unknown" (listed, but not taken as a picture, left
-    out by a rule, never met), "unlisted" (recorded, but not on the list).
+    record at this path has another hash), "failed" or "unknown" (listed, but not taken as a picture, or never met),
+    "unlisted" (recorded, but not on the list).
     """
 
     kind: Literal[
@@ -654,7 +703,6 @@ class Finding:
         "record",
         "contradicted",
         "failed",
-        "skipped",
         "unknown",
         "unlisted",
     ]
@@ -735,9 +783,9 @@ class ReportWritten:
 class AgainstReport:
     """The account of a comparison with a list of hashes that was made when the evidence was acquired.
 
-    Every entry is in exactly one class: `entries == confirmed + elsewhere + contradicted + failed + skipped +
+    Every entry is in exactly one class: `entries == confirmed + elsewhere + contradicted + failed + sum(skipped) +
     unknown`. `confirmed` are recorded with that hash at that path (a list without paths: at any), `elsewhere` at
-    another path only. `unlisted` are recorded places of which neither the path nor the hash is on the list, `copies`
+    another path only; `skipped` are files left out by a rule, by what they seemed to be. `unlisted` are recorded places of which neither the path nor the hash is on the list, `copies`
     those of which the hash is. `sources` are those whose paths could be told in the list's.
     """
 
@@ -751,7 +799,7 @@ class AgainstReport:
     elsewhere: int
     contradicted: int
     failed: int
-    skipped: int
+    skipped: Mapping[str, int]
     unknown: int
     unlisted: int
     copies: int
