@@ -326,6 +326,10 @@ class Hit:
     `verdict` is what was said of it for this query: "relevant", "irrelevant" or nothing. `expected_false` is about how
     many unrelated pictures are expected to come as close (`Strength` says among how many). Of several queries that were
     fused the distance is that to the nearest one, and `fused` says how the hit was ranked.
+
+    `pdq_distance` is the bits in which PDQ hashes differ, where near duplicates were asked for and both have one of
+    quality. `inliers` are the local features that one geometry explains, where a geometric check was asked for;
+    `not_checked` says why there are none. `distance_rank` is the rank by distance, where `rank` is one by inliers.
     """
 
     rank: int
@@ -340,6 +344,10 @@ class Hit:
     verdict: str = ""
     expected_false: float | None = None
     fused: FusedRank | None = None
+    pdq_distance: int | None = None
+    inliers: int | None = None
+    not_checked: str = ""
+    distance_rank: int | None = None
 
     @property
     def tags(self) -> tuple[str, ...]:
@@ -507,6 +515,93 @@ class Basis:
 
 
 @dataclass(frozen=True, slots=True)
+class NearHit:
+    """A near duplicate of a query at one place: PDQ hashes that differ in `distance` of 256 bits.
+
+    `quality`, from 0 to 100, is that of its hash. `orientation` says what was done to it: "as it is" or a turn.
+    """
+
+    distance: int
+    quality: int
+    orientation: str
+    identical: bool
+    place: Place
+    image: ImageRecord
+    database: str
+
+
+@dataclass(frozen=True, slots=True)
+class NearSearch:
+    """What a search for near duplicates found; it looks past the scene filter.
+
+    Of the `pictures` that the other filters leave, `hashed` have a PDQ hash and `poor` of these one without enough
+    quality to be compared. `quality` is that of the query's hash; below `min_quality` nothing is compared.
+    """
+
+    quality: int
+    min_quality: int
+    limit: int
+    turned: bool
+    pictures: int
+    hashed: int
+    poor: int
+    hits: tuple[NearHit, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GeometryCheck:
+    """What a geometric check did: of the `candidates` nearest by distance, `checked` could be compared.
+
+    The hits are the first by distance, or with `by_inliers` those with most inliers of all candidates. The query has
+    `features` local features; with few there is nothing to match.
+    """
+
+    candidates: int
+    checked: int
+    by_inliers: bool
+    features: int
+
+
+@dataclass(frozen=True, slots=True)
+class StackMember:
+    """A picture in a stack of duplicates: its distance to the first, in bits of PDQ, and how it is turned to it."""
+
+    image: ImageRecord
+    quality: int | None = None
+    distance: int | None = None
+    orientation: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """Pictures that are copies: one content at several places, or contents whose PDQ hashes are near.
+
+    `spread` is the greatest distance between two members, in bits; a chain may lead beyond the limit.
+    """
+
+    kind: Literal["identical", "near"]
+    members: tuple[StackMember, ...]
+    spread: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Duplicates:
+    """The stacks of a database: identical ones, then near ones; in each, the member with most pixels first.
+
+    Of the `pictures` `hashed` have a PDQ hash, `poor` of these one without enough quality to be compared.
+    """
+
+    stacks: tuple[Stack, ...]
+    pictures: int
+    hashed: int
+    poor: int
+    near: bool
+    turned: bool
+    limit: int
+    min_quality: int
+
+
+@dataclass(frozen=True, slots=True)
 class SearchResult:
     """The answer to one query, with all that is needed to say how it came about.
 
@@ -536,6 +631,8 @@ class SearchResult:
     excluded: Excluded = Excluded()
     strength: Strength | None = None
     fusion: Fusion | None = None
+    near: NearSearch | None = None
+    geometry: GeometryCheck | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -815,8 +912,8 @@ class AgainstReport:
 class RelinkReport:
     """The account of moving a source to another folder: of `files` recorded live, `read` were compared.
 
-    `same + changed + missing + unreadable == read`. `moved` is false where the proof failed, or nothing was to be
-    written (`dry_run`).
+    `same + changed + missing + unreadable == read`. `proved` says whether they are the same; `moved` is false also
+    where nothing was to be written (`dry_run`).
     """
 
     source: str
@@ -829,5 +926,6 @@ class RelinkReport:
     missing: int
     unreadable: int
     findings: tuple[Finding, ...]
+    proved: bool
     dry_run: bool
     moved: bool
