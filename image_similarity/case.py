@@ -6,24 +6,31 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from image_similarity.events import Listener, ignore
 from image_similarity.settings import IndexOptions
 
 if TYPE_CHECKING:
     from image_similarity.pictures.region import Region
+    from image_similarity.records.manifest import Writer
     from image_similarity.search import SearchRequest
     from image_similarity.store.catalog import Catalog
     from image_similarity.values import (
+        AgainstReport,
         AnnInfo,
         AuditEntry,
         Calibration,
         CaseFacts,
         DatabaseStatus,
+        Decision,
         Failure,
+        HashList,
+        HashListReport,
         ImageRecord,
         ModelInfo,
+        ReplayReport,
+        RelinkReport,
         RunReport,
         SearchResult,
         Source,
@@ -172,12 +179,14 @@ class Case:
         approximate: bool = False,
         index: str | Path | None = None,
         region: Region | None = None,
+        strength: bool = False,
+        max_expected_false: float | None = None,
     ) -> SearchResult:
         """Rank the pictures of this database by their distance to one query. See `image_similarity.search.search`.
 
         With an `index`, a file that `build_ann` wrote, the search is approximate. From the second search on the compact
         codes of the vectors are kept in memory, up to 4 GiB, until the database changes. A `region` searches with
-        part of the picture.
+        part of the picture. `strength`, implied by `max_expected_false`, adds how many unrelated pictures are expected.
         """
         from image_similarity.search import SearchRequest, search
 
@@ -198,6 +207,8 @@ class Case:
             approximate=approximate or index is not None,
             index=None if index is None else Path(index),
             region=region,
+            strength=strength or max_expected_false is not None,
+            max_expected_false=max_expected_false,
         )
         return search([self._catalog], request)
 
@@ -349,6 +360,112 @@ class Case:
 
         return exports.record(self._catalog, kind, Path(path), **detail)
 
+    # -- known files and decisions --------------------------------------------------------------------------------
+
+    def import_hash_list(
+        self,
+        path: str | Path,
+        *,
+        name: str | None = None,
+        form: Literal["plain", "csv", "nsrl", "vics"] | None = None,
+        on_event: Listener = ignore,
+    ) -> HashListReport:
+        """Import a file of known hashes: plain, CSV, NSRL-like or VICS-style; a picture that it holds is known.
+
+        The file is read first, with little memory, and stored in one transaction at the end: all of it, or nothing.
+
+        Args:
+            path: The file, in UTF-8 or with a byte order mark.
+            name: What the list is called; the file's name without its suffix by default.
+            form: What it is; told from its beginning by default.
+            on_event: Gets `Started` and `Progress`, counted in megabytes.
+
+        Raises:
+            HashListRefused: It is not of the form, damaged, or holds no hash that could be used.
+            InvalidSetting: The name is taken or is no line of text.
+            DatabaseLocked, DatabaseNotWritable, OSError.
+        """
+        from image_similarity.records import hash_lists
+
+        return hash_lists.import_list(
+            self._catalog, Path(path), name=name, form=form, on_event=on_event
+        )
+
+    def remove_hash_list(self, name: str) -> HashList:
+        """Remove a hash list; the audit chain keeps that it was there.
+
+        Raises:
+            UsageError: There is none of this name.
+        """
+        from image_similarity.records import hash_lists
+
+        return hash_lists.remove_list(self._catalog, name)
+
+    def hash_lists(self) -> list[HashList]:
+        """The hash lists, by name."""
+        from image_similarity.records import hash_lists
+
+        return hash_lists.all_lists(self._catalog)
+
+    def decide(
+        self, picture: str | Path, kind: Literal["tag", "note", "category"], value: str
+    ) -> Decision | None:
+        """Say something of a content, for every place where it lies and will be found; None if it was said before.
+
+        A content has any number of tags and notes, and one category: a new one takes the place of the one before.
+
+        Args:
+            picture: A path as for `images_at`, "source:path", or a SHA-256 or prefix of it.
+            kind: What is said.
+            value: One line of text, a note up to 2,000 characters, the others up to 100.
+
+        Raises:
+            UnknownImage: No picture, or several, are meant.
+            InvalidSetting: The text is none that can be stored.
+        """
+        from image_similarity.records import decisions
+
+        meant = decisions.picture_named(self._catalog, os.fspath(picture), _text_forms)
+        return decisions.decide(self._catalog, meant, kind, value)
+
+    def judge(
+        self, query: str | Path, hit: str | Path, verdict: Literal["relevant", "irrelevant"]
+    ) -> Decision | None:
+        """Say whether a hit belongs to a query; an irrelevant one is no hit of this query any more.
+
+        A verdict takes the place of the one before; None if it was said before.
+
+        Args:
+            query: A picture on disk, which need not be stored, or a stored one, named as for `decide`.
+            hit: A stored picture.
+            verdict: For the two contents, wherever they lie.
+
+        Raises:
+            UnknownImage: No picture, or several, are meant.
+            ImageUnreadable: The query cannot be read.
+        """
+        from image_similarity.records import decisions
+
+        query_sha256 = decisions.query_named(self._catalog, os.fspath(query), _text_forms)
+        meant = decisions.picture_named(self._catalog, os.fspath(hit), _text_forms)
+        return decisions.judge(self._catalog, query_sha256, meant, verdict)
+
+    def withdraw(self, *names: str) -> list[Decision]:
+        """Withdraw decisions by their names, all or none; they stay on record, with the time.
+
+        Raises:
+            UsageError: There is none of a name, or it was withdrawn before.
+        """
+        from image_similarity.records import decisions
+
+        return decisions.withdraw(self._catalog, names)
+
+    def decisions(self, *, tag: str | None = None, withdrawn: bool = False) -> list[Decision]:
+        """The decisions that stand, or with `withdrawn` all; with a `tag` those of contents that have it."""
+        from image_similarity.records import decisions
+
+        return decisions.listed(self._catalog, tag=tag, withdrawn=withdrawn)
+
     # -- care ---------------------------------------------------------------------------------------------------
 
     def verify(self, *, rehash: bool = False, on_event: Listener = ignore) -> VerifyReport:
@@ -356,6 +473,46 @@ class Case:
         from image_similarity.verify import verify
 
         return verify(self._catalog, rehash=rehash, on_event=on_event)
+
+    def verify_against(
+        self, hashes: str | Path, *, sources: Sequence[str] = ()
+    ) -> AgainstReport:
+        """Compare a list of acquisition hashes (hashdeep, md5sum and its kin, bare hashes) with what is recorded.
+
+        Raises:
+            HashListRefused: The list is unsound.
+            UsageError: There is no such list.
+            UnknownSource.
+        """
+        from image_similarity.records.against import compare
+
+        return compare(self._catalog, Path(hashes), sources)
+
+    def relink(
+        self,
+        source: str,
+        new_root: str | Path,
+        *,
+        sample: int | None = None,
+        allow_missing: bool = False,
+        dry_run: bool = False,
+        on_event: Listener = ignore,
+    ) -> RelinkReport:
+        """Move a source to the folder where its evidence is mounted now, if its files prove to be the same there.
+
+        See `image_similarity.records.relink.relink`.
+        """
+        from image_similarity.records.relink import relink
+
+        return relink(
+            self._catalog,
+            source,
+            Path(new_root),
+            sample=sample,
+            allow_missing=allow_missing,
+            dry_run=dry_run,
+            on_event=on_event,
+        )
 
     def pack(self) -> int:
         """Make the packs that are missing, as after an upgrade, so that queries need not read row by row.
@@ -400,6 +557,60 @@ def search_cases_folder(
     from image_similarity.search import search_folder
 
     return search_folder([case._catalog for case in cases], Path(folder), request)
+
+
+def manifest_writer(
+    cases: Sequence[Case],
+    *,
+    sources: Sequence[str] = (),
+    under: str | None = None,
+    include_gone: bool = False,
+    include_partial: bool = True,
+) -> Writer:
+    """Give what collects the answers to one request, made `with_basis`, for a manifest; with the request's filters.
+
+    See `image_similarity.records.manifest`.
+    """
+    from image_similarity.records.manifest import Writer
+    from image_similarity.store.gallery import PlaceFilter
+
+    places = PlaceFilter(tuple(sources), under, include_gone, include_partial)
+    return Writer([case._catalog for case in cases], places)
+
+
+def manifest_databases(manifest: str | Path) -> list[Path]:
+    """The databases that a manifest was made of, where they lay then.
+
+    Raises:
+        ManifestRefused.
+    """
+    from image_similarity.pictures.names import from_text
+    from image_similarity.records import manifest_reading, replay
+
+    return [Path(from_text(path)) for path in replay.paths(manifest_reading.read(Path(manifest)))]
+
+
+def replay_manifest(
+    cases: Sequence[Case],
+    manifest: str | Path,
+    *,
+    block: int | None = None,
+    on_event: Listener = ignore,
+) -> ReplayReport:
+    """Rank again what a manifest says, over the rows as of its run; see `image_similarity.records.replay`.
+
+    Raises:
+        ManifestRefused, UsageError, InvalidSetting, DatabaseDamaged.
+    """
+    from image_similarity.records import manifest_reading
+    from image_similarity.records.replay import BLOCK, replay
+
+    return replay(
+        [case._catalog for case in cases],
+        manifest_reading.read(Path(manifest)),
+        block=BLOCK if block is None else block,
+        on_event=on_event,
+    )
 
 
 def check_folder(folder: str | Path, database: str | Path) -> None:

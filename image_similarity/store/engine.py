@@ -49,9 +49,19 @@ def _connect(path: Path, mode: str) -> sqlite3.Connection:
     connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("PRAGMA synchronous = FULL")
+    # SQLite has unhex() since 3.41 only.
+    connection.create_function("bytes_of", 1, _bytes_of, deterministic=True)
     if mode == "ro":
         connection.execute("PRAGMA query_only = ON")
     return connection
+
+
+def _bytes_of(digits: object) -> bytes | None:
+    """The bytes of hexadecimal digits; NULL for anything else, as SQLite keeps any type in any column."""
+    try:
+        return bytes.fromhex(digits) if isinstance(digits, str) else None
+    except ValueError:
+        return None
 
 
 def _begin(connection: Connection) -> None:

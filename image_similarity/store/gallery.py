@@ -10,6 +10,7 @@ import numpy.typing as npt
 from sqlalchemy import ColumnElement, Connection, and_, func, select, true
 
 from image_similarity.errors import DatabaseDamaged
+from image_similarity.store import hash_lists, marks
 from image_similarity.store.schema import (
     embedding_table,
     file_table,
@@ -19,7 +20,7 @@ from image_similarity.store.schema import (
     scene_table,
     source_table,
 )
-from image_similarity.values import ImageRecord, Place, SceneScore
+from image_similarity.values import Digests, ImageRecord, Place, SceneScore
 
 # SQLite's default limit of variables in a statement is 32,766; ids are asked for in portions well below it.
 PORTION = 10_000
@@ -214,7 +215,11 @@ def records(
     scenes = scenes_of(connection, image_ids, scene_model)
     result: dict[int, ImageRecord] = {}
     for portion in _portions(image_ids):
-        for row in connection.execute(select(image_table).where(image_table.c.id.in_(portion))):
+        rows = connection.execute(select(image_table).where(image_table.c.id.in_(portion))).all()
+        decided = marks.marks_of(connection, portion)
+        hashes = {row.id: Digests(row.sha256, row.sha1, row.md5) for row in rows}
+        known = hash_lists.known(connection, hashes)
+        for row in rows:
             result[row.id] = ImageRecord(
                 sha256=row.sha256,
                 sha1=row.sha1,
@@ -228,6 +233,8 @@ def records(
                 exif=row.exif,
                 places=found.get(row.id, ()),
                 scenes=scenes.get(row.id, ()),
+                decisions=decided.get(row.id, ()),
+                known=known.get(row.id, ()),
             )
     return result
 
