@@ -9,10 +9,10 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from image_similarity.errors import DatabaseError
 from image_similarity.events import Failed, Listener, Notice, Progress
@@ -22,10 +22,13 @@ from image_similarity.indexing.plan import decide
 from image_similarity.pictures.names import to_text
 from image_similarity.pictures.walk import Entry, FileEntry
 from image_similarity.settings import IndexOptions
+from image_similarity.store import audit, runs, sealing
 from image_similarity.store import batch as store
-from image_similarity.store import runs
 from image_similarity.store.catalog import Catalog
 from image_similarity.values import Failure, Preprocess, RunStatus, Skipped
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
 # Read ahead: this many batches of prepared pictures may wait for the network.
 BATCHES_AHEAD = 3
@@ -277,13 +280,28 @@ class Run:
             account = self._account()
             contents = len(self.known.images)
             with self.catalog.writing() as connection:
+                before = sealing.marks(connection)
                 store.write_batch(connection, self.run_id, self.source_id, rows, self.known)
+                self._seal(connection, before, rows)
                 packing.pack_completed(connection, contents, len(self.known.images))
                 runs.save_account(connection, self.run_id, account)
             self._saved = account
         self.on_event(
             Progress(self.account.seen, self.total, self.account.embedded, self.account.failed)
         )
+
+    def _seal(
+        self, connection: Connection, before: Mapping[str, int], rows: store.BatchRows
+    ) -> None:
+        """Append what was written to the audit chain; a batch of files left out or unchanged writes none of it."""
+        ids = self.known.images
+        labels: dict[int, list[int]] = {}
+        for model, sha256, _ in rows.scenes:
+            labels.setdefault(model, []).append(ids[sha256])
+        hashed = [ids[sha256] for sha256, *_ in rows.hashes]
+        sealed = sealing.seal_since(connection, before, labels=labels, pdq=hashed)
+        if sealed:
+            audit.append(connection, "batch", {"run": self.run_id, "rows": sealed})
 
     def _finished_rows(self, batch: Batch, results: batches.Results) -> store.BatchRows:
         """The rows of the batch with the vectors in, without the contents that could not be encoded; counts them."""
@@ -303,7 +321,13 @@ class Run:
                 error, message = results.refused[file.sha256]
                 stamp = file.mtime_ns if file.settled else None
                 failure = Failure(
-                    file.path, "embed", error, message, size=file.size, mtime_ns=stamp
+                    file.path,
+                    "embed",
+                    error,
+                    message,
+                    size=file.size,
+                    mtime_ns=stamp,
+                    sha256=file.sha256,
                 )
                 self._refuse(failure, file.sha256, batch)
                 continue

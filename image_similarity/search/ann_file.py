@@ -22,7 +22,7 @@ from image_similarity.errors import IndexRefused, InvalidSetting, UsageError
 from image_similarity.events import Listener, ignore
 from image_similarity.search import ann, choice
 from image_similarity.search.ann import AnnIndex
-from image_similarity.store import gallery, runs, standing
+from image_similarity.store import clock, gallery, standing
 from image_similarity.store.catalog import Catalog
 from image_similarity.values import AnnInfo, ModelInfo
 from image_similarity.whole_file import writing
@@ -80,7 +80,7 @@ def make(
         newest=extent.newest,
         dim=dim,
         seed=seed,
-        made_at=runs.now(),
+        made_at=clock.now(),
         version=__version__,
     )
     index = ann.build(vectors, known, target=target, on_event=on_event)

@@ -15,7 +15,7 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, select
 
-from image_similarity.store import processes, runs
+from image_similarity.store import clock, processes
 from image_similarity.store.schema import NO_DIGEST, audit_table
 from image_similarity.values import AuditEntry
 
@@ -31,7 +31,7 @@ def append(connection: Connection, action: str, detail: Mapping[str, Any]) -> Au
     last = head(connection)
     number = last.number + 1 if last else 1
     previous = last.digest if last else NO_DIGEST
-    at, actor, text = runs.now(), _actor(), canonical(detail)
+    at, actor, text = clock.now(), _actor(), canonical(detail)
     entry = AuditEntry(
         number, at, actor, action, text, previous, digest(number, at, actor, action, text, previous)
     )

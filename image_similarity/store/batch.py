@@ -284,7 +284,7 @@ def _insert_vectors(connection: Connection, run_id: int, rows: BatchRows, known:
         )
         for model, sha256, _ in rows.scenes:
             known.present[-model].add(known.images[sha256])
-        for model, images in images_by_model(rows.scenes, known).items():
+        for model, images in _grouped(rows.scenes, known).items():
             pack_writing.drop_scenes(connection, model, images)
 
 
@@ -304,11 +304,11 @@ def _insert_hashes(
 def _drop_packs(connection: Connection, rows: BatchRows, known: Knowledge) -> None:
     """Delete the packs that these vectors belong into; those of new contents, the most, never have one yet."""
     dims = {model: len(vector) // 2 for model, _, vector in rows.vectors}
-    for model, images in images_by_model(rows.vectors, known).items():
+    for model, images in _grouped(rows.vectors, known).items():
         pack_writing.drop(connection, model, dims[model], images)
 
 
-def images_by_model(rows: Iterable[tuple[int, str, object]], known: Knowledge) -> dict[int, list[int]]:
+def _grouped(rows: Iterable[tuple[int, str, object]], known: Knowledge) -> dict[int, list[int]]:
     """The ids of the contents of rows (model, SHA-256, ...), by model."""
     images: dict[int, list[int]] = {}
     for model, sha256, _ in rows:

@@ -21,8 +21,8 @@ from image_similarity.errors import (
     UsageError,
 )
 from image_similarity.events import Listener, Notice, ignore
+from image_similarity.store import clock, gallery, models, runs
 from image_similarity.store import engine as engines
-from image_similarity.store import gallery, models, runs
 from image_similarity.store import upgrade as upgrades
 from image_similarity.store.schema import (
     embedding_table,
@@ -80,7 +80,7 @@ class Catalog:
                         f"{path}: schema {state.revision} upgraded to {state.head}; the old file is {copy}"
                     )
                 )
-            upgrades.upgrade(engine)
+            upgrades.upgrade(engine, state)
             state = upgrades.read_state(path)
         return cls(path, engine, state, read_only=read_only)
 
@@ -292,7 +292,7 @@ def source_at(connection: Connection, root: str) -> str | None:
 
 def add_source(connection: Connection, name: str, root: str) -> int:
     """Record a source and give its id."""
-    values = {"name": name, "root_path": root, "created_at": runs.now()}
+    values = {"name": name, "root_path": root, "created_at": clock.now()}
     statement = insert(source_table).values(values).returning(source_table.c.id)
     return int(connection.execute(statement).scalar_one())
 

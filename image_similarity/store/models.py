@@ -8,7 +8,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, func, insert, select
 
-from image_similarity.store.runs import now
+from image_similarity.store import audit, sealing
+from image_similarity.store.clock import now
 from image_similarity.store.schema import (
     embedding_table,
     image_scene_table,
@@ -56,6 +57,12 @@ def register(connection: Connection, info: ModelInfo) -> int:
                 for position, name in enumerate(info.scenes)
             ],
         )
+    sealed = sealing.seal_rows(connection, ["model"], model_id)
+    audit.append(
+        connection,
+        "model",
+        {"name": info.name, "fingerprint": info.fingerprint, "rows": sealed},
+    )
     return model_id
 
 

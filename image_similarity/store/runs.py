@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Connection, insert, select, update
 
 from image_similarity import __version__
 from image_similarity.errors import DatabaseLocked, UsageError
-from image_similarity.store import processes
+from image_similarity.store import audit, processes, sealing
+from image_similarity.store.clock import now
 from image_similarity.store.schema import failure_table, run_table, source_table
 from image_similarity.values import Failure, RunReport, RunStatus
 
@@ -28,11 +28,6 @@ COUNTERS = (
     "embedded",
     "bytes_read",
 )
-
-
-def now() -> str:
-    """The time in UTC as ISO 8601 text with Z, to the second."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,18 +46,7 @@ def begin(connection: Connection, start: RunStart) -> int:
     Raises:
         DatabaseLocked: If another run is alive, or ran on another machine and was never closed.
     """
-    for row in connection.execute(
-        select(run_table).where(run_table.c.status == "running")
-    ).mappings():
-        here = row["host"] == processes.this_host()
-        if not here or processes.is_alive(row["pid"], row["process_start"]):
-            raise DatabaseLocked(
-                f"run {row['id']} is writing: process {row['pid']} on {row['host']}, since {row['started_at']}",
-                hint="wait for it"
-                if here
-                else f"if it is dead: image-similarity runs close {row['id']} -dp DATABASE",
-            )
-        close(connection, row["id"])
+    refuse_open(connection)
     values = {
         "kind": start.kind,
         "status": "running",
@@ -77,7 +61,33 @@ def begin(connection: Connection, start: RunStart) -> int:
         "account": {},
     }
     statement = insert(run_table).values(values).returning(run_table.c.id)
-    return int(connection.execute(statement).scalar_one())
+    run_id = int(connection.execute(statement).scalar_one())
+    source = connection.execute(
+        select(source_table.c.name).where(source_table.c.id == start.source_id)
+    ).scalar()
+    said = {"run": run_id, "kind": start.kind, "source": source, "options": values["options"]}
+    audit.append(connection, "run", {**said, "rows": sealing.seal_begin(connection, run_id)})
+    return run_id
+
+
+def refuse_open(connection: Connection) -> None:
+    """Refuse to write while a run does; a run that died on this machine is closed.
+
+    Raises:
+        DatabaseLocked: If another run is alive, or ran on another machine and was never closed.
+    """
+    for row in connection.execute(
+        select(run_table).where(run_table.c.status == "running")
+    ).mappings():
+        here = row["host"] == processes.this_host()
+        if not here or processes.is_alive(row["pid"], row["process_start"]):
+            raise DatabaseLocked(
+                f"run {row['id']} is writing: process {row['pid']} on {row['host']}, since {row['started_at']}",
+                hint="wait for it"
+                if here
+                else f"if it is dead: image-similarity runs close {row['id']} -dp DATABASE",
+            )
+        close(connection, row["id"])
 
 
 def close(connection: Connection, run_id: int) -> None:
@@ -85,6 +95,15 @@ def close(connection: Connection, run_id: int) -> None:
     statement = update(run_table).where(run_table.c.id == run_id, run_table.c.status == "running")
     if connection.execute(statement.values(status="interrupted", finished_at=now())).rowcount == 0:
         raise UsageError(f"run {run_id} is not open", hint="see: image-similarity runs list")
+    _append_end(connection, run_id)
+
+
+def _append_end(connection: Connection, run_id: int) -> None:
+    """Let the audit chain tell how a run ended, and bind what it closed."""
+    statement = select(run_table.c.status, run_table.c.account).where(run_table.c.id == run_id)
+    status, account = connection.execute(statement).one()
+    said = {"run": run_id, "status": status, "account": account}
+    audit.append(connection, "end", {**said, "rows": sealing.seal_end(connection, run_id)})
 
 
 def save_account(
@@ -97,6 +116,8 @@ def save_account(
         .where(run_table.c.id == run_id)
         .values(account=dict(account), status=status, finished_at=finished)
     )
+    if status != "running":
+        _append_end(connection, run_id)
 
 
 def latest_options(connection: Connection, source: str) -> Sequence[Mapping[str, Any]]:
@@ -172,6 +193,7 @@ def failures(connection: Connection, run_id: int | None = None) -> list[Failure]
             size=row.size,
             mtime_ns=row.mtime_ns,
             run_id=row.run_id,
+            sha256=row.sha256,
         )
         for row in connection.execute(statement)
     ]

@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
+from image_similarity import __version__
 from image_similarity.errors import DatabaseError, DatabaseNotWritable
+from image_similarity.store import audit, sealing
 from image_similarity.store.engine import name_error
 from image_similarity.store.schema import APPLICATION_ID
 
@@ -117,8 +119,11 @@ def _read_sqlite_state(path: Path, head: str) -> SchemaState:
     return SchemaState("older" if revision in revisions() else "newer", revision, head)
 
 
-def upgrade(engine: Engine) -> None:
-    """Bring a database of ours to the head revision in one transaction; a failing migration leaves it as it was."""
+def upgrade(engine: Engine, before: SchemaState) -> None:
+    """Bring a database of ours to the head revision in one transaction; a failing migration leaves it as it was.
+
+    The audit chain tells of it; where there was none, it begins with this, and seals what is stored as it stands.
+    """
     from alembic import command
     from alembic.config import Config
 
@@ -138,5 +143,18 @@ def upgrade(engine: Engine) -> None:
                     raise DatabaseError(
                         f"the upgrade would leave {len(broken)} broken references; nothing was changed"
                     )
+                _append(connection, before)
         finally:
             raw.execute("PRAGMA foreign_keys = ON")
+
+
+def _append(connection: Connection, before: SchemaState) -> None:
+    began = audit.head(connection) is None
+    said = {"schema": head_revision(), "version": __version__}
+    if before.kind != "older":
+        audit.append(connection, "created", said)
+        return
+    audit.append(connection, "upgrade", {**said, "from": before.revision})
+    if began:
+        for rows in sealing.seal_uncovered(connection):
+            audit.append(connection, "seal", {"rows": rows})
