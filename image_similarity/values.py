@@ -25,14 +25,14 @@ class Preprocess:
     """How a model wants its picture: from EXIF-oriented RGB to a uint8 array of shape (size, size, 3).
 
     `fit` "squash" resizes the whole frame to size x size; "crop" resizes the short side to `resize` and cuts the
-    centre out; "reduce", for hashes, squashes a frame with a longer side and leaves others as they are. A JPEG may be
-    decoded at a reduced scale as long as both sides stay at least `decode_scale` times the side that the resize aims
-    at; 0 always decodes in full. `mean` and `std` (RGB, for values in [0, 1]) are applied
-    by the encoder, on its device.
+    centre out. Two are for no network, and leave a frame as it is unless it has a longer side: "reduce" then squashes it,
+    "within" makes that side `size` and keeps the shape. A JPEG may be decoded at a reduced scale as long as both sides
+    stay at least `decode_scale` times the side that the resize aims at; 0 always decodes in full. `mean` and `std` (RGB,
+    for values in [0, 1]) are applied by the encoder, on its device.
     """
 
     size: int
-    fit: Literal["squash", "crop", "reduce"] = "squash"
+    fit: Literal["squash", "crop", "reduce", "within"] = "squash"
     resize: int | None = None
     interpolation: Literal["bicubic", "bilinear"] = "bicubic"
     decode_scale: int = 2

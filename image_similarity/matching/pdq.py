@@ -18,6 +18,7 @@ from image_similarity.errors import ExtraMissing
 from image_similarity.values import Preprocess
 
 Hashes = npt.NDArray[np.uint8]
+Rows = npt.NDArray[np.intp]
 
 BITS = 256
 BYTES = 32
@@ -79,7 +80,7 @@ def hash_pixels(pixels: npt.NDArray[np.uint8]) -> PdqHash:
     return PdqHash(np.packbits(np.asarray(bits, dtype=np.uint8)).tobytes(), int(quality))
 
 
-def oriented(hashes: Hashes) -> npt.NDArray[np.uint8]:
+def oriented(hashes: Hashes) -> Hashes:
     """Give the hashes uint8 (n, 32) of the eight `ORIENTATIONS` of pictures with these hashes, uint8 (8, n, 32).
 
     From the bits alone: a hash says which of 16 x 16 frequencies lie above their median. Transposing a picture
@@ -105,7 +106,7 @@ def distances(query: bytes, hashes: Hashes) -> npt.NDArray[np.int32]:
 
 def nearest_orientation(
     query: bytes, hashes: Hashes, *, turned: bool
-) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.intp]]:
+) -> tuple[npt.NDArray[np.int32], Rows]:
     """Give the distances of one hash to others, int32 (n,), and in which of the `ORIENTATIONS` each is nearest.
 
     Without `turned` that is 0, as it is, for all.
@@ -125,7 +126,7 @@ def stacks(
     limit: int = MAX_DISTANCE,
     turned: bool = False,
     tell: Callable[[int], None] = lambda done: None,
-) -> list[npt.NDArray[np.intp]]:
+) -> list[Rows]:
     """Group hashes uint8 (n, 32): two are in one group if they are near, or a chain of near ones leads to the other.
 
     All pairs are compared, exactly; time grows with the square of n. The ends of a chain may be far apart.
@@ -162,9 +163,13 @@ def stacks(
     return [each for each in found if len(each) > 1]
 
 
-def _join(
-    group: npt.NDArray[np.intp], ones: npt.NDArray[np.intp], others: npt.NDArray[np.intp]
-) -> None:
+def spread(hashes: Hashes, *, turned: bool = False) -> int:
+    """Give the greatest distance in bits between two of these hashes, each pair in its nearest orientation."""
+    each = (nearest_orientation(one.tobytes(), hashes, turned=turned)[0] for one in hashes)
+    return max((int(far.max()) for far in each), default=0)
+
+
+def _join(group: Rows, ones: Rows, others: Rows) -> None:
     """Join the groups of pairs in place; a group is called by its least position."""
     if not len(ones):
         return
@@ -176,7 +181,7 @@ def _join(
         group[:] = group[group]
 
 
-def _head(group: npt.NDArray[np.intp], one: int) -> int:
+def _head(group: Rows, one: int) -> int:
     while group[one] != one:
         one = int(group[one])
     return one
