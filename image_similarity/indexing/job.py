@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 
 from image_similarity.errors import InvalidSetting, NothingToIndex
-from image_similarity.events import Finished, Listener, Started
+from image_similarity.events import Finished, Listener, Notice, Started
 from image_similarity.indexing import packing, sources, taskset
 from image_similarity.indexing import recorded as records
 from image_similarity.indexing.run import Run, Stop
@@ -79,6 +79,8 @@ def index_place(
     with catalog.writing() as connection:
         source_id, name = sources.enter(connection, place, source)
         settings = sources.as_options(place, records.settings(options))
+        # A picture may have ended the run before: this one decodes no picture in its own process.
+        careful = runs.refuse_open(connection) > 0
         run_id = runs.begin(connection, runs.RunStart(kind, source_id, settings, environment))
         tasks = taskset.register(connection, resolved, options)
         with _collector_paused():
@@ -90,8 +92,10 @@ def index_place(
                 images=False,
                 pdq=tasks.pdq,
             )
-    run = Run(catalog, run_id, source_id, name, options, tasks, known, on_event)
+    run = Run(catalog, run_id, source_id, name, options, tasks, known, on_event, careful=careful)
     try:
+        if careful:
+            on_event(Notice("a run was killed: this one decodes each picture in another process"))
         # Only now that no other run can add what this walk does not see, and would then call gone.
         entries, stopped = _list(look(), stop)
         if not stopped:

@@ -63,8 +63,8 @@ NO_BYTES = hashlib.sha256(b"", usedforsecurity=False).hexdigest()
 Wanted = Callable[[str], Collection[Preprocess]]
 
 
-def load(entry: FileEntry, wanted: Wanted, *, max_pixels: int) -> Outcome:
-    """Read one file once, hash it, and decode it if anything of it is wanted."""
+def load(entry: FileEntry, wanted: Wanted, *, max_pixels: int, careful: bool = False) -> Outcome:
+    """Read one file once, hash it, and decode it if anything of it is wanted; see `decode_for` for `careful`."""
     sha256 = ""
     stamp = _lasting(entry.mtime_ns)
     try:
@@ -88,7 +88,9 @@ def load(entry: FileEntry, wanted: Wanted, *, max_pixels: int) -> Outcome:
         preprocessings = wanted(sha256)
         if not preprocessings:
             return Loaded(file)
-        facts, pixels = decode_for(contents.data, preprocessings, max_pixels=max_pixels)
+        facts, pixels = decode_for(
+            contents.data, preprocessings, max_pixels=max_pixels, careful=careful
+        )
         # Here: the hash is a thousandth of the pixels that it is taken from, and they need not wait for the network.
         hashed = pdq.hash_pixels(pixels.pop(pdq.PREPROCESS)) if pdq.PREPROCESS in pixels else None
     except PictureError as error:
@@ -103,7 +105,9 @@ def load(entry: FileEntry, wanted: Wanted, *, max_pixels: int) -> Outcome:
         reason = error.strerror or type(error).__name__
         return _failure(entry, "stat", type(error).__name__, reason, stamp)
     except MemoryError:
-        failure = _failure(entry, "decode", "MemoryError", "not enough memory for it", stamp, sha256)
+        failure = _failure(
+            entry, "decode", "MemoryError", "not enough memory for it", stamp, sha256
+        )
         return Refused(failure, sha256) if sha256 else failure
     return Loaded(file, NewContent(digests, contents.size, facts), pixels, hashed)
 

@@ -99,11 +99,14 @@ class Run:
         tasks: taskset.TaskSet,
         known: store.Knowledge,
         on_event: Listener,
+        *,
+        careful: bool = False,
     ) -> None:
         self.catalog, self.run_id = catalog, run_id
         self.source_id, self.source = source_id, source
         self.options, self.tasks, self.known, self.on_event = options, tasks, known, on_event
         self.total = 0
+        self.careful = careful
         self.account = Account()
         self._knows_contents = False
         self._saved: dict[str, Any] = {}
@@ -134,7 +137,7 @@ class Run:
         max_pixels = int(self.options.max_megapixels * 1_000_000)
 
         def load_one(entry: FileEntry) -> loader.Outcome:
-            return loader.load(entry, self._wanted, max_pixels=max_pixels)
+            return loader.load(entry, self._wanted, max_pixels=max_pixels, careful=self.careful)
 
         read_ahead = loader.read_ahead(to_read(), load_one, workers=workers, depth=depth)
         # Closed also when storing fails: no thread may go on reading evidence for a run that has ended.

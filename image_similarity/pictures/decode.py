@@ -1,7 +1,8 @@
 """From a picture file's bytes to upright RGB frames and the facts of the picture.
 
 Bytes of evidence are hostile input to foreign code. Whatever the decoder raises becomes a `PictureError`; this is the
-one room where `except Exception` is the rule.
+one room where `except Exception` is the rule. What no `except` holds, a crash or a hang, is held by `isolate`: for all
+but ordinary JPEG and PNG (see `ordinary`) `decode` asks one of its processes, which does `decode_here`.
 """
 
 from __future__ import annotations
@@ -14,14 +15,16 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageFile, UnidentifiedImageError
 
+from image_similarity.pictures import isolate, ordinary
 from image_similarity.pictures.colours import to_rgb
 from image_similarity.pictures.exif import read_exif, read_orientation
-from image_similarity.pictures.isolate import is_heif, open_heif
+from image_similarity.pictures.heif import is_heif, open_heif
 from image_similarity.pictures.picture_error import PictureError
 from image_similarity.pictures.pillow_state import decoding
+from image_similarity.pictures.room import MAX_PIXELS, ROOM, Take
 from image_similarity.values import PictureFacts
 
-MAX_PIXELS = 250_000_000
+__all__ = ["MAX_PIXELS", "Picture", "decode", "decode_here"]
 
 _JPEG = frozenset({"JPEG", "MPO"})
 _UPRIGHT = {
@@ -71,21 +74,34 @@ def decode(data: bytes, sides: Collection[int], *, max_pixels: int = MAX_PIXELS)
     """
     if not sides:
         raise ValueError("decode needs at least one side")
+    looks = ordinary.look(data)
+    if looks.plain and ordinary.is_proven(looks.profile):
+        with ROOM.lease() as take:
+            return decode_here(data, sides, max_pixels=max_pixels, take=take)
+    facts, images = isolate.frames(data, sides, max_pixels=max_pixels)
+    if looks.plain:
+        ordinary.prove(looks.profile)
+    return Picture(facts, images)
+
+
+def decode_here(data: bytes, sides: Collection[int], *, max_pixels: int, take: Take) -> Picture:
+    """Do what `decode` does, in this process, which a hostile file may crash or hold for ever.
+
+    `take` is called with the number of pixels before they are decoded, and may wait.
+    """
     first: Exception
     try:
         if is_heif(data):
-            return _decode_heif(data, sides, max_pixels)
-        return _decode(data, sides, max_pixels, tolerant=False)
+            return _decode_heif(data, sides, max_pixels, take)
+        return _decode(data, sides, max_pixels, take, tolerant=False)
     except PictureError as error:
         # From the decoder of HEIF, which has nothing more to try.
-        if error.error == "TooManyPixels":
-            raise _too_many(error.message, max_pixels) from error
-        raise
+        raise _too_many(error.message, max_pixels) from error
     except Exception as error:
         first = error
-    if not isinstance(first, MemoryError | Image.DecompressionBombError):
+    if not isinstance(first, MemoryError | Image.DecompressionBombError) and not is_heif(data):
         try:
-            return _decode(data, sides, max_pixels, tolerant=True)
+            return _decode(data, sides, max_pixels, take, tolerant=True)
         except Image.DecompressionBombError as error:
             first = error
         except Exception:  # noqa: S110 - the first error is the one that says what is wrong with the file
@@ -93,7 +109,9 @@ def decode(data: bytes, sides: Collection[int], *, max_pixels: int = MAX_PIXELS)
     raise _decode_error(first, max_pixels) from first
 
 
-def _decode(data: bytes, sides: Collection[int], max_pixels: int, *, tolerant: bool) -> Picture:
+def _decode(
+    data: bytes, sides: Collection[int], max_pixels: int, take: Take, *, tolerant: bool
+) -> Picture:
     frames: dict[int, Image.Image] = {}
     by_scale: dict[int, tuple[PictureFacts, Image.Image]] = {}
     with decoding(max_pixels=max_pixels, tolerant=tolerant):
@@ -101,17 +119,18 @@ def _decode(data: bytes, sides: Collection[int], max_pixels: int, *, tolerant: b
             with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
                 scale = _scale(image, side)
                 if scale not in by_scale:
+                    take(image.width * image.height // scale**2)
                     by_scale[scale] = _load(image, side if scale > 1 else 0, tolerant=tolerant)
                 facts, frames[side] = by_scale[scale]
     return Picture(facts, frames)
 
 
-def _decode_heif(data: bytes, sides: Collection[int], max_pixels: int) -> Picture:
+def _decode_heif(data: bytes, sides: Collection[int], max_pixels: int, take: Take) -> Picture:
     """HEIF knows neither reduced scales nor partial pictures.
 
     Its EXIF orientation is not applied: libheif has applied the file's own rotation, which EXIF only repeats.
     """
-    image, mime = open_heif(data, max_pixels=max_pixels)
+    image, mime = open_heif(data, max_pixels=max_pixels, take=take)
     facts = PictureFacts(image.width, image.height, "HEIF", mime, False, read_exif(image))
     return Picture(facts, dict.fromkeys(sides, to_rgb(image)))
 

@@ -70,12 +70,13 @@ def begin(connection: Connection, start: RunStart) -> int:
     return run_id
 
 
-def refuse_open(connection: Connection) -> None:
-    """Refuse to write while a run does; a run that died on this machine is closed.
+def refuse_open(connection: Connection) -> int:
+    """Refuse to write while a run does; runs that died on this machine are closed, and counted.
 
     Raises:
         DatabaseLocked: If another run is alive, or ran on another machine and was never closed.
     """
+    died = 0
     for row in connection.execute(
         select(run_table).where(run_table.c.status == "running")
     ).mappings():
@@ -88,6 +89,8 @@ def refuse_open(connection: Connection) -> None:
                 else f"if it is dead: image-similarity runs close {row['id']} -dp DATABASE",
             )
         close(connection, row["id"])
+        died += 1
+    return died
 
 
 def close(connection: Connection, run_id: int) -> None:

@@ -144,6 +144,32 @@ def test_a_process_number_used_again_does_not_lock_the_database(desk: Desk) -> N
     assert desk.index().status == "done"
 
 
+def test_after_a_run_that_was_killed_no_picture_is_decoded_in_the_process_of_the_next(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A picture that ends the process of a run would end each one after it, too."""
+    from image_similarity.pictures import isolate
+
+    def kill(*given: object, **named: object) -> None:
+        raise AssertionError("decoded in this process")
+
+    def listen(event: object) -> None:
+        notices.extend([event.text] if isinstance(event, Notice) else [])
+
+    notices: list[str] = []
+    desk.put_many(2)
+    desk.index(on_event=listen)
+    isolate.close()
+    assert notices == []
+    desk.change("UPDATE run SET status = 'running', pid = ?, process_start = 'other'", os.getpid())
+    desk.put("late.jpg", seed=9)
+    monkeypatch.setattr("image_similarity.pictures.decode.decode_here", kill)
+    assert desk.index(on_event=listen).new == 1
+    assert len(isolate._idle) == 1
+    isolate.close()
+    assert [text for text in notices if "another process" in text]
+
+
 def test_asked_to_stop_a_run_ends_as_interrupted_and_the_next_one_completes_it(
     desk: Desk, tmp_path: Path, tiny_model: Path
 ) -> None:

@@ -338,7 +338,7 @@ class TestForeignErrors:
             raise error
 
         monkeypatch.setattr(ImageFile.ImageFile, "load", fail)
-        assert error_of(encoded(scene(), "BMP")).error == type(error).__name__
+        assert error_of(encoded(scene(), "PNG")).error == type(error).__name__
 
     def test_too_little_memory_is_a_failure_and_not_tried_twice(
         self, monkeypatch: pytest.MonkeyPatch
@@ -351,7 +351,7 @@ class TestForeignErrors:
             raise MemoryError
 
         monkeypatch.setattr(ImageFile.ImageFile, "load", fail)
-        error = error_of(encoded(scene(), "BMP"))
+        error = error_of(encoded(scene(), "PNG"))
         assert (error.error, error.message) == (
             "MemoryError",
             "not enough memory to decode the picture",
@@ -364,7 +364,7 @@ class TestForeignErrors:
 
         monkeypatch.setattr(ImageFile.ImageFile, "load", stop)
         with pytest.raises(KeyboardInterrupt):
-            decode(encoded(scene(), "BMP"), {0})
+            decode(encoded(scene(), "PNG"), {0})
 
     @pytest.mark.parametrize(
         "data", [b"", b"\0" * 5000, b"GIF89a", b"\xff\xd8\xff\xe0", b"%!PS-Adobe"]
