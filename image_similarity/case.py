@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
@@ -20,19 +20,25 @@ if TYPE_CHECKING:
         AgainstReport,
         AnnInfo,
         AuditEntry,
+        AuditReport,
         Calibration,
         CaseFacts,
+        Coverage,
         DatabaseStatus,
         Decision,
+        Duplicates,
         Failure,
         HashList,
         HashListReport,
         ImageRecord,
+        KeptHead,
         ModelInfo,
-        ReplayReport,
         RelinkReport,
+        ReplayReport,
+        ReportWritten,
         RunReport,
         SearchResult,
+        Selection,
         Source,
         VerifyReport,
     )
@@ -181,12 +187,20 @@ class Case:
         region: Region | None = None,
         strength: bool = False,
         max_expected_false: float | None = None,
+        near: bool = False,
+        turned: bool = False,
+        verify: bool = False,
+        by_inliers: bool = False,
+        candidates: int = 200,
+        on_event: Listener = ignore,
     ) -> SearchResult:
         """Rank the pictures of this database by their distance to one query. See `image_similarity.search.search`.
 
         With an `index`, a file that `build_ann` wrote, the search is approximate. From the second search on the compact
         codes of the vectors are kept in memory, up to 4 GiB, until the database changes. A `region` searches with
-        part of the picture. `strength`, implied by `max_expected_false`, adds how many unrelated pictures are expected.
+        part of the picture. `near` (with `turned` in any orientation) also finds near duplicates; `verify` counts the
+        local features that one geometry explains, and `by_inliers` orders the `candidates` nearest by them. `strength`,
+        implied by `max_expected_false`, adds how many unrelated pictures are expected.
         """
         from image_similarity.search import SearchRequest, search
 
@@ -209,8 +223,41 @@ class Case:
             region=region,
             strength=strength or max_expected_false is not None,
             max_expected_false=max_expected_false,
+            near=near,
+            turned=turned,
+            verify=verify or by_inliers,
+            by_inliers=by_inliers,
+            candidates=candidates,
         )
-        return search([self._catalog], request)
+        return search([self._catalog], request, on_event=on_event)
+
+    def duplicates(
+        self,
+        *,
+        near: bool = False,
+        turned: bool = False,
+        sources: Sequence[str] = (),
+        on_event: Listener = ignore,
+    ) -> Duplicates:
+        """Stacks of pictures that are copies: one content at several places, and with `near` contents near by PDQ.
+
+        Pictures that are no longer there do not count. All pairs of hashes are compared: time grows with the square of
+        their number.
+
+        Args:
+            near: Also stacks of near duplicates, of the pictures that a run with `IndexOptions.pdq` hashed.
+            turned: Also where one is turned or mirrored, in any of eight orientations.
+            sources: Only pictures of these.
+            on_event: Gets `Started` and `Progress`, counted in pictures.
+
+        Raises:
+            UnknownSource, DatabaseDamaged.
+        """
+        from image_similarity.search.stacks import duplicates
+
+        return duplicates(
+            self._catalog, near=near, turned=turned, sources=sources, on_event=on_event
+        )
 
     def calibrate(
         self, groups: str | Path, *, model: str | None = None, same: str | None = None
@@ -351,6 +398,45 @@ class Case:
         with self._catalog.reading() as connection:
             return audit.head(connection)
 
+    def audit(self, last: int | None = None) -> list[AuditEntry]:
+        """The entries of the audit chain, or the `last` so many, in their order."""
+        from image_similarity.store import audit
+
+        with self._catalog.reading() as connection:
+            return list(audit.entries(connection, last))
+
+    def verify_audit(
+        self, *, head: KeptHead | str | Path | None = None, on_event: Listener = ignore
+    ) -> AuditReport:
+        """Check the audit chain, every row that it seals, and that no row stands beside it.
+
+        Args:
+            head: A head that was kept elsewhere, or the file with it; without one a chain whose end was cut off, or
+                that was written anew, looks like any other.
+            on_event: Gets `Started` and `Progress`, counted in entries.
+
+        Raises:
+            InvalidSetting: The file holds no head.
+        """
+        from image_similarity.records.heads import read_head
+        from image_similarity.store import chain
+
+        kept = read_head(Path(head)) if isinstance(head, str | Path) else head
+        return chain.check(self._catalog, kept, on_event=on_event)
+
+    def record_query(self, result: SearchResult, **asked: Any) -> str | None:
+        """Record a query and its hits in the audit chain, also if the case was opened for reading.
+
+        Searches are not recorded by themselves. Gives None, or one sentence why it is not recorded.
+
+        Args:
+            result: What a search gave; of its hits those of this database are recorded.
+            asked: What else was asked, as JSON values.
+        """
+        from image_similarity.records import queries
+
+        return queries.record(self._catalog, result, **asked)
+
     def record_export(self, kind: str, path: str | Path, **detail: Any) -> str | None:
         """Record a file that was written for the user in the audit chain, also if the case was opened for reading.
 
@@ -359,6 +445,56 @@ class Case:
         from image_similarity.records import exports
 
         return exports.record(self._catalog, kind, Path(path), **detail)
+
+    # -- reports ------------------------------------------------------------------------------------------------
+
+    def coverage(self) -> Coverage:
+        """What of the evidence this database covers and what not, as every report says it, with the audit head."""
+        from image_similarity.records import reporting
+
+        return reporting.coverage(self._catalog)
+
+    def report(
+        self,
+        form: Literal["html", "csv", "jsonl", "vics", "case-uco"],
+        path: str | Path,
+        *,
+        chosen: Selection | None = None,
+        hits: Sequence[Mapping[str, Any]] = (),
+        limit: int | None = None,
+        overwrite: bool = False,
+        on_event: Listener = ignore,
+    ) -> ReportWritten:
+        """Write a report of some hits, of a selection or of the whole case, and record it in the audit chain.
+
+        CSV comes with a second file, named as the first with `.about.json` behind it, that says what was searched.
+
+        Args:
+            form: What to write.
+            path: The file, readable by its owner only; it is there whole or not at all.
+            chosen: Which pictures; all by default.
+            hits: Rows as `reports.hits_file.read_hits` gives them; `chosen` counts for nothing then.
+            limit: At most so many pictures or hits; the report says how many it left out.
+            overwrite: Replace an earlier report of this form; any other file is never replaced.
+            on_event: Gets `Started` and `Progress`, counted in pictures.
+
+        Raises:
+            UsageError: A file lies there, or its folder cannot be written to.
+            UnknownImage, UnknownSource, UnknownScene, InvalidSetting, OSError.
+        """
+        from image_similarity.records import reporting
+        from image_similarity.values import Selection as Choice
+
+        return reporting.write_report(
+            self._catalog,
+            form,
+            Path(path),
+            chosen=chosen or Choice(),
+            hits=hits,
+            limit=limit,
+            overwrite=overwrite,
+            on_event=on_event,
+        )
 
     # -- known files and decisions --------------------------------------------------------------------------------
 
@@ -543,20 +679,28 @@ def _text_forms(path: str) -> list[str]:
     return list(dict.fromkeys([path, *texts] if is_text else texts))
 
 
-def search_cases(cases: Sequence[Case], request: SearchRequest) -> SearchResult:
+def search_cases(
+    cases: Sequence[Case], request: SearchRequest, *, on_event: Listener = ignore
+) -> SearchResult:
     """Rank the pictures of several cases by their distance to one query, without merging the databases."""
     from image_similarity.search import search
 
-    return search([case._catalog for case in cases], request)
+    return search([case._catalog for case in cases], request, on_event=on_event)
 
 
 def search_cases_folder(
-    cases: Sequence[Case], folder: str | Path, request: SearchRequest
+    cases: Sequence[Case],
+    folder: str | Path,
+    request: SearchRequest,
+    *,
+    on_event: Listener = ignore,
 ) -> Iterator[SearchResult | Failure]:
     """Give one ranked result for each picture below a folder; unreadable ones come as `Failure`."""
     from image_similarity.search import search_folder
 
-    return search_folder([case._catalog for case in cases], Path(folder), request)
+    return search_folder(
+        [case._catalog for case in cases], Path(folder), request, on_event=on_event
+    )
 
 
 def manifest_writer(
@@ -622,3 +766,32 @@ def check_folder(folder: str | Path, database: str | Path) -> None:
     from image_similarity.indexing import check_folder as check
 
     check(Path(folder), Path(database))
+
+
+def write_sheet(
+    cases: Sequence[Case],
+    results: Sequence[SearchResult],
+    path: str | Path,
+    *,
+    settings: Mapping[str, str],
+    overwrite: bool = False,
+) -> ReportWritten:
+    """Write the results of searches in several cases as one HTML report, and record it in each audit chain.
+
+    Args:
+        cases: The cases that were searched.
+        results: The queries with their hits, in the order of the report.
+        path: The file; see `Case.report`.
+        settings: What was asked for, shown as it is.
+        overwrite: Replace an earlier HTML report.
+
+    Raises:
+        UsageError: A file lies there, or its folder cannot be written to.
+        OSError.
+    """
+    from image_similarity.records import reporting
+
+    catalogs = [case._catalog for case in cases]
+    return reporting.write_sheet(
+        catalogs, results, Path(path), settings=settings, overwrite=overwrite
+    )

@@ -423,6 +423,55 @@ class AuditEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class KeptHead:
+    """The head of an audit chain as it was kept elsewhere: the number, digest and time of the last entry then."""
+
+    number: int
+    digest: str
+    at: str = ""
+    database: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AuditFinding:
+    """One difference that a check of the audit chain found.
+
+    `kind` is "chain" (an entry was changed, removed or moved), "head" (the chain is not the one whose head was kept),
+    "changed" or "missing" (a row that `entry` sealed), "unsealed" (a row that no entry tells of) or "record" (what
+    stands beside the chain does not agree with it). `name` is by what a person knows the row: a SHA-256, a path.
+    """
+
+    kind: Literal["chain", "head", "changed", "missing", "unsealed", "record"]
+    message: str
+    entry: int | None = None
+    table: str = ""
+    row: int | None = None
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AuditReport:
+    """The account of a check of the audit chain: without findings it is internally consistent, no more.
+
+    `rows` counts the sealed rows that were compared; `kept` is the head from elsewhere that the chain was held against,
+    `open_runs` are runs whose end stands in no entry yet.
+    """
+
+    database: str
+    entries: int
+    rows: int
+    head: AuditEntry | None
+    kept: KeptHead | None
+    open_runs: tuple[int, ...]
+    findings: tuple[AuditFinding, ...]
+
+    @property
+    def consistent(self) -> bool:
+        """Whether chain and rows agree, and with the kept head, if one was given."""
+        return not self.findings
+
+
+@dataclass(frozen=True, slots=True)
 class CaseFacts:
     """What was said once of a case and stands on every report; empty where nothing was said."""
 

@@ -10,13 +10,16 @@ from __future__ import annotations
 import getpass
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import Connection, insert, select
 
 from image_similarity.store import clock, processes
-from image_similarity.store.schema import NO_DIGEST, audit_table
+from image_similarity.store.schema import NO_DIGEST, audit_table, merged_audit_table
 from image_similarity.values import AuditEntry
 
 
@@ -53,6 +56,47 @@ def head(connection: Connection) -> AuditEntry | None:
     """The last entry, or None of a database that has none yet."""
     row = connection.execute(select(audit_table).order_by(audit_table.c.id.desc()).limit(1)).first()
     return None if row is None else AuditEntry(*row)
+
+
+def entries(
+    connection: Connection, last: int | None = None, *, after: int = 0
+) -> Iterator[AuditEntry]:
+    """The entries in their order: all, those after a number, or the `last` so many."""
+    statement = select(audit_table).order_by(audit_table.c.id)
+    if after:
+        statement = statement.where(audit_table.c.id > after)
+    if last is not None:
+        newest = select(audit_table.c.id).order_by(audit_table.c.id.desc()).limit(last)
+        statement = statement.where(audit_table.c.id.in_(newest))
+    for row in connection.execution_options(yield_per=256).execute(statement):
+        yield AuditEntry(*row)
+
+
+def adopt(
+    connection: Connection, others: Iterable[AuditEntry], detail: Mapping[str, Any]
+) -> AuditEntry:
+    """Keep the chain of a database that is merged into this one, whole, and append the entry that names its head.
+
+    `others` are all its entries in order, as `entries` gives them. The detail gets a "head" with number and digest, or
+    None for a chain without entries.
+    """
+    rows = [asdict(each) for each in others]
+    head = {name: rows[-1][name] for name in ("number", "digest")} if rows else None
+    entry = append(connection, "merge", {**detail, "head": head})
+    if rows:
+        values = [{**row, "merge_id": entry.number} for row in rows]
+        connection.execute(insert(merged_audit_table), values)
+    return entry
+
+
+def merged(connection: Connection) -> Iterator[tuple[int, list[AuditEntry]]]:
+    """The chains that were merged into this one: the number of our entry that tells of each, and its entries."""
+    columns = [c for c in merged_audit_table.c if c is not merged_audit_table.c.id]
+    statement = select(*columns).order_by(
+        merged_audit_table.c.merge_id, merged_audit_table.c.number, merged_audit_table.c.id
+    )
+    for merge_id, rows in groupby(connection.execute(statement), key=itemgetter(0)):
+        yield merge_id, [AuditEntry(*row[1:]) for row in rows]
 
 
 def digest(number: int, at: str, actor: str, action: str, detail: str, previous: str) -> str:

@@ -1,0 +1,44 @@
+"""Queries as entries of the audit chain: what was asked, with which model, and what was found how near."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from image_similarity.records import exports
+from image_similarity.store import audit
+from image_similarity.store.catalog import Catalog
+from image_similarity.values import SearchResult
+
+# Hits that are listed one by one; of a longer answer the digest of all is kept as well.
+LISTED = 1000
+
+
+def record(catalog: Catalog, result: SearchResult, **asked: Any) -> str | None:
+    """Append a query with its hits in this database; gives None, or one sentence why it is not recorded.
+
+    To be called after the answer, outside of `Catalog.reading`.
+    """
+    hits = [
+        [hit.image.sha256, hit.distance] for hit in result.hits if hit.database == str(catalog.path)
+    ]
+    found = result.filter
+    entry = {
+        "asked": asked,
+        "query": result.sha256,
+        "model": result.model.fingerprint,
+        "scene_model": result.scene_model.fingerprint if result.scene_model else None,
+        "k": result.k,
+        "max_distance": result.max_distance,
+        "search": result.search,
+        "filter": {
+            "mode": found.mode,
+            "scenes": list(found.scenes),
+            "searched": found.searched,
+            "hidden": found.hidden,
+        },
+        "hits": hits[:LISTED],
+        "count": len(hits),
+        "hits_sha256": hashlib.sha256(audit.canonical(hits).encode("ascii")).hexdigest(),
+    }
+    return exports.append(catalog, "query", entry)
