@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from image_similarity.events import Listener, Progress, ignore
 from image_similarity.pictures.names import from_text
-from image_similarity.pictures.picture_error import PictureError
-from image_similarity.pictures.read import Left, read_file
+from image_similarity.pictures.recheck import recheck
 from image_similarity.ranking import codes
 from image_similarity.store import catalog as stored
 from image_similarity.store import models, packs
@@ -32,7 +31,8 @@ def verify(catalog: Catalog, *, rehash: bool = False, on_event: Listener = ignor
     """Check every record, and with `rehash` every live file against the hash recorded when it was first indexed.
 
     A file is "changed" if its bytes have another SHA-256, "missing" if it is not there, "unreadable" if it cannot be
-    read now. Files are opened read-only; nothing is written to the database either.
+    read now; each since the run that first indexed that place, which is all that can be said without the hashes of an
+    acquisition (see `records.against`). Files are opened read-only; nothing is written to the database either.
     """
     with catalog.reading() as connection:
         findings = list(_check_records(connection))
@@ -42,6 +42,7 @@ def verify(catalog: Catalog, *, rehash: bool = False, on_event: Listener = ignor
         )
         files = stored.recorded_files(connection) if rehash else []
     counts: Counter[str] = Counter()
+    times = [file.first_seen for file in files]
     for done, file in enumerate(files, start=1):
         finding = _check_file(file)
         counts[finding.kind if finding else "unchanged"] += 1
@@ -58,6 +59,7 @@ def verify(catalog: Catalog, *, rehash: bool = False, on_event: Listener = ignor
         missing=counts["missing"],
         unreadable=counts["unreadable"],
         findings=tuple(findings),
+        since=(min(times), max(times)) if times else None,
     )
 
 
@@ -104,25 +106,17 @@ def _vector_problem(blob: object, info: ModelInfo) -> str:
 
 
 def _check_file(file: RecordedFile) -> Finding | None:
-    path = Path(from_text(file.root)) / from_text(file.path)
-
-    def finding(
-        kind: Literal["changed", "missing", "unreadable"], message: str, found: str = ""
-    ) -> Finding:
-        return Finding(
-            kind, file.path, message, source=file.source, expected=file.sha256, found=found
-        )
-
-    try:
-        contents = read_file(str(path))
-    except PictureError as error:
-        if error.error == "Empty":
-            return finding("changed", f"emptied since {file.first_seen}, when it was first indexed")
-        gone = error.error in ("FileNotFoundError", "NotADirectoryError")
-        return finding("missing" if gone else "unreadable", error.message)
-    since = f"since {file.first_seen}, when it was first indexed"
-    if isinstance(contents, Left):
-        return finding("changed", f"replaced by something that is no picture {since}")
-    if contents.digests.sha256 != file.sha256:
-        return finding("changed", f"changed {since}", contents.digests.sha256)
-    return None
+    otherwise = recheck(str(Path(from_text(file.root)) / from_text(file.path)), file.sha256)
+    if otherwise is None:
+        return None
+    message = f"{otherwise.kind} since first indexed at {file.first_seen}"
+    if otherwise.reason:
+        message += f": {otherwise.reason}"
+    return Finding(
+        otherwise.kind,
+        file.path,
+        message,
+        source=file.source,
+        expected=file.sha256,
+        found=otherwise.found,
+    )

@@ -43,7 +43,26 @@ def the_finding(report: VerifyReport) -> Finding:
 
 def test_a_clean_database_is_clean(desk: Desk) -> None:
     assert verify(desk) == VerifyReport(False, 4, 4, 0, 0, 0, 0, 0, ())
-    assert verify(desk, rehash=True) == VerifyReport(True, 4, 4, 5, 5, 0, 0, 0, ())
+    ((began,),) = desk.rows("SELECT started_at FROM run")
+    since = (began, began)
+    assert verify(desk, rehash=True) == VerifyReport(True, 4, 4, 5, 5, 0, 0, 0, (), since)
+
+
+def test_every_finding_says_since_which_run_and_the_report_since_which_runs(desk: Desk) -> None:
+    desk.change("UPDATE run SET started_at = '2020-01-01T00:00:00Z'")
+    desk.put("later.png", seed=8)
+    desk.index()
+    desk.change("UPDATE run SET started_at = '2021-01-01T00:00:00Z' WHERE id = 2")
+    (desk.evidence / "copy.png").unlink()
+    desk.put("later.png", seed=9)
+    (desk.evidence / "picture-000.png").write_bytes(b"")
+    report = verify(desk, rehash=True)
+    assert [each.message for each in report.findings] == [
+        "missing since first indexed at 2020-01-01T00:00:00Z: No such file or directory",
+        "changed since first indexed at 2021-01-01T00:00:00Z",
+        "changed since first indexed at 2020-01-01T00:00:00Z: it is empty now",
+    ]
+    assert report.since == ("2020-01-01T00:00:00Z", "2021-01-01T00:00:00Z")
 
 
 def test_a_changed_file_is_named_with_both_hashes_even_if_size_and_time_are_the_same(

@@ -7,10 +7,10 @@ from pathlib import Path
 import click
 
 from image_similarity.case import Case
-from image_similarity.cli import evidence, options, output, progress
+from image_similarity.cli import evidence, options, output, progress, verification
 from image_similarity.cli.options import Talk
 from image_similarity.errors import VerificationFailed
-from image_similarity.values import DatabaseStatus, VerifyReport
+from image_similarity.values import DatabaseStatus
 
 
 @click.group(context_settings=options.CONTEXT)
@@ -58,24 +58,47 @@ def upgrade(talk: Talk, /, database: Path) -> None:
 @db.command()
 @options.database
 @click.option("--rehash", is_flag=True, help="Read every file again and compare its hash.")
+@click.option(
+    "--against",
+    metavar="FILE",
+    type=options.PATH,
+    help="Compare with the hashes of the acquisition: hashdeep, md5sum and its kin, or bare hashes.",
+)
+@click.option(
+    "--source",
+    "sources",
+    multiple=True,
+    metavar="NAME",
+    help="The source that the list of --against is of; may be repeated.",
+)
 @options.output_format("table", "json")
 @options.talk
 @click.pass_obj
-def verify(talk: Talk, /, database: Path, rehash: bool, form: str) -> int:
+def verify(
+    talk: Talk,
+    /,
+    database: Path,
+    rehash: bool,
+    against: Path | None,
+    sources: tuple[str, ...],
+    form: str,
+) -> int:
     """Check the records, or the files as well.
 
-    With --rehash every file is compared with the hash of the time it was first indexed.
+    With --rehash every file is compared with the hash of the time it was first indexed, with --against what is recorded
+    is compared with a list of hashes that was made when the evidence was acquired.
     """
+    if sources and against is None:
+        raise click.UsageError("--source says what --against is of; give both.")
     with (
         progress.listener(talk) as on_event,
         Case.open(database, read_only=True, on_event=on_event) as case,
     ):
         report = case.verify(rehash=rehash, on_event=on_event)
-    if form == "json":
-        output.emit(report)
-    else:
-        _print_verification(report)
-    return 0 if report.clean else VerificationFailed.exit_code
+        compared = None if against is None else case.verify_against(against, sources=sources)
+    verification.show(report, compared, form)
+    clean = report.clean and (compared is None or compared.clean)
+    return 0 if clean else VerificationFailed.exit_code
 
 
 @db.command()
@@ -135,23 +158,3 @@ def _print_status(found: DatabaseStatus) -> None:
         ("source", "places", "pictures", "failures", "gone", "folder"),
         [(s.name, s.files, s.images, s.failures, s.gone, s.root) for s in found.sources],
     )
-
-
-def _print_verification(report: VerifyReport) -> None:
-    for each in report.findings:
-        place = f"{each.source}:{each.path}" if each.source else each.path
-        was = (
-            f" (recorded {each.expected}, found {each.found})"
-            if each.expected or each.found
-            else ""
-        )
-        output.line(f"{each.kind:10}  {place}  {each.message}{was}")
-    checked = f"{output.count(report.images, 'picture')}, {output.count(report.embeddings, 'vector')} checked"
-    output.line(f"{checked}; {output.count(len(report.findings), 'finding')}")
-    if report.rehashed:
-        output.line(
-            f"{output.count(report.files, 'file')} since first indexed: {report.unchanged} unchanged / "
-            f"{report.changed} changed / {report.missing} missing / {report.unreadable} unreadable"
-        )
-    else:
-        output.line("The files themselves were not read; --rehash does that.")

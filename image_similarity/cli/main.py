@@ -50,7 +50,10 @@ class LazyGroup(click.Group):
         "index": "image_similarity.cli.index",
         "refresh": "image_similarity.cli.refresh",
         "query": "image_similarity.cli.query",
+        "replay": "image_similarity.cli.replay",
+        "duplicates": "image_similarity.cli.duplicates",
         "show": "image_similarity.cli.show",
+        "report": "image_similarity.cli.report",
         "calibrate": "image_similarity.cli.calibrate",
         "evaluate": "image_similarity.cli.evaluate",
         "compare": "image_similarity.cli.compare",
@@ -59,6 +62,7 @@ class LazyGroup(click.Group):
         "runs": "image_similarity.cli.runs",
         "analyse": "image_similarity.cli.analyse",
         "db": "image_similarity.cli.db",
+        "relink": "image_similarity.cli.relink",
     },
     context_settings=options.CONTEXT,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import sqlite3
 import stat
@@ -51,6 +52,34 @@ def test_changed_and_missing_files_are_found_and_exit_with_15(run: Run, case: Ma
     assert "4 unchanged / 1 changed / 1 missing / 0 unreadable" in outcome.out
     (report,) = run("db", "verify", "--rehash", "-dp", case.database, "--format", "json").objects()
     assert {each["kind"] for each in report["findings"]} == {"changed", "missing"}
+
+
+def test_a_list_of_acquisition_hashes_is_compared_and_a_contradiction_exits_with_15(
+    run: Run, case: Made, tmp_path: Path
+) -> None:
+    pictures = sorted(path for path in case.folder.iterdir() if path.suffix == ".png")
+    lines = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  ./{path.name}" for path in pictures]
+    hashes = tmp_path / "hashes.sha256"
+    hashes.write_text("\n".join(lines))
+    outcome = run("db", "verify", "--against", hashes, "-dp", case.database)
+    assert outcome.code == 0
+    assert ["confirmed", str(len(lines))] in [line.split() for line in outcome.out.splitlines()]
+    hashes.write_text("\n".join([f"{'0' * 64}  ./{pictures[0].name}", *lines[1:]]))
+    outcome = run("db", "verify", "--against", hashes, "--source", "evidence", "-dp", case.database)
+    assert outcome.code == 15
+    assert f"contradicted  evidence:{pictures[0].name}  another SHA256" in outcome.out
+    shown = run("db", "verify", "--against", hashes, "-dp", case.database, "--format", "json")
+    assert [each.get("contradicted") for each in shown.objects()] == [None, 1]
+
+
+def test_an_unsound_list_of_hashes_is_refused_with_one_line(
+    run: Run, indexed: Made, tmp_path: Path
+) -> None:
+    (tmp_path / "list.txt").write_text("no hash\n")
+    outcome = run("db", "verify", "--against", tmp_path / "list.txt", "-dp", indexed.database)
+    assert outcome.code == 1
+    assert "line 1" in outcome.err
+    assert run("db", "verify", "--source", "evidence", "-dp", indexed.database).code == 2
 
 
 def test_a_damaged_vector_is_found_and_exits_with_15(run: Run, case: Made) -> None:

@@ -53,6 +53,7 @@ def test_these_are_the_commands() -> None:
         "models show",
         "query",
         "refresh",
+        "relink",
         "runs close",
         "runs failures",
         "runs list",

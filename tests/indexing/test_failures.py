@@ -188,3 +188,11 @@ def test_a_truncated_picture_is_taken_and_marked_as_partly_decoded(desk: Desk) -
     report = desk.index()
     assert (report.new, report.partial, report.failed) == (2, 1, 0)
     assert np.isfinite(desk.vector(desk.evidence / "cut.jpg")).all()
+
+
+def test_a_file_that_was_read_but_not_decoded_is_recorded_with_its_hash(desk: Desk) -> None:
+    broken = desk.corrupt("broken.jpg")
+    desk.index()
+    with Case.open(desk.database, read_only=True) as case:
+        (failure,) = case.failures()
+    assert failure.sha256 == digest_of(broken)
