@@ -146,7 +146,9 @@ class _Worker:
         self, data: bytes, request: Mapping[str, Any], take: Take
     ) -> tuple[dict[str, Any], list[bytearray]] | None:
         """The reply and its parts, or None if the process ended."""
-        source, target = self._process.stdout, self._process.stdin
+        # A buffered reader, whose `readinto` the type of Popen does not tell.
+        source: Any = self._process.stdout
+        target = self._process.stdin
         if source is None or target is None:
             return None
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -74,7 +75,7 @@ class Catalog:
         if state.kind != "current":
             if state.kind == "older":
                 copy = path.with_name(f"{path.name}.before-{state.head}")
-                copy_database(path, copy)
+                keep_copy(path, copy)
                 on_event(
                     Notice(
                         f"{path}: schema {state.revision} upgraded to {state.head}; the old file is {copy}"
@@ -371,21 +372,45 @@ def contents_without_place(connection: Connection) -> list[str]:
 
 
 def copy_database(source: Path, target: Path) -> Path:
-    """Copy a database with SQLite's backup API: consistent even while it is written to."""
+    """Copy a database to a new file with SQLite's backup API: consistent even while it is written to, whole or not."""
+    made = False
     try:
         os.close(os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+        made = True
         with (
             closing(sqlite3.connect(f"{source.absolute().as_uri()}?mode=ro", uri=True)) as original,
             closing(sqlite3.connect(target)) as copy,
         ):
             original.backup(copy)
-    except (OSError, sqlite3.Error) as error:
-        earlier = "an earlier upgrade may have been broken off: move that copy away, then try again"
-        raise DatabaseNotWritable(
-            f"cannot copy {source} to {target}: {error}",
-            hint=earlier if isinstance(error, FileExistsError) else "",
-        ) from error
+    except BaseException as error:
+        if made:
+            target.unlink(missing_ok=True)
+        if not isinstance(error, OSError | sqlite3.Error):
+            raise
+        raise DatabaseNotWritable(f"cannot copy {source} to {target}: {error}") from error
     return target
+
+
+def keep_copy(source: Path, target: Path) -> None:
+    """Copy a database before an upgrade; the copy that an upgrade left which was broken off is as good.
+
+    Raises:
+        DatabaseNotWritable: Something else stands there.
+    """
+    # Under another name until it is whole: a kill must not leave half a copy where the next try finds a file.
+    part = target.with_name(f"{target.name}.part")
+    part.unlink(missing_ok=True)
+    copy_database(source, part)
+    if not target.exists():
+        part.rename(target)
+        return
+    is_same = filecmp.cmp(part, target, shallow=False)
+    part.unlink()
+    if not is_same:
+        raise DatabaseNotWritable(
+            f"cannot copy {source} to {target}: another file is there",
+            hint="move it away, then try again",
+        )
 
 
 def _refuse(path: Path, state: upgrades.SchemaState, *, read_only: bool, upgrade: bool) -> None:

@@ -19,8 +19,6 @@ from image_similarity.store import audit, sealing
 from image_similarity.store.engine import name_error
 from image_similarity.store.schema import APPLICATION_ID
 
-SQLITE_HEADER = b"SQLite format 3\x00"
-
 StateKind = Literal["missing", "empty", "foreign", "older", "current", "newer"]
 
 
@@ -72,17 +70,15 @@ def read_state(path: Path) -> SchemaState:
         return SchemaState("missing", head=head)
     if not path.is_file():
         return SchemaState("foreign", head=head, detail="it is not a file")
+    # SQLite alone may open it: to close any other descriptor of a file drops the locks that this process holds on it.
     try:
-        with path.open("rb") as stream:
-            header = stream.read(len(SQLITE_HEADER))
+        size = path.stat().st_size
     except OSError as error:
         raise DatabaseNotWritable(
             f"cannot read {path}: {error.strerror}", hint="check its permissions"
         ) from error
-    if not header:
+    if not size:
         return SchemaState("empty", head=head)
-    if header != SQLITE_HEADER:
-        return SchemaState("foreign", head=head, detail="it is no SQLite database")
     return _read_sqlite_state(path, head)
 
 
@@ -104,6 +100,8 @@ def _read_sqlite_state(path: Path, head: str) -> SchemaState:
         finally:
             connection.close()
     except sqlite3.Error as error:
+        if getattr(error, "sqlite_errorname", "") == "SQLITE_NOTADB":
+            return SchemaState("foreign", head=head, detail="it is no SQLite database")
         raise name_error(error, path) from error
     if application_id != APPLICATION_ID:
         detail = "it belongs to another program"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sqlite3
 import stat
+import subprocess
 import sys
 from contextlib import closing
 from importlib.machinery import SourceFileLoader
@@ -25,7 +26,7 @@ from image_similarity.errors import (
 )
 from image_similarity.events import Event, Notice
 from image_similarity.store import upgrade
-from image_similarity.store.catalog import Catalog
+from image_similarity.store.catalog import Catalog, copy_database
 from image_similarity.store.schema import metadata
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -157,7 +158,7 @@ def next_migration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def write_migration(path: Path, body: str) -> None:
     path.write_text(
         '"""Next."""\nimport sqlalchemy as sa\nfrom alembic import op\n'
-        f'revision = "{NEXT}"\ndown_revision = "{upgrade.head_revision()}"\n'
+        f'revision = "{NEXT}"\ndown_revision = "{int(NEXT) - 1:04d}"\n'
         f"def upgrade():\n{body}"
     )
 
@@ -207,5 +208,56 @@ def test_a_second_upgrade_keeps_the_first_copy(tmp_path: Path, next_migration: P
     write_migration(next_migration, '    op.add_column("source", sa.Column("note", sa.Text()))\n')
     with pytest.raises(DatabaseNotWritable, match=f"before-{NEXT}") as error:
         Catalog.open(path, read_only=False)
-    assert "move that copy away" in error.value.hint
+    assert "move it away" in error.value.hint
     assert (tmp_path / f"case.db.before-{NEXT}").read_text() == "the examiner's own file"
+
+
+def test_an_upgrade_that_was_killed_after_its_copy_is_done_by_the_next_try(
+    tmp_path: Path, next_migration: Path
+) -> None:
+    path = make_database(tmp_path / "case.db")
+    body = '    raise KeyboardInterrupt("here it is killed")\n'
+    write_migration(next_migration, body)
+    with pytest.raises(KeyboardInterrupt):
+        Catalog.open(path, read_only=False)
+    # What a kill in the middle of the copy leaves.
+    (tmp_path / f"case.db.before-{NEXT}.part").write_bytes(b"SQLite for")
+    copy = (tmp_path / f"case.db.before-{NEXT}").read_bytes()
+    write_migration(next_migration, '    op.add_column("source", sa.Column("note", sa.Text()))\n')
+    Catalog.open(path, read_only=False).close()
+    assert "note" in tables(path)["source"]
+    assert (tmp_path / f"case.db.before-{NEXT}").read_bytes() == copy
+    assert sorted(each.name for each in tmp_path.glob("case.db*")) == [
+        "case.db",
+        f"case.db.before-{NEXT}",
+    ]
+
+
+def test_a_copy_that_cannot_be_finished_leaves_no_file(tmp_path: Path) -> None:
+    with pytest.raises(DatabaseNotWritable):
+        copy_database(tmp_path / "none.db", tmp_path / "copy.db")
+    assert not (tmp_path / "copy.db").exists()
+
+
+WRITE_BESIDE = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], timeout=0, isolation_level=None)
+try:
+    connection.execute("BEGIN IMMEDIATE")
+except sqlite3.OperationalError as error:
+    print(error)
+"""
+
+
+def test_opening_a_database_keeps_the_locks_that_this_process_holds_on_it(tmp_path: Path) -> None:
+    """POSIX drops all locks of a process on a file once it closes any of its descriptors."""
+    path = make_database(tmp_path / "case.db")
+    writer = Catalog.open(path, read_only=False)
+    with writer.writing():
+        Catalog.open(path, read_only=True).close()
+        beside = subprocess.run(
+            [sys.executable, "-c", WRITE_BESIDE, str(path)],
+            capture_output=True, text=True, check=True,
+        )  # fmt: skip
+    writer.close()
+    assert "locked" in beside.stdout
