@@ -10,13 +10,22 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from image_similarity.case import Case, search_cases, search_cases_folder
-from image_similarity.cli import account, options, output, progress, query_making
+from image_similarity.cli import (
+    account,
+    beside_options,
+    manifest_file,
+    options,
+    output,
+    progress,
+    query_making,
+)
 from image_similarity.cli.hits import Renderer
 from image_similarity.cli.options import Talk
+from image_similarity.events import Listener
 from image_similarity.values import Calibration, Failure, SearchResult
 
 if TYPE_CHECKING:
-    from image_similarity.cli.report import Report
+    from image_similarity.cli.sheet import Sheet
 
 
 @click.command(context_settings=options.CONTEXT)
@@ -63,6 +72,7 @@ if TYPE_CHECKING:
     help="Search with an index that `analyse ann` built; implies --approximate.",
 )
 @query_making.query_making
+@beside_options.beside
 @options.device
 @options.runtime
 @options.output_format("table", "json", "csv", "paths")
@@ -72,7 +82,10 @@ if TYPE_CHECKING:
 @click.option(
     "--report", type=options.PATH, metavar="FILE.html", help="Also write a contact sheet."
 )
-@click.option("--force", is_flag=True, help="Let --report replace an earlier report.")
+@manifest_file.option
+@click.option(
+    "--force", is_flag=True, help="Let --report or --manifest replace an earlier file of its kind."
+)
 @options.talk
 @click.pass_obj
 def query(
@@ -83,6 +96,7 @@ def query(
     form: str,
     null: bool,
     report: Path | None,
+    manifest: Path | None,
     force: bool,
     **given: Any,
 ) -> int:
@@ -99,7 +113,7 @@ def query(
     given["include_partial"] = not given.pop("no_partial")
     given["approximate"] |= given["index"] is not None
     given["calibration"] = _calibration(given["calibration"])
-    given = query_making.made(given)
+    given = beside_options.implied(query_making.made(given))
     renderer, failures = Renderer(form, null=null), 0
     with ExitStack() as stack:
         on_event = stack.enter_context(progress.listener(talk))
@@ -108,7 +122,9 @@ def query(
             for path in {path.resolve(): path for path in databases}.values()  # none counts twice
         ]
         sheet = _sheet(report, cases, force=force)
-        for answer in _answers(cases, picture, given):
+        record = manifest_file.opened(manifest, cases, given, force=force)
+        given["with_basis"] = record is not None
+        for answer in _answers(cases, picture, given, on_event):
             if isinstance(answer, Failure):
                 failures += 1
                 output.note(f"not searched: {progress.failure_line(answer)}")
@@ -116,17 +132,21 @@ def query(
             renderer.show(answer)
             if sheet:
                 sheet.add(answer)
+            if record:
+                record.add(answer)
         if sheet:
             output.note(f"report: {sheet.write()}")
+        if record:
+            output.note(f"manifest: {record.write()}")
     return account.PARTIAL if failures else 0
 
 
-def _sheet(target: Path | None, cases: Sequence[Case], *, force: bool) -> Report | None:
+def _sheet(target: Path | None, cases: Sequence[Case], *, force: bool) -> Sheet | None:
     if target is None:
         return None
-    from image_similarity.cli.report import Report
+    from image_similarity.cli.sheet import Sheet
 
-    return Report(target, cases, force=force)
+    return Sheet(target, cases, force=force)
 
 
 def _calibration(path: Path | None) -> Calibration | None:
@@ -136,12 +156,12 @@ def _calibration(path: Path | None) -> Calibration | None:
 
 
 def _answers(
-    cases: list[Any], picture: Path | None, given: dict[str, Any]
+    cases: list[Any], picture: Path | None, given: dict[str, Any], on_event: Listener
 ) -> Iterator[SearchResult | Failure]:
     from image_similarity.search import SearchRequest
 
     request = SearchRequest(query=picture, **given)
     if picture is not None and picture.is_dir():
-        yield from search_cases_folder(cases, picture, request)
+        yield from search_cases_folder(cases, picture, request, on_event=on_event)
     else:
-        yield search_cases(cases, request)
+        yield search_cases(cases, request, on_event=on_event)

@@ -15,10 +15,11 @@ from typing import Any
 
 from image_similarity import __version__
 from image_similarity.errors import ManifestRefused, UsageError
-from image_similarity.store import as_of, models, runs, versions
+from image_similarity.pictures.names import to_text
+from image_similarity.store import as_of, clock, models, versions
 from image_similarity.store.catalog import Catalog
 from image_similarity.store.gallery import PlaceFilter
-from image_similarity.values import Hit, Moment, SearchResult
+from image_similarity.values import Hit, Moment, SearchKind, SearchResult
 from image_similarity.whole_file import writing
 
 KIND = "image_similarity manifest"
@@ -31,9 +32,13 @@ _BEGINNING = 64
 
 @dataclass(frozen=True, slots=True)
 class ManifestDatabase:
-    """A database at the moment of a search; `rows_sha256` is what `store.as_of.digest` gives, `roots` by source."""
+    """A database at the moment of a search: where it lay, and `name`, as it was given.
+
+    `rows_sha256` is what `store.as_of.digest` gives; `roots` are the folders of the sources, by name.
+    """
 
     path: str
+    name: str
     moment: Moment
     rows_sha256: str
     roots: tuple[tuple[str, str], ...]
@@ -69,7 +74,7 @@ class ManifestQuery:
     mode: str
     scenes: tuple[str, ...]
     excluded: int | None
-    search: str
+    search: SearchKind
     databases: tuple[int, ...]
     results: tuple[ManifestResult, ...]
 
@@ -159,7 +164,7 @@ class Writer:
         assert first.model.dim is not None  # noqa: S101 - a model that was searched with has vectors
         scene_model = first.scene_model.fingerprint if first.scene_model else None
         return Manifest(
-            made_at=runs.now(),
+            made_at=clock.now(),
             version=__version__,
             libraries=versions.installed(),
             model=first.model.name,
@@ -200,7 +205,8 @@ def describe(
         scene_model_id = by_fingerprint.get(scene_model or "")
         rows = as_of.digest(connection, moment, by_fingerprint[fingerprint], scene_model_id)
         roots = tuple(sorted(as_of.roots(connection).items()))
-    return ManifestDatabase(str(catalog.path.absolute()), moment, rows, roots)
+    path = to_text(str(catalog.path.absolute()))
+    return ManifestDatabase(path, to_text(str(catalog.path)), moment, rows, roots)
 
 
 def no_vectors(catalog: Catalog, fingerprint: str) -> ManifestRefused:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import math
 import re
 from collections.abc import Callable, Collection
 from dataclasses import fields
@@ -22,11 +21,19 @@ from image_similarity.records.manifest import (
     ManifestResult,
 )
 from image_similarity.store.gallery import PlaceFilter
-from image_similarity.values import Moment
+from image_similarity.values import Moment, SearchKind
 
 MAX_DIM = 65_536
 MAX_TEXT = 65_536
 LARGEST = 2**63 - 1
+# No two float16 vectors of as many dimensions lie as far apart.
+_FURTHEST = 1e9
+
+_SEARCHES: dict[str, SearchKind] = {
+    "exhaustive": "exhaustive",
+    "bounded": "bounded",
+    "approximate": "approximate",
+}
 
 Value = TypeVar("Value")
 
@@ -119,8 +126,8 @@ class _Entries:
 
     def number(self, key: str) -> float:
         value = self._values.get(key)
-        if type(value) not in (int, float) or not 0 <= value < math.inf or value > 1e300:
-            self._refuse(key, "a number from 0 is expected")
+        if value is None or type(value) not in (int, float) or not 0 <= value <= _FURTHEST:
+            self._refuse(key, f"a number from 0 to {_FURTHEST:g} is expected")
         return float(value)
 
     def flag(self, key: str) -> bool:
@@ -226,6 +233,7 @@ def _database(entries: _Entries) -> ManifestDatabase:
     number = moment.whole("audit_number")
     return ManifestDatabase(
         path=entries.text("path"),
+        name=entries.text("name"),
         moment=Moment(
             run_id=moment.whole("run_id"),
             run_open=moment.flag("run_open"),
@@ -256,7 +264,7 @@ def _query(entries: _Entries, dim: int, k: int, exclusions: int, databases: int)
         mode=entries.one_of("mode", "auto", "hard", "off", "named"),
         scenes=entries.texts("scenes"),
         excluded=entries.maybe("excluded", lambda key: entries.whole(key, 0, exclusions - 1)),
-        search=entries.one_of("search", "exhaustive", "bounded", "approximate"),
+        search=_SEARCHES[entries.one_of("search", *_SEARCHES)],
         databases=entries.positions("databases", databases),
         results=tuple(_read_result(each, databases) for each in results),
     )
