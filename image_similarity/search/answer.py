@@ -14,6 +14,7 @@ from image_similarity.pictures.names import from_text, to_text
 from image_similarity.ranking import bounded
 from image_similarity.ranking.bounded import Half, Rows
 from image_similarity.ranking.scenes import likely_scenes
+from image_similarity.search import cohort, excluded
 from image_similarity.search import sight as sights
 from image_similarity.search.choice import Chosen
 from image_similarity.search.meaning import Meaning
@@ -72,6 +73,7 @@ class _Seen:
     kinds: Sequence[SearchKind]
     sights: Sequence[Sight]
     near: Sequence[list[tuple[int, float]]]
+    left: Sequence[excluded.Left]
 
 
 def answer_all(
@@ -79,11 +81,12 @@ def answer_all(
 ) -> list[SearchResult]:
     """Answer queries; several at once are compared in one product."""
     filters = [_searched_scenes(asked, query) for query in queries]
-    seen = [_see(opened, asked, queries, filters) for opened in databases]
+    said = excluded.verdicts([opened.connection for opened in databases], queries)
+    seen = [_see(opened, asked, queries, filters, said) for opened in databases]
     index = _index(databases, asked)
     recall = _recall(seen, index) if any("approximate" in each.kinds for each in seen) else None
-    hits = [_hits(each, asked, queries) for each in seen]
-    return [
+    hits = [_hits(each, asked, queries, said) for each in seen]
+    results = [
         _result(
             seen,
             asked,
@@ -95,6 +98,13 @@ def answer_all(
             index,
         )
         for number, query in enumerate(queries)
+    ]
+    if not asked.request.strength:
+        return results
+    sample = cohort.draw(databases, asked)
+    return [
+        cohort.strengthen(result, query, sample, asked)
+        for result, query in zip(results, queries, strict=True)
     ]
 
 
@@ -117,21 +127,24 @@ def _see(
     asked: Asked,
     queries: Sequence[Query],
     filters: Sequence[tuple[Mode, tuple[str, ...]]],
+    said: Sequence[excluded.Verdicts],
 ) -> _Seen:
     shelf, connection = opened.shelf, opened.connection
     vectors = [query.vector for query in queries]
     shelf.open(connection, None if asked.request.approximate else vectors[0])
-    counting = shelf.counting(connection, asked.places)
+    placed = shelf.counting(connection, asked.places)
+    left = excluded.left(connection, shelf, asked.request, placed, queries, said)
+    counting = [each.counting for each in left]
     masks = [
-        _passing(opened, asked, counting, mode, scenes, query.sha256)
-        for query, (mode, scenes) in zip(queries, filters, strict=True)
+        _passing(opened, asked, counts, mode, scenes, query.sha256)
+        for query, counts, (mode, scenes) in zip(queries, counting, filters, strict=True)
     ]
     looked, kinds = _look(opened, asked, vectors, counting, masks)
     rows = [
         sights.near_rows(shelf, each, vector, asked.wanted)
         for each, vector in zip(looked, vectors, strict=True)
     ]
-    return _Seen(opened, kinds, looked, _nearest(opened, asked, vectors, rows))
+    return _Seen(opened, kinds, looked, _nearest(opened, asked, vectors, rows), left)
 
 
 def _passing(
@@ -147,7 +160,11 @@ def _passing(
 
 
 def _look(
-    opened: Opened, asked: Asked, vectors: Sequence[Half], counting: Mask, masks: Sequence[Mask]
+    opened: Opened,
+    asked: Asked,
+    vectors: Sequence[Half],
+    counting: Sequence[Mask],
+    masks: Sequence[Mask],
 ) -> tuple[list[Sight], list[SearchKind]]:
     shelf, connection = opened.shelf, opened.connection
     exact: SearchKind = "bounded" if shelf.packed else "exhaustive"
@@ -156,16 +173,16 @@ def _look(
     if asked.request.approximate and shelf.packed > sights.CANDIDATES:
         shelf.load(connection)
         looked = [
-            sights.by_bits(connection, shelf, vector, counting, mask)
-            for vector, mask in zip(vectors, masks, strict=True)
+            sights.by_bits(connection, shelf, vector, counts, mask)
+            for vector, counts, mask in zip(vectors, counting, masks, strict=True)
         ]
         return looked, ["approximate"] * len(looked)
     if len(vectors) > 1 and len(shelf) >= sights.FEWEST_FOR_BATCH and shelf.load(connection):
         looked = sights.scan_many(connection, shelf, vectors, counting, masks, asked.wanted)
         return looked, [exact] * len(looked)
     looked = [
-        sights.scan(connection, shelf, vector, counting, mask, asked.wanted)
-        for vector, mask in zip(vectors, masks, strict=True)
+        sights.scan(connection, shelf, vector, counts, mask, asked.wanted)
+        for vector, counts, mask in zip(vectors, counting, masks, strict=True)
     ]
     return looked, [exact] * len(looked)
 
@@ -175,7 +192,7 @@ def _look_indexed(
     asked: Asked,
     path: Path,
     vectors: Sequence[Half],
-    counting: Mask,
+    counting: Sequence[Mask],
     masks: Sequence[Mask],
     exact: SearchKind,
 ) -> tuple[list[Sight], list[SearchKind]]:
@@ -185,10 +202,10 @@ def _look_indexed(
     shelf, connection = opened.shelf, opened.connection
     index = shelf.index(connection, path, asked.model.info)
     looked, kinds = list[Sight](), list[SearchKind]()
-    for vector, mask in zip(vectors, masks, strict=True):
-        seen = indexed.look(connection, shelf, index, vector, counting, mask, asked.wanted)
+    for vector, counts, mask in zip(vectors, counting, masks, strict=True):
+        seen = indexed.look(connection, shelf, index, vector, counts, mask, asked.wanted)
         kinds.append(exact if seen is None else "approximate")
-        looked.append(seen or sights.scan(connection, shelf, vector, counting, mask, asked.wanted))
+        looked.append(seen or sights.scan(connection, shelf, vector, counts, mask, asked.wanted))
     return looked, kinds
 
 
@@ -230,7 +247,9 @@ def _recall(seen: Sequence[_Seen], index: AnnInfo | None) -> MeasuredRecall:
     return MeasuredRecall(found, total, sights.RECALL_QUERIES * len(tried), sights.RECALL_AT)
 
 
-def _hits(seen: _Seen, asked: Asked, queries: Sequence[Query]) -> list[list[Hit]]:
+def _hits(
+    seen: _Seen, asked: Asked, queries: Sequence[Query], said: Sequence[excluded.Verdicts]
+) -> list[list[Hit]]:
     """For each query the places, with exact distances, of all contents of one database that can be among the nearest.
 
     Records are read once for all queries.
@@ -247,15 +266,21 @@ def _hits(seen: _Seen, asked: Asked, queries: Sequence[Query]) -> list[list[Hit]
     return [
         list(
             _hits_of(
-                query, [(records[ids[row]], far) for row, far in near], str(opened.catalog.path)
+                query,
+                [(records[ids[row]], far) for row, far in near],
+                str(opened.catalog.path),
+                judged,
             )
         )
-        for query, near in zip(queries, seen.near, strict=True)
+        for query, near, judged in zip(queries, seen.near, said, strict=True)
     ]
 
 
 def _hits_of(
-    query: Query, near: Sequence[tuple[ImageRecord, float]], database: str
+    query: Query,
+    near: Sequence[tuple[ImageRecord, float]],
+    database: str,
+    judged: excluded.Verdicts,
 ) -> Iterator[Hit]:
     own = _own_place((record for record, _ in near), query.own_path)
     for record, distance in near:
@@ -269,6 +294,7 @@ def _hits_of(
                     place=place,
                     image=record,
                     database=database,
+                    verdict=judged.get(record.sha256, ""),
                 )
 
 
@@ -318,11 +344,12 @@ def _result(
         recall=recall if kind == "approximate" else None,
         index=index,
         query_made=query.made,
-        basis=_basis(seen, query) if request.with_basis else None,
+        excluded=excluded.together([each.left[number].excluded for each in seen]),
+        basis=_basis(seen, number, query, asked.places) if request.with_basis else None,
     )
 
 
-def _basis(seen: Sequence[_Seen], query: Query) -> Basis:
+def _basis(seen: Sequence[_Seen], number: int, query: Query, places: gallery.PlaceFilter) -> Basis:
     """What the answer was computed from; the states are those of the transactions that it was read in."""
     return Basis(
         vector=query.vector.astype("<f2").tobytes(),
@@ -330,7 +357,17 @@ def _basis(seen: Sequence[_Seen], query: Query) -> Basis:
         moments=tuple(
             (str(each.opened.catalog.path), as_of.now(each.opened.connection)) for each in seen
         ),
+        excluded=tuple(sha256 for each in seen for sha256 in _left_out(each, places, number)),
     )
+
+
+def _left_out(seen: _Seen, places: gallery.PlaceFilter, number: int) -> list[str]:
+    """The SHA-256 of the contents that hash lists and decisions took out for one query."""
+    shelf, connection = seen.opened.shelf, seen.opened.connection
+    placed, left = shelf.counting(connection, places), seen.left[number].counting
+    if left is placed:
+        return []
+    return gallery.hashes_of(connection, shelf.ids(np.flatnonzero(placed & ~left)))
 
 
 def _scene_filter(

@@ -7,14 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from image_similarity.values import SceneScore
+from image_similarity.values import Digests, SceneScore
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Query:
     """A query: its vector, float16 (dim,), as it would be stored, its scenes, and where it lies on disk, if it does.
 
-    `made` says in words what of the picture was looked at; empty for all of it.
+    `made` says in words what of the picture was looked at; empty for all of it. `digests` are its hashes, where they
+    are known.
     """
 
     label: str
@@ -24,3 +25,4 @@ class Query:
     own_path: str | None
     was_stored: bool
     made: str = ""
+    digests: Digests | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from image_similarity.errors import InvalidSetting
 from image_similarity.pictures.region import Region
@@ -12,6 +13,8 @@ from image_similarity.settings import MAX_MEGAPIXELS
 from image_similarity.values import Calibration
 
 MODES = ("auto", "hard", "off")
+# How many of the nearest pictures a geometric check compares.
+CANDIDATES = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +26,13 @@ class SearchRequest:
     `approximate` search may miss some of the nearest and says how often it did on a sample; all others are exact. An
     `index`, the file that `analyse ann` wrote for the one database, is for approximate searches. A `region` of the
     query picture is always encoded anew; the places of that picture are still left out, or marked as identical.
-    `with_basis` asks for what a manifest keeps of an answer.
+    `with_basis` asks for what a manifest keeps of an answer. With `strength` hits say how many unrelated pictures are
+    expected to come as close; those where it is more than `max_expected_false` are left out. Pictures of
+    hash lists are marked, or with `known` hidden, or they alone are searched; what was judged irrelevant for the query
+    is left out unless `include_irrelevant`; with `tags` only pictures that have all of them are searched.
+
+    `near` also finds the near duplicates of the query by PDQ, with `turned` in all eight orientations. `verify` counts
+    the inliers of the hits; `by_inliers` orders the nearest `candidates` by them.
     """
 
     query: Path | None = None
@@ -43,7 +52,17 @@ class SearchRequest:
     approximate: bool = False
     index: Path | None = None
     region: Region | None = None
+    strength: bool = False
+    max_expected_false: float | None = None
+    near: bool = False
+    turned: bool = False
+    verify: bool = False
+    by_inliers: bool = False
+    candidates: int = CANDIDATES
     with_basis: bool = False
+    known: Literal["mark", "hide", "only"] = "mark"
+    include_irrelevant: bool = False
+    tags: tuple[str, ...] = ()
 
     def check(self) -> None:
         """Refuse what has no answer.
@@ -66,10 +85,45 @@ class SearchRequest:
                 "part of a stored picture cannot be searched with by its SHA-256",
                 hint="give the picture itself as the query",
             )
+        most = self.max_expected_false
+        if most is not None and not 0 < most < math.inf:
+            raise InvalidSetting(
+                f"at most {most} false hits expected", hint="give a number above 0, such as 1"
+            )
+        if most is not None and not self.strength:
+            raise InvalidSetting(
+                "a limit was given for a strength that is not asked for", hint="ask for it"
+            )
         mask = None if self.region is None else self.region.mask
         if mask is not None and not mask.is_file():
             raise InvalidSetting(f"there is no mask {mask}", hint="check --mask")
+        self._check_beside()
+        if self.known not in ("mark", "hide", "only"):
+            raise InvalidSetting(
+                f"known pictures cannot be treated as {self.known!r}", hint="mark, hide or only"
+            )
         if len(self.scene) > 1 and {"hard", "off"} & set(self.scene):
             raise InvalidSetting(
                 "--scene hard and --scene off stand alone", hint="auto takes further names"
+            )
+
+    def _check_beside(self) -> None:
+        if self.turned and not self.near:
+            raise InvalidSetting(
+                "orientations were named, but no near duplicates asked for", hint="add --near"
+            )
+        if self.near and self.region is not None:
+            raise InvalidSetting(
+                "near duplicates are found of whole pictures, not of a part",
+                hint="ask for them with the whole picture",
+            )
+        if self.by_inliers and not self.verify:
+            raise InvalidSetting("an order by inliers needs a geometric check", hint="add --verify")
+        if self.by_inliers and self.with_basis:
+            raise InvalidSetting(
+                "a manifest holds the order by distance", hint="leave out --by-inliers"
+            )
+        if self.candidates < 1:
+            raise InvalidSetting(
+                f"a geometric check of {self.candidates} pictures", hint="give 1 or more"
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -18,6 +19,7 @@ from image_similarity.errors import (
     UnknownScene,
     UnknownSource,
 )
+from image_similarity.events import Listener, ignore
 from image_similarity.pictures.picture_error import PictureError
 from image_similarity.pictures.prepared import decode_for
 from image_similarity.pictures.read import Contents, Left, read_file
@@ -25,14 +27,16 @@ from image_similarity.pictures.walk import FileEntry, walk
 from image_similarity.ranking.batched import BATCH
 from image_similarity.search import choice
 from image_similarity.search.answer import Asked, Opened, answer_all
+from image_similarity.search.beside import Beside
 from image_similarity.search.meaning import Meaning
 from image_similarity.search.query import Query
 from image_similarity.search.request import MODES, SearchRequest
 from image_similarity.search.shelf import Shelf, shelf_of
 from image_similarity.store import catalog as stored
-from image_similarity.store import gallery
+from image_similarity.store import gallery, hash_lists
 from image_similarity.store.catalog import Catalog
 from image_similarity.values import (
+    Digests,
     Failure,
     SceneScore,
     SearchResult,
@@ -44,7 +48,9 @@ if TYPE_CHECKING:
 Mode = Literal["auto", "hard", "off", "named"]
 
 
-def search(catalogs: Sequence[Catalog], request: SearchRequest) -> SearchResult:
+def search(
+    catalogs: Sequence[Catalog], request: SearchRequest, *, on_event: Listener = ignore
+) -> SearchResult:
     """Rank the pictures of one or several databases by their distance to one query.
 
     Hits are places, nearest first; ties are broken by SHA-256, then by path, then by database. The place that is the
@@ -56,25 +62,32 @@ def search(catalogs: Sequence[Catalog], request: SearchRequest) -> SearchResult:
         CalibrationRefused: The calibration is of another model, or the model's reference table is damaged.
         ImageUnreadable: The query cannot be read or decoded.
         ModelError: No vectors of the model, or a network is needed and cannot be loaded.
+        ExtraMissing: Near duplicates or a geometric check are asked for, and their package is not installed.
     """
     if (request.query is None) == (request.sha256 is None):
         raise InvalidSetting("a query is either a picture or a SHA-256", hint="give one of the two")
-    searcher = Searcher(catalogs, request)
+    beside = Beside(catalogs, request, on_event)
+    searcher = Searcher(catalogs, beside.ranked)
     if request.query is not None:
-        return searcher.answer_picture(request.query)
+        return beside.add(searcher.answer_picture(request.query), request.query)
     assert request.sha256 is not None  # noqa: S101 - checked above
-    return searcher.answer_stored(request.sha256)
+    return beside.add(searcher.answer_stored(request.sha256), None)
 
 
 def search_folder(
-    catalogs: Sequence[Catalog], folder: Path, request: SearchRequest
+    catalogs: Sequence[Catalog],
+    folder: Path,
+    request: SearchRequest,
+    *,
+    on_event: Listener = ignore,
 ) -> Iterator[SearchResult | Failure]:
     """Give one result for each picture below a folder, in the order of a walk; unreadable ones come as `Failure`.
 
     Raises:
         InvalidSetting, and whatever `search` raises about models, scenes and sources.
     """
-    searcher = Searcher(catalogs, request)
+    beside = Beside(catalogs, request, on_event)
+    searcher = Searcher(catalogs, beside.ranked)
     # The first answers come at once; later ones together, which takes a fraction of the time.
     size, waiting = 1, list[Query | Failure]()
     for entry in walk(folder):
@@ -85,19 +98,22 @@ def search_folder(
             if query is not None:
                 waiting.append(query)
         if len(waiting) >= size:
-            yield from _answers(searcher, waiting)
+            yield from _answers(searcher, beside, waiting)
             size, waiting = min(2 * size, BATCH), []
-    yield from _answers(searcher, waiting)
+    yield from _answers(searcher, beside, waiting)
 
 
 def _answers(
-    searcher: Searcher, waiting: Sequence[Query | Failure]
+    searcher: Searcher, beside: Beside, waiting: Sequence[Query | Failure]
 ) -> Iterator[SearchResult | Failure]:
     """The answers in the order of the pictures, failures among them."""
     queries = [each for each in waiting if isinstance(each, Query)]
     answers = iter(searcher.answer_queries(queries) if queries else [])
     for each in waiting:
-        yield each if isinstance(each, Failure) else next(answers)
+        if isinstance(each, Failure):
+            yield each
+        else:
+            yield beside.add(next(answers), Path(each.label))
 
 
 def _query_of(searcher: Searcher, entry: FileEntry) -> Query | Failure | None:
@@ -146,6 +162,7 @@ class Searcher:
         with ExitStack() as stack:
             connections = [stack.enter_context(catalog.reading()) for catalog in catalogs]
             self._check_sources(connections)
+            self._check_lists(connections)
             self.model = choice.choose(catalogs, connections, request.model)
             meaning = Meaning(self.model, request.calibration)
             self.scene_model = choice.choose_scenes(connections)
@@ -173,6 +190,13 @@ class Searcher:
                 raise UnknownSource(
                     f"no source is called {name!r}", hint="see: image-similarity db status"
                 )
+
+    def _check_lists(self, connections: Sequence[Connection]) -> None:
+        if self.request.known == "only" and not any(map(hash_lists.lists, connections)):
+            raise InvalidSetting(
+                "only known pictures were asked for, and there is no hash list",
+                hint="import one: image-similarity hashlist import FILE -dp DB",
+            )
 
     def _check_scenes(self) -> None:
         names = [name for name in self.request.scene if name not in MODES]
@@ -232,7 +256,8 @@ class Searcher:
             with self._open() as databases:
                 found = self._stored_query(databases, record.sha256, record.sha256, None)
                 if found is not None:
-                    return found
+                    digests = Digests(record.sha256, record.sha1, record.md5)
+                    return replace(found, digests=digests)
         what, hint = "a vector", "give the picture itself as the query"
         if self._filters:
             what, hint = "a vector and scene labels", f"{hint}, or --scene off"
@@ -264,7 +289,9 @@ class Searcher:
             return self._encode(path, contents, own_path)
         with self._open() as databases:
             found = self._stored_query(databases, contents.digests.sha256, str(path), own_path)
-        return found or self._encode(path, contents, own_path)
+        if found is None:
+            return self._encode(path, contents, own_path)
+        return replace(found, digests=contents.digests)
 
     def _stored_query(
         self, databases: Sequence[Opened], sha256: str, label: str, own_path: str | None
@@ -313,4 +340,5 @@ class Searcher:
             own_path,
             was_stored=False,
             made="" if region is None else str(region),
+            digests=contents.digests,
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -14,10 +14,10 @@ import numpy.typing as npt
 from image_similarity.errors import IndexRefused
 from image_similarity.ranking import bounded
 from image_similarity.ranking.bounded import Bounds, Coded, CodedQuery, Half, Rows
-from image_similarity.store import packs, standing
+from image_similarity.store import hash_lists, packs, standing
 from image_similarity.store.catalog import Catalog
 from image_similarity.store.gallery import PlaceFilter
-from image_similarity.values import ModelInfo, PackedCodes
+from image_similarity.values import HashList, ModelInfo, PackedCodes
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -50,6 +50,7 @@ class _Contents:
     coded: Coded | None = None
     bits: npt.NDArray[np.uint8] | None = None
     counting: dict[PlaceFilter, Mask] = field(default_factory=dict)
+    known: tuple[Sequence[HashList], Mask] | None = None
     members: dict[tuple[int, bool], npt.NDArray[np.uint8]] = field(default_factory=dict)
 
 
@@ -130,6 +131,19 @@ class Shelf:
                 known.counting.clear()
             known.counting[places] = standing.standing(connection, places).mask(known.ids)
         return known.counting[places]
+
+    def known(self, connection: Connection, lists: Sequence[HashList]) -> Mask:
+        """Which rows are of contents that any of the hash lists, all that there are, holds."""
+        known = self._known
+        if known.known is None or known.known[0] != lists:
+            ids = hash_lists.known_ids(connection) if lists else ()
+            known.known = (lists, self.rows_with(ids))
+        return known.known[1]
+
+    def rows_with(self, image_ids: Sequence[int] | Ids) -> Mask:
+        """Which rows are of some contents; ids without a row are none."""
+        there = np.unique(np.asarray(image_ids, dtype=np.int64))
+        return standing.Standing(True, there).mask(self._known.ids)
 
     def passing(
         self, connection: Connection, mode: Mode, scenes: Collection[int], own: int | None

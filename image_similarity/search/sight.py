@@ -103,7 +103,7 @@ def scan_many(
     connection: Connection,
     shelf: Shelf,
     queries: Sequence[Half],
-    counting: Mask,
+    counting: Sequence[Mask],
     passing: Sequence[Mask],
     wanted: Wanted,
 ) -> list[Sight]:
@@ -120,9 +120,9 @@ def scan_many(
         )
         found = dict(zip(fit, within, strict=True))
     return [
-        sight_of(*found[number], counting, passing[number])
+        sight_of(*found[number], counting[number], passing[number])
         if number in found
-        else scan(connection, shelf, query, counting, passing[number], wanted)
+        else scan(connection, shelf, query, counting[number], passing[number], wanted)
         for number, query in enumerate(queries)
     ]
 
@@ -221,7 +221,12 @@ def recall(connection: Connection, shelf: Shelf) -> tuple[int, int]:
         wanted = Wanted(RECALL_AT + 1, None)
         vectors = shelf.vectors(connection, rows)
         exact = scan_many(
-            connection, shelf, list(vectors), everything, [everything] * len(rows), wanted
+            connection,
+            shelf,
+            list(vectors),
+            [everything] * len(rows),
+            [everything] * len(rows),
+            wanted,
         )
         found = total = 0
         for own, query, sight in zip(rows.tolist(), vectors, exact, strict=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
@@ -122,6 +123,25 @@ def id_of(connection: Connection, sha256: str) -> int | None:
     return connection.execute(
         select(image_table.c.id).where(image_table.c.sha256 == sha256)
     ).scalar()
+
+
+def ids_of(connection: Connection, hashes: Collection[str]) -> list[int]:
+    """The ids of those contents that are stored, by their SHA-256."""
+    found: list[int] = []
+    waiting = iter(hashes)
+    while portion := list(islice(waiting, PORTION)):
+        statement = select(image_table.c.id).where(image_table.c.sha256.in_(portion))
+        found += connection.execute(statement).scalars()
+    return found
+
+
+def hashes_of(connection: Connection, image_ids: Collection[int]) -> list[str]:
+    """The SHA-256 of contents, in order of id."""
+    found: list[str] = []
+    for portion in _portions(sorted(image_ids)):
+        statement = select(image_table.c.sha256).where(image_table.c.id.in_(portion))
+        found += connection.execute(statement.order_by(image_table.c.id)).scalars()
+    return found
 
 
 def labels_of(connection: Connection, scene_model_id: int, sha256: str) -> tuple[SceneScore, ...]:

@@ -44,8 +44,13 @@ _PAIRS = select(
     pair_mark_table.c.image_id,
 ).join(image_table, image_table.c.id == pair_mark_table.c.image_id)
 # Made once: asked for each query.
-_VERDICTS = select(pair_mark_table.c.image_id, pair_mark_table.c.verdict).where(
-    pair_mark_table.c.query_sha256 == bindparam("query"), pair_mark_table.c.withdrawn_at.is_(None)
+_VERDICTS = (
+    select(image_table.c.sha256, pair_mark_table.c.verdict)
+    .join(image_table, image_table.c.id == pair_mark_table.c.image_id)
+    .where(
+        pair_mark_table.c.query_sha256 == bindparam("query"),
+        pair_mark_table.c.withdrawn_at.is_(None),
+    )
 )
 
 
@@ -132,9 +137,9 @@ def marks_of(connection: Connection, image_ids: Collection[int]) -> dict[int, tu
     return found
 
 
-def verdicts(connection: Connection, query_sha256: str) -> dict[int, str]:
-    """What stands of a query and contents, by the ids of these: "relevant" or "irrelevant"."""
-    return dict(connection.execute(_VERDICTS, {"query": query_sha256}).tuples().all())
+def verdicts(connection: Connection, query_sha256: str) -> dict[str, str]:
+    """What stands of a query and contents, by the SHA-256 of these: "relevant" or "irrelevant"."""
+    return {sha256: said for sha256, said in connection.execute(_VERDICTS, {"query": query_sha256})}
 
 
 def tagged(connection: Connection, tags: Collection[str]) -> list[int]:

@@ -1,0 +1,121 @@
+"""What hash lists and decisions take out of a search, before anything is ranked or counted.
+
+Such pictures do not exist for the search: they are no hits, and the scene filter does not count them as hidden. What a
+database's hash lists say holds for its own pictures; a verdict or tag holds for the content in every database.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from image_similarity.search.query import Query
+from image_similarity.search.request import SearchRequest
+from image_similarity.search.shelf import Mask, Shelf
+from image_similarity.store import gallery, hash_lists, marks
+from image_similarity.values import Digests, Excluded, KnownHash
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+# The contents that were judged for a query, by SHA-256: "relevant" or "irrelevant".
+Verdicts = Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Left:
+    """What is left of one database for one query: the rows that exist (N,), and what was taken out."""
+
+    counting: Mask
+    excluded: Excluded
+
+
+def verdicts(connections: Sequence[Connection], queries: Sequence[Query]) -> list[Verdicts]:
+    """What was said of each query and stored contents in any database; where two disagree, "irrelevant" holds."""
+    found: list[Verdicts] = []
+    for query in queries:
+        said: dict[str, str] = {}
+        for connection in connections:
+            for sha256, verdict in marks.verdicts(connection, query.sha256).items():
+                if said.get(sha256) != "irrelevant":
+                    said[sha256] = verdict
+        found.append(said)
+    return found
+
+
+def left(
+    connection: Connection,
+    shelf: Shelf,
+    request: SearchRequest,
+    counting: Mask,
+    queries: Sequence[Query],
+    said: Sequence[Verdicts],
+) -> list[Left]:
+    """Take out of the rows that count what a request does not want; what stays is the same mask if nothing goes.
+
+    Args:
+        connection: Open.
+        shelf: Opened for it.
+        request: What all queries have in common.
+        counting: Which rows (N,) have a place that counts.
+        queries: The queries.
+        said: What `verdicts` gave for each.
+    """
+    lists = hash_lists.lists(connection)
+    if request.tags:
+        counting = counting & shelf.rows_with(marks.tagged(connection, request.tags))
+    hidden_known = 0
+    if request.known != "mark" and (lists or request.known == "only"):
+        known = shelf.known(connection, lists)
+        kept = counting & (known if request.known == "only" else ~known)
+        hidden_known = int(np.count_nonzero(counting & known)) if request.known == "hide" else 0
+        counting = kept
+    own = _query_known(connection, queries) if lists else {}
+    found = []
+    for number, judged in enumerate(said):
+        those, hidden = counting, 0
+        irrelevant = [sha256 for sha256, verdict in judged.items() if verdict == "irrelevant"]
+        if irrelevant and not request.include_irrelevant:
+            out = shelf.rows_with(gallery.ids_of(connection, irrelevant)) & counting
+            those, hidden = counting & ~out, int(np.count_nonzero(out))
+        excluded = Excluded(
+            known=request.known,
+            lists=tuple(each.name for each in lists),
+            hidden_known=hidden_known,
+            hidden_irrelevant=hidden,
+            query_known=own.get(number, ()),
+            tags=request.tags,
+        )
+        found.append(Left(those, excluded))
+    return found
+
+
+def together(found: Sequence[Excluded]) -> Excluded:
+    """What was taken out of several databases for one query."""
+    first = found[0]
+    if len(found) == 1:
+        return first
+    return Excluded(
+        known=first.known,
+        lists=tuple(dict.fromkeys(name for each in found for name in each.lists)),
+        hidden_known=sum(each.hidden_known for each in found),
+        hidden_irrelevant=sum(each.hidden_irrelevant for each in found),
+        query_known=tuple(dict.fromkeys(known for each in found for known in each.query_known)),
+        tags=first.tags,
+    )
+
+
+def _query_known(
+    connection: Connection, queries: Sequence[Query]
+) -> dict[int, tuple[KnownHash, ...]]:
+    """The lists that hold the queries themselves, by their numbers."""
+    return hash_lists.known(
+        connection,
+        {
+            number: query.digests or Digests(query.sha256, "", "")
+            for number, query in enumerate(queries)
+        },
+    )
