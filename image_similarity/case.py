@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         HashListReport,
         ImageRecord,
         KeptHead,
+        MergeReport,
         ModelInfo,
         RelinkReport,
         ReplayReport,
@@ -649,6 +650,31 @@ class Case:
             dry_run=dry_run,
             on_event=on_event,
         )
+
+    def merge(
+        self, other: str | Path, *, prefix: str = "", allow_models: bool = False
+    ) -> MergeReport:
+        """Take over another database, which is only read: every place, its history, and its audit chain whole.
+
+        All or nothing. Contents that both hold become one; where both hold something of one content that is not the
+        same (a vector, labels, a category), ours stays, and the report counts it.
+
+        Args:
+            other: The other database, of the same schema and without an open run.
+            prefix: Put before the names of its sources; a name that is taken becomes "name (2)".
+            allow_models: Take over also models that this database lacks; else these are refused, unless it has none.
+
+        Raises:
+            UsageError: It is this database, a copy of it, or merged already.
+            ModelError: Of other models, or one that is recorded otherwise there.
+            VerificationFailed: The other audit chain does not hold.
+            DatabaseMissing, NotOurDatabase, DatabaseDamaged, SchemaTooOld, SchemaTooNew, DatabaseLocked.
+        """
+        from image_similarity.records.merge import merge
+
+        report = merge(self._catalog, Path(other), prefix=prefix, allow_models=allow_models)
+        self.pack()
+        return report
 
     def pack(self) -> int:
         """Make the packs that are missing, as after an upgrade, so that queries need not read row by row.

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from image_similarity.errors import CalibrationRefused
-from image_similarity.values import DISTANCE_STEPS, Calibration, DistanceTable
+from image_similarity.values import DISTANCE_STEPS, TAIL_STEPS, Calibration, DistanceTable
 from image_similarity.whole_file import writing
 
 FORMAT = 1
@@ -46,6 +46,7 @@ def read_table(path: Path) -> DistanceTable | None:
         pictures=entries.whole("pictures", 2),
         unrelated=entries.counts("unrelated"),
         same_scene=entries.counts("same_scene"),
+        tail=entries.tail("tail"),
     )
 
 
@@ -155,6 +156,20 @@ class _Entries:
         if value != sorted(value) or not value[-1]:
             self._refuse(f"{key}: counts that never fall are expected, the last above 0")
         return tuple(value)
+
+    def tail(self, key: str) -> tuple[float, ...]:
+        """Return rising scores; none where an older file, or one of few pictures, has none."""
+        value = self._values.get(key, [])
+        if value == []:
+            return ()
+        if not isinstance(value, list) or len(value) != TAIL_STEPS:
+            self._refuse(f"{key}: {TAIL_STEPS} scores are expected")
+        # type(), since True is an int; the range refuses NaN and infinity.
+        if not all(type(each) in (int, float) and -1e3 <= each <= 1e3 for each in value):
+            self._refuse(f"{key}: numbers from -1000 to 1000 are expected")
+        if value != sorted(value):
+            self._refuse(f"{key}: scores that never fall are expected")
+        return tuple(map(float, value))
 
     def _refuse(self, reason: str) -> NoReturn:
         raise CalibrationRefused(

@@ -8,6 +8,7 @@ from statistics import NormalDist
 import numpy as np
 import numpy.typing as npt
 
+from image_similarity.calibration.tail import measure_tail
 from image_similarity.values import DISTANCE_STEPS, AsClose, DistanceTable, Share
 
 _Z95 = NormalDist().inv_cdf(0.975)
@@ -58,6 +59,7 @@ def measure_distances(
         pictures=len(labels),
         unrelated=counts[0],
         same_scene=counts[1],
+        tail=measure_tail(embeddings, labels, seed=seed),
     )
 
 

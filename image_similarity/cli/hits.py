@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
 from image_similarity.cli.output import count, line, note, table
-from image_similarity.reports import meaning, rows
+from image_similarity.reports import beside, meaning, rows, taken_out
 from image_similarity.reports.text import visible
-from image_similarity.values import Hit, Place, SearchResult
+from image_similarity.values import Hit, NearHit, Place, SearchResult
 
 
 class Renderer:
@@ -43,18 +44,21 @@ class Renderer:
             columns = ["rank", "distance", "similarity", "scene", "marks", "picture"]
             if several:
                 columns.insert(5, "database")
-            table(columns, [_cells(hit, several=several) for hit in result.hits])
+            columns[3:3] = beside.hit_cells(result, result.hits[0])
+            table(columns, [_cells(result, hit, several=several) for hit in result.hits])
             for text in meaning.hit_lines(result):
                 line(text)
         for text in explain(result):
             line(text)
+        if result.near and result.near.hits:
+            columns = ["bits", "quality", "orientation", "marks", "near duplicate"]
+            table(columns, [_near_cells(hit) for hit in result.near.hits])
 
     def _json(self, result: SearchResult) -> None:
-        rows.write_jsonl(rows.hit_rows(result, on_disk), sys.stdout)
+        rows.write_jsonl(_rows(result), sys.stdout)
 
     def _csv(self, result: SearchResult) -> None:
-        found = rows.hit_rows(result, on_disk)
-        rows.write_csv(found, sys.stdout, rows.COLUMNS, header=self._shown == 0)
+        rows.write_csv(_rows(result), sys.stdout, rows.COLUMNS, header=self._shown == 0)
 
     def _paths(self, result: SearchResult) -> None:
         for hit in result.hits:
@@ -105,17 +109,21 @@ def explain(result: SearchResult) -> list[str]:
         f"search: {meaning.search_text(result)} over {count(found.searched, 'picture')}, "
         f"k {result.k}{near}; {model}",
         *([meaning.index_text(result)] if result.index else []),
+        *filter(None, [meaning.cut_text(result)]),
+        *beside.lines(result),
+        *taken_out.lines(result),
     ]
 
 
-def marks(hit: Hit) -> str:
+def marks(hit: Hit | NearHit) -> str:
     """Return what is special about a hit, in words."""
     found = {
         "identical": hit.identical,
         "partial": hit.image.partial,
         "gone": hit.place.gone_since is not None,
     }
-    return ",".join(word for word, holds in found.items() if holds)
+    words = [word for word, holds in found.items() if holds]
+    return ",".join([*words, *(taken_out.hit_marks(hit) if isinstance(hit, Hit) else [])])
 
 
 def _query_line(result: SearchResult) -> str:
@@ -123,7 +131,19 @@ def _query_line(result: SearchResult) -> str:
     return f"{result.query}  (SHA-256 {result.sha256}, {known})"
 
 
-def _cells(hit: Hit, *, several: bool) -> list[object]:
+def _rows(result: SearchResult) -> Iterator[rows.Row]:
+    """The hits, then the near duplicates."""
+    yield from rows.hit_rows(result, on_disk)
+    yield from beside.near_rows(result, on_disk)
+
+
+def _cells(result: SearchResult, hit: Hit, *, several: bool) -> list[object]:
     scene = f"{hit.scene.name} ({hit.scene.probability:.2f})" if hit.scene else "-"
     cells: list[object] = [hit.rank, hit.distance, hit.similarity, scene, marks(hit)]
+    cells[3:3] = beside.hit_cells(result, hit).values()
     return [*cells, *([hit.database] if several else []), f"{hit.place.source}:{hit.place.path}"]
+
+
+def _near_cells(hit: NearHit) -> list[object]:
+    place = f"{hit.place.source}:{hit.place.path}"
+    return [hit.distance, hit.quality, hit.orientation, marks(hit), place]

@@ -1,4 +1,4 @@
-"""What a query is made of: part of a picture."""
+"""What a query is made of, and how strong its hits are: part of a picture, a limit on false hits."""
 
 from __future__ import annotations
 
@@ -28,6 +28,15 @@ query_making = options.together(
         metavar="X,Y,W,H",
         help="Hide this part, a person say; may be repeated.",
     ),
+    click.option(
+        "--strength", is_flag=True, help="Say how many unrelated pictures are expected as close."
+    ),
+    click.option(
+        "--max-expected-false",
+        type=float,
+        metavar="Y",
+        help="Only hits where at most this many are expected; implies --strength.",
+    ),
 )
 
 
@@ -38,6 +47,7 @@ def made(given: dict[str, Any]) -> dict[str, Any]:
         InvalidSetting: A box is none.
     """
     rest = dict(given)
+    rest["strength"] |= rest["max_expected_false"] is not None
     crop, mask, boxes = rest.pop("crop"), rest.pop("mask"), rest.pop("mask_boxes")
     if crop or mask or boxes:
         rest["region"] = Region(

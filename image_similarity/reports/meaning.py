@@ -12,10 +12,15 @@ from image_similarity.values import (
     AsClose,
     Calibration,
     DistanceTable,
+    Hit,
     LikelihoodRatio,
     SearchResult,
     Share,
+    Strength,
 )
+
+# Below this a number expected is not said: the reference pairs do not reach so far.
+_FEWEST_SAID = 0.001
 
 
 def search_text(result: SearchResult) -> str:
@@ -63,8 +68,13 @@ def ratio_text(ratio: LikelihoodRatio) -> str:
 
 def reference_text(table: DistanceTable, model: str) -> str:
     """Return what the reference table of a model was made on and how it is read."""
+    return reference_line(table_text(table), model)
+
+
+def reference_line(pairs: str, model: str) -> str:
+    """Return how reference pairs are read, that `table_text` told of."""
     return (
-        f"reference pairs of {model}: {table_text(table)}. Unrelated are two pictures of different scenes; in brackets "
+        f"reference pairs of {model}: {pairs}. Unrelated are two pictures of different scenes; in brackets "
         "is the 95 % interval. They say how often different pictures come as close, not whether a hit shows the same: "
         "the more pictures are searched, the more unrelated ones come close"
     )
@@ -74,6 +84,43 @@ def table_text(table: DistanceTable) -> str:
     """Return which pairs a reference table counts, in short."""
     unrelated, same_scene = table.unrelated[-1], table.same_scene[-1]
     return f"{unrelated:,} unrelated ones, {same_scene:,} of one scene; {table.made_on}"
+
+
+def expected_text(strength: Strength, hit: Hit) -> str:
+    """Return about how many unrelated pictures are expected to come as close as a hit."""
+    expected = hit.expected_false or 0.0
+    if expected < _FEWEST_SAID:
+        number = f"fewer than {_FEWEST_SAID:g}"
+    else:
+        number = f"{'about' if strength.cohort else 'at most'} {_short(expected)}"
+    return f"{number} unrelated expected as close among the {strength.searched:,} pictures searched"
+
+
+def strength_text(result: SearchResult) -> str:
+    """Return what the expected numbers of unrelated pictures were scaled from, and to; nothing without any."""
+    strength, table = result.strength, result.distances
+    if strength is None or table is None:
+        return ""
+    if strength.cohort:
+        scaled = f"by a cohort of {strength.cohort:,} of them, drawn at random"
+    else:
+        scaled = "by the upper end of the interval (a cohort needs 300 pictures of the case)"
+    return (
+        f"expected: the reference set R ({table.made_on}) scaled to the {strength.searched:,} pictures searched "
+        f"(before the scene filter) {scaled}. R is not your case: the numbers hold as far as unrelated pictures of the "
+        "case lie to each other as those of R do"
+    )
+
+
+def cut_text(result: SearchResult) -> str:
+    """Return how many of the nearest pictures a limit on the unrelated ones expected left out, if any was set."""
+    strength = result.strength
+    if strength is None or strength.max_expected_false is None:
+        return ""
+    return (
+        f"left out {strength.left_out} of the {len(result.hits) + strength.left_out} nearest: more than "
+        f"{strength.max_expected_false:g} unrelated pictures are expected as close"
+    )
 
 
 def calibration_text(calibration: Calibration) -> str:
@@ -94,6 +141,7 @@ def legend(result: SearchResult) -> list[str]:
     table, calibration = result.distances, result.calibration
     return [
         *([] if table is None else [reference_text(table, result.model.name)]),
+        *([] if table is None or result.strength is None else [strength_text(result)]),
         *([] if calibration is None else [calibration_text(calibration)]),
     ]
 
@@ -105,6 +153,7 @@ def hit_lines(result: SearchResult) -> list[str]:
         said = "; ".join(
             [
                 *([] if hit.as_close is None else [as_close_text(hit.as_close)]),
+                *([] if result.strength is None else [expected_text(result.strength, hit)]),
                 *([] if hit.ratio is None else [ratio_text(hit.ratio)]),
             ]
         )
@@ -127,6 +176,14 @@ def _interval(share: Share) -> str:
     if share.count == 0:
         return f"(up to {_percent(share.high)} %)"
     return f"({_percent(share.low)} to {_percent(share.high)} %)"
+
+
+def _short(value: float) -> str:
+    """Two digits that count, never in powers of ten."""
+    if value >= 10:
+        return f"{round(value, 1 - math.floor(math.log10(value))):,.0f}"
+    places = 1 - math.floor(math.log10(value))
+    return f"{value:.{places}f}"
 
 
 def _percent(value: float) -> str:

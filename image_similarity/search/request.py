@@ -29,7 +29,7 @@ class SearchRequest:
     `with_basis` asks for what a manifest keeps of an answer. With `strength` hits say how many unrelated pictures are
     expected to come as close; those where it is more than `max_expected_false` are left out. Pictures of
     hash lists are marked, or with `known` hidden, or they alone are searched; what was judged irrelevant for the query
-    is left out unless `include_irrelevant`; with `tags` only pictures that have all of them are searched.
+    is left out unless `include_irrelevant`; with `tags` only pictures that have one of them are searched.
 
     `near` also finds the near duplicates of the query by PDQ, with `turned` in all eight orientations. `verify` counts
     the inliers of the hits; `by_inliers` orders the nearest `candidates` by them.
