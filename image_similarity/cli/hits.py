@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from image_similarity.cli.output import count, line, note, table
-from image_similarity.reports import beside, meaning, rows, taken_out
+from image_similarity.reports import beside, meaning, rows
 from image_similarity.reports.text import visible
 from image_similarity.values import Hit, NearHit, Place, SearchResult
 
@@ -109,9 +109,7 @@ def explain(result: SearchResult) -> list[str]:
         f"search: {meaning.search_text(result)} over {count(found.searched, 'picture')}, "
         f"k {result.k}{near}; {model}",
         *([meaning.index_text(result)] if result.index else []),
-        *filter(None, [meaning.cut_text(result)]),
         *beside.lines(result),
-        *taken_out.lines(result),
     ]
 
 
@@ -122,8 +120,7 @@ def marks(hit: Hit | NearHit) -> str:
         "partial": hit.image.partial,
         "gone": hit.place.gone_since is not None,
     }
-    words = [word for word, holds in found.items() if holds]
-    return ",".join([*words, *(taken_out.hit_marks(hit) if isinstance(hit, Hit) else [])])
+    return ",".join(word for word, holds in found.items() if holds)
 
 
 def _query_line(result: SearchResult) -> str:

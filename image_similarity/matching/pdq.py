@@ -100,8 +100,7 @@ def oriented(hashes: Hashes) -> Hashes:
 
 def distances(query: bytes, hashes: Hashes) -> npt.NDArray[np.int32]:
     """Give the number of differing bits, int32 (n,), between one hash and others, uint8 (n, 32)."""
-    words = _words(hashes) ^ np.frombuffer(query, dtype=np.uint64)
-    return np.bitwise_count(words).sum(axis=1, dtype=np.int32)
+    return _differing(_words(hashes), np.frombuffer(query, dtype=np.uint64))
 
 
 def nearest_orientation(
@@ -155,7 +154,7 @@ def stacks(
             # Of those known to belong together nothing more is to be learned: a thousand copies are 500,000 pairs.
             new = group[start + row] != group[start + other]
             row, other = row[new], start + other[new]
-            far = np.bitwise_count(block[row] ^ words[other]).sum(axis=1, dtype=np.int32)
+            far = _differing(block[row], words[other])
             _join(group, start + row[far <= limit], other[far <= limit])
         tell(min(len(hashes), start + size))
     order = np.argsort(group, kind="stable")
@@ -185,6 +184,14 @@ def _head(group: Rows, one: int) -> int:
     while group[one] != one:
         one = int(group[one])
     return one
+
+
+def _differing(
+    ones: npt.NDArray[np.uint64], others: npt.NDArray[np.uint64]
+) -> npt.NDArray[np.int32]:
+    """The number of bits in which rows of words differ, int32 (n,)."""
+    counts: npt.NDArray[np.int32] = np.bitwise_count(ones ^ others).sum(axis=1, dtype=np.int32)
+    return counts
 
 
 def _words(hashes: Hashes) -> npt.NDArray[np.uint64]:

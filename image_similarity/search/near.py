@@ -131,7 +131,7 @@ class NearFinder:
 
     def _distances(self, own: PdqHash, hits: Sequence[Hit]) -> dict[str, int]:
         """The PDQ distance of each hit, by SHA-256, where it has a hash of quality."""
-        found = {}
+        found: dict[str, int] = {}
         for catalog, _ in self._databases:
             with catalog.reading() as connection:
                 for sha256 in {hit.image.sha256 for hit in hits}.difference(found):

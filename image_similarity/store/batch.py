@@ -298,7 +298,7 @@ def _insert_hashes(
         for sha256, quality, hash_ in hashes
     ]
     connection.execute(insert(pdq_table), values)
-    known.present[PDQ].update(value["image_id"] for value in values)
+    known.present[PDQ].update(known.images[sha256] for sha256, _, _ in hashes)
 
 
 def _drop_packs(connection: Connection, rows: BatchRows, known: Knowledge) -> None:
