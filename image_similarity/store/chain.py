@@ -121,8 +121,8 @@ def links(chain: Sequence[AuditEntry], of: str = "") -> Iterator[AuditFinding]:
     def finding(entry: int, message: str) -> AuditFinding:
         return AuditFinding("chain", message + of, entry)
 
-    places = {entry.digest: entry.number for entry in chain}
-    expected, previous = 1, NO_DIGEST
+    places = _places_by_links(chain)
+    expected, previous, shift = 1, NO_DIGEST, 0
     for entry in chain:
         n = entry.number
         if n > expected:
@@ -132,21 +132,35 @@ def links(chain: Sequence[AuditEntry], of: str = "") -> Iterator[AuditFinding]:
                 else f"entries {expected} to {n - 1} are"
             )
             yield finding(expected, f"{lost} missing")
-        elif n < expected:
-            yield finding(n, f"entry {n} stands twice")
-        whole = _digest_at(entry, n) == entry.digest
-        if not whole:
-            belongs = places.get(entry.previous, -1) + 1 if entry.previous != NO_DIGEST else 1
-            if belongs not in (0, n) and _digest_at(entry, belongs) == entry.digest:
+        if _digest_at(entry, n) == entry.digest:
+            if n == expected and entry.previous != previous:
+                yield finding(n, f"entry {n} does not follow on entry {n - 1} as that stands now")
+        else:
+            candidates = (places.get(entry.digest, n), n + shift, n + 1)
+            belongs = next((p for p in candidates if _digest_at(entry, p) == entry.digest), n)
+            shift = belongs - n
+            if shift:
                 yield finding(n, f"entry {n} was moved here from place {belongs}")
             else:
                 yield finding(n, f"entry {n} ({entry.action}, {entry.at}) was changed")
-        elif n == expected and entry.previous != previous:
-            yield finding(n, f"entry {n} does not follow on entry {n - 1} as that stands now")
         expected, previous = n + 1, entry.digest
 
 
+def _places_by_links(chain: Sequence[AuditEntry]) -> dict[str, int]:
+    """Where entries belong, by their digests, as far as one names the one before it."""
+    following = {entry.previous: entry.digest for entry in chain}
+    places, digest = dict[str, int](), NO_DIGEST
+    while digest in following:
+        digest = following.pop(digest)
+        places[digest] = len(places) + 1
+    return places
+
+
 def _digest_at(entry: AuditEntry, number: int) -> str:
+    texts = (entry.at, entry.actor, entry.action, entry.detail, entry.previous)
+    # SQLite keeps any type in any column, and bytes have no canonical form.
+    if not all(isinstance(each, str) for each in texts):
+        return ""
     return audit.digest(number, entry.at, entry.actor, entry.action, entry.detail, entry.previous)
 
 

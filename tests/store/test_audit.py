@@ -1,0 +1,356 @@
+"""The chain: appended to and never changed, and whatever is done to its entries is found and named."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+import threading
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from image_similarity import Case
+from image_similarity.errors import InvalidSetting, UsageError
+from image_similarity.records import heads
+from image_similarity.store import audit, chain
+from image_similarity.store.catalog import Catalog
+from image_similarity.values import AuditEntry, KeptHead
+from tests.indexing.desk import Desk
+from tests.store.audited import attacking, make_desk, said, verified, write_anew
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Desk:
+    """A case that no test may write to."""
+    return make_desk(tmp_path_factory.mktemp("audited"), tiny_model)
+
+
+@pytest.fixture
+def case(made: Desk, tmp_path: Path) -> Path:
+    """A copy of the database to be tampered with."""
+    return Path(shutil.copy(made.database, tmp_path / "case.db"))
+
+
+def keep_head(database: Path, path: Path) -> Path:
+    with Case.open(database, read_only=True) as opened:
+        head = opened.audit_head()
+    assert head is not None
+    path.write_text(json.dumps({"number": head.number, "digest": head.digest, "at": head.at}))
+    return path
+
+
+def found(database: Path, head: Path | None = None) -> list[tuple[str, str]]:
+    return [(f.kind, f.message) for f in verified(database, head).findings]
+
+
+# -- a chain that nobody touched ------------------------------------------------------------------------------------
+
+
+def test_the_chain_tells_of_creation_model_runs_batches_ends_and_facts(case: Path) -> None:
+    with Case.open(case, read_only=True) as opened:
+        told = [entry.action for entry in opened.audit()]
+    assert told == [
+        "created", "run", "model", "batch", "batch", "end", "run", "batch", "end", "facts"
+    ]  # fmt: skip
+
+
+def test_an_untouched_case_has_no_findings_with_and_without_its_head(
+    case: Path, tmp_path: Path
+) -> None:
+    assert found(case) == []
+    head = keep_head(case, tmp_path / "head.json")
+    with Case.open(case) as opened:
+        opened.set_facts(exhibit="phone 3")
+    report = verified(case, head)
+    assert report.consistent
+    assert report.kept is not None
+    assert report.head is not None
+    assert report.head.number == report.kept.number + 1
+
+
+def test_entries_are_given_in_order_all_or_the_last(case: Path) -> None:
+    with Case.open(case, read_only=True) as opened:
+        numbers = [entry.number for entry in opened.audit()]
+        assert numbers == list(range(1, len(numbers) + 1))
+        assert [entry.number for entry in opened.audit(last=2)] == numbers[-2:]
+
+
+def test_the_database_refuses_to_change_or_delete_an_entry(case: Path) -> None:
+    with closing(sqlite3.connect(case)) as connection:
+        for statement in ("UPDATE audit SET action = 'x'", "DELETE FROM audit WHERE id = 2"):
+            with pytest.raises(sqlite3.IntegrityError, match="append-only"):
+                connection.execute(statement)
+
+
+def test_changed_facts_are_told_with_what_stood_before(case: Path) -> None:
+    with Case.open(case) as opened:
+        opened.set_facts(examiner="B. Examiner", exhibit="")
+        opened.set_facts(examiner="B. Examiner")
+        (entry,) = opened.audit(last=1)
+        assert opened.facts().examiner == "B. Examiner"
+        with pytest.raises(InvalidSetting, match="no 'court'"):
+            opened.set_facts(court="x")
+    assert json.loads(entry.detail) == {
+        "set": {"examiner": "B. Examiner"},
+        "before": {"examiner": "A. Examiner"},
+    }
+
+
+# -- a chain that somebody touched ----------------------------------------------------------------------------------
+
+
+def test_a_changed_entry_is_named(case: Path) -> None:
+    with attacking(case) as connection:
+        connection.execute(
+            "UPDATE audit SET detail = replace(detail, 'A. Examiner', 'Z. Other') WHERE id = 10"
+        )
+    kinds = [(f.kind, f.entry) for f in verified(case).findings]
+    assert ("chain", 10) in kinds
+    assert any("entry 10 (facts, " in message for _, message in found(case))
+
+
+def test_a_removed_entry_is_named_and_what_it_sealed_stands_alone(case: Path) -> None:
+    with attacking(case) as connection:
+        connection.execute("DELETE FROM audit WHERE id = 4")
+    messages = found(case)
+    assert ("chain", "entry 4 is missing") in messages
+    assert {kind for kind, _ in messages} == {"chain", "unsealed"}
+
+
+def test_a_removed_entry_whose_place_was_closed_up_is_named(case: Path) -> None:
+    with attacking(case) as connection:
+        connection.execute("DELETE FROM audit WHERE id = 10")
+        connection.execute("DELETE FROM audit WHERE id = 5")
+        connection.execute("UPDATE audit SET id = id - 1 WHERE id > 5")
+    assert ("chain", "entry 5 was moved here from place 6") in found(case)
+
+
+def test_swapped_entries_are_named_with_where_they_belong(case: Path) -> None:
+    with attacking(case) as connection:
+        connection.execute("UPDATE audit SET id = -1 WHERE id = 4")
+        connection.execute("UPDATE audit SET id = 4 WHERE id = 5")
+        connection.execute("UPDATE audit SET id = 5 WHERE id = -1")
+    messages = [message for _, message in found(case)]
+    assert "entry 4 was moved here from place 5" in messages
+    assert "entry 5 was moved here from place 4" in messages
+
+
+def test_an_entry_that_was_written_anew_breaks_the_link_after_it(case: Path) -> None:
+    with attacking(case) as connection:
+        row = connection.execute("SELECT * FROM audit WHERE id = 8").fetchone()
+        number, at, actor, action, _, previous, _ = row
+        digest = audit.digest(number, at, actor, action, "{}", previous)
+        connection.execute("UPDATE audit SET detail = '{}', digest = ? WHERE id = 8", (digest,))
+    assert ("chain", "entry 9 does not follow on entry 8 as that stands now") in found(case)
+
+
+def test_a_cut_tail_is_found_only_against_a_kept_head(case: Path, tmp_path: Path) -> None:
+    head = keep_head(case, tmp_path / "head.json")
+    with attacking(case) as connection:
+        connection.execute("DELETE FROM audit WHERE action = 'facts'")
+        connection.execute("DELETE FROM case_fact")
+    assert found(case) == []
+    ((kind, message),) = found(case, head)
+    assert kind == "head"
+    assert message.startswith("the chain ends with entry 9, the head kept elsewhere is entry 10")
+
+
+def test_a_chain_written_anew_is_found_only_against_a_kept_head(case: Path, tmp_path: Path) -> None:
+    head = keep_head(case, tmp_path / "head.json")
+    with attacking(case) as connection:
+        connection.execute("UPDATE audit SET at = '2020-01-01T00:00:00Z' WHERE id = 2")
+        write_anew(connection)
+    assert found(case) == []
+    ((kind, message),) = found(case, head)
+    assert kind == "head"
+    assert "written anew" in message
+
+
+def test_a_chain_that_was_taken_away_leaves_every_row_alone(case: Path) -> None:
+    with attacking(case) as connection:
+        connection.execute("DELETE FROM audit")
+    report = verified(case)
+    assert report.entries == 0
+    assert {f.table for f in report.findings if f.kind == "unsealed"} >= {
+        "image", "file", "embedding", "labels", "model", "run", "account", "failure"
+    }  # fmt: skip
+
+
+def test_facts_that_were_changed_beside_the_chain_are_found(case: Path) -> None:
+    with attacking(case) as connection:
+        connection.execute("UPDATE case_fact SET value = '18/2026' WHERE name = 'number'")
+    assert said(case) == [("record", None, "case_fact", "number")]
+
+
+def test_a_trigger_that_was_removed_is_found(case: Path) -> None:
+    with closing(sqlite3.connect(case)) as connection, connection:
+        connection.execute("DROP TRIGGER audit_no_delete")
+    ((kind, message),) = found(case)
+    assert (kind, "audit_no_delete" in message) == ("record", True)
+
+
+def test_entries_of_any_other_type_are_findings_and_no_crash(case: Path) -> None:
+    with attacking(case) as connection:
+        connection.execute("UPDATE audit SET detail = x'00ff' WHERE id = 3")
+        connection.execute("UPDATE audit SET at = 7 WHERE id = 4")
+        connection.execute("UPDATE audit SET detail = '[[[' WHERE id = 5")
+    assert {entry for kind, entry, _, _ in said(case) if kind == "chain"} >= {3, 4, 5}
+
+
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.data())
+def test_no_rearrangement_of_inner_entries_goes_unseen(
+    made: Desk, tmp_path: Path, data: st.DataObject
+) -> None:
+    database = Path(shutil.copy(made.database, tmp_path / "case.db"))
+    with attacking(database) as connection:
+        rows = connection.execute("SELECT * FROM audit ORDER BY id").fetchall()
+        order = data.draw(st.permutations(range(len(rows))))
+        kept = order[: data.draw(st.integers(1, len(rows)))]
+        if list(kept) == list(range(len(kept))):
+            return  # nothing but the end is gone
+        connection.execute("DELETE FROM audit")
+        for number, place in enumerate(kept, start=1):
+            connection.execute(
+                "INSERT INTO audit VALUES (?, ?, ?, ?, ?, ?, ?)", (number, *rows[place][1:])
+            )
+    assert any(f.kind == "chain" for f in verified(database).findings)
+
+
+# -- chains of merged databases -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def merged(case: Path, tmp_path: Path) -> Path:
+    """A case that took over the chain of another, as a merge does."""
+    other = tmp_path / "other.db"
+    with Case.open(other) as opened:
+        opened.set_facts(number="18/2026")
+        opened.set_facts(number="19/2026")
+        entries = opened.audit()
+    catalog = Catalog.open(case, read_only=False)
+    with catalog.writing() as connection:
+        audit.adopt(connection, entries, {"from": "other.db"})
+    catalog.close()
+    return case
+
+
+def test_a_merged_chain_is_kept_whole_and_ends_with_the_head_that_is_named(merged: Path) -> None:
+    assert found(merged) == []
+
+
+@pytest.mark.parametrize(
+    ("statement", "expected"),
+    [
+        ("UPDATE merged_audit SET actor = 'x' WHERE number = 2", "entry 2 (facts, "),
+        ("DELETE FROM merged_audit WHERE number = 2", "entry 2 is missing, in the chain"),
+        ("DELETE FROM merged_audit WHERE number = 3", "does not end with the head"),
+        ("DELETE FROM merged_audit", "does not end with the head"),
+        ("UPDATE merged_audit SET merge_id = 1", "no entry 1 tells of the chain"),
+    ],
+)
+def test_tampering_with_a_merged_chain_is_found(
+    merged: Path, statement: str, expected: str
+) -> None:
+    with attacking(merged) as connection:
+        connection.execute(statement)
+    assert any(expected in message for _, message in found(merged))
+
+
+# -- heads that are kept elsewhere ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"number": 0}', '{"number": 1, "digest": "x"}', "\x00", "[" * 99999]
+)
+def test_a_file_that_is_no_head_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "head.json"
+    path.write_text(text)
+    with pytest.raises(InvalidSetting, match="no head of an audit chain"):
+        heads.read_head(path)
+
+
+@given(st.binary(max_size=200))
+def test_reading_a_head_raises_nothing_else(data: bytes) -> None:
+    import tempfile
+
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(data)
+        file.flush()
+        with pytest.raises(InvalidSetting):
+            heads.read_head(Path(file.name))
+
+
+def test_an_earlier_head_is_not_overwritten(tmp_path: Path) -> None:
+    path = tmp_path / "head.json"
+    path.write_text("earlier")
+    with pytest.raises(UsageError):
+        heads.write_head(KeptHead(1, "0" * 64), path, "{}")
+    assert path.read_text() == "earlier"
+
+
+# -- several at once ------------------------------------------------------------------------------------------------
+
+
+def test_a_decision_waits_for_a_run_that_is_writing_and_both_are_there(case: Path) -> None:
+    writing, done = threading.Event(), threading.Event()
+
+    def run() -> None:
+        catalog = Catalog.open(case, read_only=False)
+        with catalog.writing() as connection:
+            audit.append(connection, "batch", {})
+            writing.set()
+            time.sleep(0.5)
+        catalog.close()
+        done.set()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    assert writing.wait(10)
+    with Case.open(case) as opened:
+        opened.set_facts(notes="during the run")
+        assert done.wait(10)
+        assert [entry.action for entry in opened.audit(last=2)] == ["batch", "facts"]
+    thread.join()
+    assert found(case) == []
+
+
+def test_entries_of_many_writers_form_one_chain(case: Path) -> None:
+    def decide(number: int) -> None:
+        for turn in range(5):
+            with Case.open(case) as opened:
+                opened.set_facts(notes=f"{number}.{turn}")
+
+    threads = [threading.Thread(target=decide, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found(case) == []
+    with Case.open(case, read_only=True) as opened:
+        assert len(opened.audit()) == 10 + 20
+
+
+def test_what_is_added_during_a_check_is_checked_too(
+    case: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chain, "REPORT_EVERY", 2)
+    writer = Catalog.open(case, read_only=False)
+    added: list[AuditEntry] = []
+
+    def add(event: object) -> None:
+        with writer.writing() as connection:
+            added.append(audit.append(connection, "mark", {}))
+
+    with Case.open(case, read_only=True) as opened:
+        report = opened.verify_audit(on_event=add)
+    writer.close()
+    assert report.findings == ()
+    assert report.head == added[-1]
