@@ -487,7 +487,7 @@ class Excluded:
 
     `known` is how pictures of hash lists were treated: "mark", "hide" (`hidden_known` of them, of the `lists`) or
     "only". `hidden_irrelevant` were judged irrelevant for this query. `query_known` are the lists that hold the query.
-    `tags` are those that a picture must have to be searched.
+    `tags` are those of which a picture must have one to be searched.
     """
 
     known: Literal["mark", "hide", "only"] = "mark"
@@ -732,6 +732,18 @@ class ReplayReport:
 
 
 @dataclass(frozen=True, slots=True)
+class Mount:
+    """How evidence was mounted during a run: where, whether read-only, and when access times are written.
+
+    "off" never, "relative" seldom (relatime), "on" at every reading; on a read-only mount never, whatever it says.
+    """
+
+    point: str
+    read_only: bool
+    access_times: str
+
+
+@dataclass(frozen=True, slots=True)
 class RunReport:
     """The account of one run over one source.
 
@@ -762,6 +774,7 @@ class RunReport:
     bytes_read: int = 0
     seconds: float = 0.0
     failures: tuple[Failure, ...] = ()
+    mount: Mount | None = None
 
     @property
     def accounted(self) -> bool:
@@ -978,3 +991,35 @@ class RelinkReport:
     proved: bool
     dry_run: bool
     moved: bool
+
+
+@dataclass(frozen=True, slots=True)
+class MergeReport:
+    """The account of a merge: what was taken from the other database, and what was not because both had it.
+
+    `sources` pairs their names there with those here. `chain` is the number and digest of the head of the other audit
+    chain, which is kept whole under our entry `entry`.
+    """
+
+    database: str
+    other: str
+    other_sha256: str
+    entry: int
+    chain: tuple[int, str] | None
+    sources: tuple[tuple[str, str], ...]
+    models: int
+    runs: int
+    pictures: int
+    pictures_in_both: int
+    places: int
+    failures: int
+    skipped: int
+    vectors: int
+    vectors_otherwise: int
+    labels: int
+    labels_otherwise: int
+    pdq: int
+    thumbnails: int
+    decisions: int
+    decisions_withdrawn: int
+    hash_lists: int

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from image_similarity.cli.output import count, line, note, size
 from image_similarity.cli.progress import failure_line
-from image_similarity.values import Failure, RunReport
+from image_similarity.values import Failure, Mount, RunReport
 
 FAILURES_SHOWN = 20
 
@@ -27,6 +27,8 @@ def print_account(report: RunReport, database: Path) -> None:
         f"  of these partly decoded {report.partial}, moved {report.moved}; no longer there {report.gone}"
     )
     line(f"  {_work_line(report)}")
+    if report.mount is not None:
+        line(f"  {mount_line(report.mount)}")
     if report.skipped:
         line(f"  skipped by rule: {_by_kind(report.skipped.items())}")
     if apart := [
@@ -46,6 +48,18 @@ def sum_line(report: RunReport) -> str:
         f"{report.seen} seen = {report.new} new + {report.duplicate} duplicate + {report.unchanged} unchanged"
         f" + {report.failed} failed + {sum(report.skipped.values())} skipped by rule"
     )
+
+
+def mount_line(mount: Mount) -> str:
+    """Return how the evidence was mounted, and on a writable mount what may have changed."""
+    if mount.read_only:
+        return f"evidence mounted read-only: yes ({mount.point})"
+    times = {
+        "off": "which keeps no access times",
+        "relative": "which may have written access times, at most once a day each",
+        "on": "which may have written access times",
+    }[mount.access_times]
+    return f"evidence mounted read-only: no ({mount.point}, {times})"
 
 
 def exit_code(reports: Iterable[RunReport], stopped: int) -> int:

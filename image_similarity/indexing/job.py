@@ -6,6 +6,7 @@ import gc
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from image_similarity.indexing import packing, sources, taskset
 from image_similarity.indexing import recorded as records
 from image_similarity.indexing.run import Run, Stop
 from image_similarity.matching import pdq
+from image_similarity.pictures import mount
 from image_similarity.pictures.names import to_text
 from image_similarity.pictures.walk import Entry, walk
 from image_similarity.settings import IndexOptions
@@ -76,12 +78,14 @@ def index_place(
     environment = records.environment(
         [spec for spec, *_ in resolved], device=options.device, runtime=options.runtime
     )
+    mounted = mount.state(place.root)
+    recorded = {**environment, "mount": None if mounted is None else asdict(mounted)}
     with catalog.writing() as connection:
         source_id, name = sources.enter(connection, place, source)
         settings = sources.as_options(place, records.settings(options))
         # A picture may have ended the run before: this one decodes no picture in its own process.
         careful = runs.refuse_open(connection) > 0
-        run_id = runs.begin(connection, runs.RunStart(kind, source_id, settings, environment))
+        run_id = runs.begin(connection, runs.RunStart(kind, source_id, settings, recorded))
         tasks = taskset.register(connection, resolved, options)
         with _collector_paused():
             known = store.load_knowledge(

@@ -14,7 +14,7 @@ from image_similarity.errors import DatabaseLocked, UsageError
 from image_similarity.store import audit, processes, sealing
 from image_similarity.store.clock import now
 from image_similarity.store.schema import failure_table, run_table, source_table
-from image_similarity.values import Failure, RunReport, RunStatus
+from image_similarity.values import Failure, Mount, RunReport, RunStatus
 
 COUNTERS = (
     "seen",
@@ -171,6 +171,7 @@ def _report(row: Any) -> RunReport:
         finished_at=row.finished_at,
         skipped=account.get("skipped", {}),
         seconds=account.get("seconds", 0.0),
+        mount=Mount(**row.environment["mount"]) if row.environment.get("mount") else None,
         **{name: account.get(name, 0) for name in COUNTERS},
     )
 

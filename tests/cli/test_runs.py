@@ -60,3 +60,11 @@ def test_a_run_that_died_on_another_machine_locks_until_it_is_closed(run: Run, c
     assert (closed.code, closed.out) == (0, "run 1: interrupted\n")
     assert run(*arguments).code == 3
     assert run("runs", "close", 1, "-dp", case.database).code == 2
+
+
+def test_how_the_evidence_was_mounted_is_recorded_and_shown(run: Run, indexed: Made) -> None:
+    shown = run("runs", "show", 1, "-dp", indexed.database).out
+    assert "  evidence mounted read-only: " in shown
+    (report,) = run("runs", "show", 1, "-dp", indexed.database, "--format", "json").objects()
+    assert report["mount"]["access_times"] in ("off", "relative", "on")
+    assert isinstance(report["mount"]["read_only"], bool)
