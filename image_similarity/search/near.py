@@ -5,9 +5,10 @@ A copy whose scene is judged otherwise than the query's is found here: the scene
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,9 +20,12 @@ from image_similarity.pictures.picture_error import PictureError
 from image_similarity.pictures.prepared import decode_for
 from image_similarity.pictures.read import Contents, read_file
 from image_similarity.search.request import SearchRequest
-from image_similarity.store import copies, gallery
+from image_similarity.store import copies, gallery, marks
 from image_similarity.store.catalog import Catalog
-from image_similarity.values import Hit, NearHit, NearSearch, SearchResult
+from image_similarity.values import Hit, ImageRecord, NearHit, NearSearch, SearchResult
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
 
 class NearFinder:
@@ -115,7 +119,10 @@ class NearFinder:
         own_path = None if path is None else str(path.resolve())
         with catalog.reading() as connection:
             records = gallery.records(connection, ids, places=self._places)
+            kept = self._kept(connection, records, result.sha256)
         for row, id_ in zip(rows.tolist(), ids, strict=True):
+            if id_ not in kept:
+                continue
             record = records[id_]
             for place in record.places:
                 if str(Path(from_text(place.root)) / from_text(place.path)) != own_path:
@@ -128,6 +135,21 @@ class NearFinder:
                         image=record,
                         database=str(catalog.path),
                     )
+
+    def _kept(
+        self, connection: Connection, records: Mapping[int, ImageRecord], sha256: str
+    ) -> set[int]:
+        """The contents that hash lists, verdicts and tags leave in a search, as they do for hits; see `excluded`."""
+        request, kept = self._request, set(records)
+        if request.tags:
+            kept &= set(marks.tagged(connection, request.tags))
+        if request.known != "mark":
+            only = request.known == "only"
+            kept = {id_ for id_ in kept if bool(records[id_].known) == only}
+        if not request.include_irrelevant:
+            judged = marks.verdicts(connection, sha256)
+            kept = {id_ for id_ in kept if judged.get(records[id_].sha256) != "irrelevant"}
+        return kept
 
     def _distances(self, own: PdqHash, hits: Sequence[Hit]) -> dict[str, int]:
         """The PDQ distance of each hit, by SHA-256, where it has a hash of quality."""

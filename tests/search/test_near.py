@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from image_similarity.case import Case
+from image_similarity.case import Case, search_cases
 from image_similarity.errors import DatabaseDamaged, InvalidSetting, UnknownSource
 from image_similarity.matching import pdq
 from image_similarity.matching.pdq import PdqHash
+from image_similarity.search import SearchRequest
 from image_similarity.values import SearchResult
 from tests.conftest import draw_picture
 from tests.search.near_cases import ORIGINAL, flipped, give_hashes
@@ -53,6 +54,12 @@ def case(tmp_path: Path) -> Path:
 def ask(path: Path, name: str = "query", **request: object) -> SearchResult:
     with Case.open(path, read_only=True) as case:
         return case.search(sha256=Row(name, ()).sha256, near=True, **request)  # type: ignore[arg-type]
+
+
+def request(path: Path, **more: object) -> SearchResult:
+    with Case.open(path, read_only=True) as case:
+        asked = SearchRequest(sha256=Row("query", ()).sha256, near=True, **more)  # type: ignore[arg-type]
+        return search_cases([case], asked)
 
 
 def found(result: SearchResult) -> list[tuple[str, int]]:
@@ -194,3 +201,16 @@ def test_stacks_can_join_turned_copies(case: Path) -> None:
     near = [stack for stack in found.stacks if stack.kind == "near"]
     turned = {m.image.places[0].path: m.orientation for stack in near for m in stack.members}
     assert turned["turned.png"] == "mirrored left to right"
+
+
+def test_what_was_judged_irrelevant_does_not_come_back_as_near(case: Path) -> None:
+    with Case.open(case) as opened:
+        opened.judge(Row("query", ()).sha256, Row("copy", ()).sha256, "irrelevant")
+    assert "copy.png" not in dict(found(ask(case)))
+    assert "copy.png" in dict(found(request(case, include_irrelevant=True)))
+
+
+def test_only_tagged_pictures_are_near_where_a_tag_is_asked_for(case: Path) -> None:
+    with Case.open(case) as opened:
+        opened.decide(Row("alike", ()).sha256, "tag", "exhibit")
+    assert found(request(case, tags=("exhibit",))) == [("alike.png", 31)]
