@@ -425,6 +425,16 @@ class Case:
         kept = read_head(Path(head)) if isinstance(head, str | Path) else head
         return chain.check(self._catalog, kept, on_event=on_event)
 
+    def kept_head(self) -> KeptHead:
+        """The present head of the audit chain, to be kept elsewhere.
+
+        Raises:
+            UsageError: The chain has no entry yet.
+        """
+        from image_similarity.records import heads
+
+        return heads.head(self._catalog)
+
     def record_query(self, result: SearchResult, **asked: Any) -> str | None:
         """Record a query and its hits in the audit chain, also if the case was opened for reading.
 
@@ -712,6 +722,24 @@ def search_cases(
     from image_similarity.search import search
 
     return search([case._catalog for case in cases], request, on_event=on_event)
+
+
+def search_cases_fused(
+    cases: Sequence[Case],
+    pictures: Sequence[str | Path],
+    request: SearchRequest,
+    *,
+    against: Sequence[str | Path] = (),
+) -> tuple[SearchResult, list[Failure]]:
+    """Rank the pictures of several cases by what several queries say together; see `image_similarity.search.fusion`."""
+    from image_similarity.search.fusion import search_fused
+
+    return search_fused(
+        [case._catalog for case in cases],
+        [Path(picture) for picture in pictures],
+        request,
+        against=[Path(picture) for picture in against],
+    )
 
 
 def search_cases_folder(

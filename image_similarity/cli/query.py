@@ -13,6 +13,7 @@ from image_similarity.case import Case, search_cases, search_cases_folder
 from image_similarity.cli import (
     account,
     beside_options,
+    known_options,
     manifest_file,
     options,
     output,
@@ -21,6 +22,7 @@ from image_similarity.cli import (
 )
 from image_similarity.cli.hits import Renderer
 from image_similarity.cli.options import Talk
+from image_similarity.cli.recorded_queries import RecordedQueries
 from image_similarity.events import Listener
 from image_similarity.values import Calibration, Failure, SearchResult
 
@@ -73,6 +75,7 @@ if TYPE_CHECKING:
 )
 @query_making.query_making
 @beside_options.beside
+@known_options.known
 @options.device
 @options.runtime
 @options.output_format("table", "json", "csv", "paths")
@@ -124,12 +127,14 @@ def query(
         sheet = _sheet(report, cases, force=force)
         record = manifest_file.opened(manifest, cases, given, force=force)
         given["with_basis"] = record is not None
+        queries = RecordedQueries(cases, {"picture": picture, **given})
         for answer in _answers(cases, picture, given, on_event):
             if isinstance(answer, Failure):
                 failures += 1
                 output.note(f"not searched: {progress.failure_line(answer)}")
                 continue
             renderer.show(answer)
+            queries.add(answer)
             if sheet:
                 sheet.add(answer)
             if record:

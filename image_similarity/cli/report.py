@@ -1,75 +1,121 @@
-"""`--report`: collects the results of a query and writes the contact sheet."""
+"""`report`: a search, a selection or the whole case as HTML, CSV, JSON Lines, VICS-style JSON or CASE/UCO JSON-LD."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
 from pathlib import Path
+from typing import Any, Literal
 
 import click
 
 from image_similarity.case import Case
-from image_similarity.cli import evidence
-from image_similarity.cli.hits import on_disk
-from image_similarity.reports import html
-from image_similarity.values import Hit, SearchResult
+from image_similarity.cli import evidence, options, output, progress
+from image_similarity.cli.options import Talk
+from image_similarity.cli.report_options import what_and_where
+from image_similarity.reports.rows import Row
+from image_similarity.values import Selection
+
+Form = Literal["html", "csv", "jsonl", "vics", "case-uco"]
+
+# An HTML file with more pictures opens slowly, and nobody looks through it.
+HTML_PICTURES = 1000
 
 
-class Report:
-    """A contact sheet to be written; that its file may be written is settled before the search begins."""
+@click.group(context_settings=options.CONTEXT)
+def report() -> None:
+    """Write what was found, for people and for other programs.
 
-    def __init__(self, target: Path, cases: Sequence[Case], *, force: bool) -> None:
-        evidence.refuse_inside_sources(target, cases)
-        html.refuse_existing(target, overwrite=force)
-        self._target = target
-        self._databases = [str(case.path) for case in cases]
-        self._force = force
-        self._results: list[SearchResult] = []
+    Without a choice a report holds the whole case. Every report says what was searched and what was not, and ends with
+    the audit head.
+    """
 
-    def add(self, result: SearchResult) -> None:
-        """Take one result."""
-        self._results.append(result)
 
-    def write(self) -> Path:
-        """Write the sheet and return its path."""
-        html.write(
-            self._results,
-            self._target,
-            settings={"databases": ", ".join(self._databases), **_settings()},
-            preview=_preview,
-            overwrite=self._force,
+@report.command()
+@what_and_where
+@click.option(
+    "--limit", type=int, default=HTML_PICTURES, show_default=True, metavar="N",
+    help="Pictures shown; how many are left out is said.",
+)  # fmt: skip
+@click.pass_obj
+def html(talk: Talk, /, **given: Any) -> None:
+    """Write a page with small pictures, blurred until clicked on.
+
+    It is one file, without scripts and links, and fit to be printed.
+    """
+    _write(talk, "html", **given)
+
+
+@report.command()
+@what_and_where
+@click.pass_obj
+def csv(talk: Talk, /, **given: Any) -> None:
+    """Write one row for each place of each picture, for spreadsheets.
+
+    What was searched and what was not stands in FILE.about.json beside it.
+    """
+    _write(talk, "csv", **given)
+
+
+@report.command()
+@what_and_where
+@click.pass_obj
+def jsonl(talk: Talk, /, **given: Any) -> None:
+    """Write one JSON object for each place of each picture; the form that loses nothing."""
+    _write(talk, "jsonl", **given)
+
+
+@report.command()
+@what_and_where
+@click.pass_obj
+def vics(talk: Talk, /, **given: Any) -> None:
+    """Write JSON in the style of VICS 2.0; not certified."""
+    _write(talk, "vics", **given)
+
+
+@report.command("case-uco")
+@what_and_where
+@click.pass_obj
+def case_uco(talk: Talk, /, **given: Any) -> None:
+    """Write CASE/UCO JSON-LD."""
+    _write(talk, "case-uco", **given)
+
+
+def _write(
+    talk: Talk,
+    form: Form,
+    *,
+    database: Path,
+    path: Path,
+    hits: Path | None,
+    force: bool,
+    limit: int | None = None,
+    **choice: Any,
+) -> None:
+    chosen = Selection(**choice)
+    if hits is not None and chosen != Selection():
+        raise click.UsageError("--hits is a choice of its own: the query made it.")
+    rows = _hits(hits) if hits else ()
+    with (
+        progress.listener(talk) as on_event,
+        Case.open(database, read_only=True, on_event=on_event) as case,
+    ):
+        evidence.refuse_inside_sources(path, [case])
+        written = case.report(
+            form, path, chosen=chosen, hits=rows, limit=limit, overwrite=force, on_event=on_event
         )
-        return self._target
+    for text in written.notes:
+        output.note(text)
+    left_out = written.chosen - written.pictures
+    more = f"; {left_out} left out, --limit takes more" if left_out else ""
+    output.note(f"{output.count(written.pictures, 'picture')} in the report{more}")
+    for each in written.paths:
+        output.line(each)
 
 
-def _settings() -> dict[str, str]:
-    """The options of the command that is running, as far as they were given."""
-    context = click.get_current_context()
-    left_out = {"databases", "report", "force", "form", "null"}
-    given = {name: value for name, value in context.params.items() if name not in left_out}
-    return {
-        name.replace("_", " "): ", ".join(map(str, value))
-        if isinstance(value, tuple)
-        else str(value)
-        for name, value in given.items()
-        if value not in (None, (), False)
-    }
+def _hits(path: Path) -> list[Row]:
+    from image_similarity.reports.hits_file import read_hits
 
-
-def _preview(shown: SearchResult | Hit) -> bytes | None:
-    """A small JPEG, or None where the file is missing, unreadable, or no longer the picture that was compared."""
-    from image_similarity.pictures.names import from_text
-    from image_similarity.pictures.picture_error import PictureError
-    from image_similarity.pictures.read import Contents, read_file
-    from image_similarity.pictures.thumbnail import thumbnail
-
-    try:
-        if isinstance(shown, Hit):
-            path, sha256 = on_disk(shown.place), shown.image.sha256
-        else:
-            path, sha256 = from_text(shown.query), shown.sha256
-        found = read_file(path)
-        if isinstance(found, Contents) and found.digests.sha256 == sha256:
-            return thumbnail(found.data, side=html.PREVIEW_SIDE)
-    except (PictureError, ValueError):
-        pass
-    return None
+    if str(path) == "-":
+        return read_hits(sys.stdin.buffer, "standard input")
+    with path.open("rb") as file:
+        return read_hits(file, str(path))

@@ -1,110 +1,133 @@
-"""A contact sheet: one HTML file that holds everything it shows, and needs no script and no network."""
+"""A report as one HTML file that holds everything it shows, and needs no script and no network."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
-import os
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from image_similarity import __version__
-from image_similarity.errors import UsageError
-from image_similarity.reports import meaning
+from image_similarity.reports.about import CAUTION, About, Pair, parts
+from image_similarity.reports.rows import Row, notes, utc
+from image_similarity.reports.searches import Entry, Search, strength_text
 from image_similarity.reports.text import visible
-from image_similarity.values import Hit, SearchResult
+from image_similarity.values import ImageRecord
 
 PREVIEW_SIDE = 160
 
-# A file may be replaced only if it says at its beginning that it is one of these.
-_GENERATOR = "image_similarity contact sheet"
-_BEGINNING = 1024
+# By this a file is known as a report; see `target`.
+MARK = "image_similarity contact sheet"
 
-# Gives a small JPEG of a query or a hit, as long as its file still is the content that was compared, else None.
-Preview = Callable[[SearchResult | Hit], bytes | None]
+# Gives a small JPEG of a query or of a picture, as long as its file still is the content that was compared, else None.
+Preview = Callable[[Search | ImageRecord], bytes | None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Card:
+    """A picture made ready for the template: `marks` and `lines` are what is said of it."""
+
+    number: int
+    hit: Row | None
+    image: ImageRecord
+    preview: str | None
+    marks: Sequence[str]
+    lines: Sequence[str]
+    details: Sequence[Pair]
+    database: str
 
 
 @dataclass(frozen=True, slots=True)
 class _Section:
-    """A query with its hits, made ready for the template."""
+    """A query with its hits, or the pictures of a selection."""
 
-    result: SearchResult
+    search: Search | None
     preview: str | None
-    hits: Sequence[tuple[Hit, str | None]]
-
-
-def refuse_existing(target: Path, *, overwrite: bool) -> None:
-    """Refuse a target that exists, unless it is an earlier contact sheet that may be replaced.
-
-    Raises:
-        UsageError.
-    """
-    if not os.path.lexists(target):
-        if not os.access(target.absolute().parent, os.W_OK):
-            raise UsageError(f"The folder of {target} does not exist or cannot be written to")
-        return
-    if not overwrite:
-        raise UsageError(
-            f"{target} exists already", hint="Choose another name; --force replaces a report."
-        )
-    if not _is_contact_sheet(target):
-        raise UsageError(f"{target} is not a contact sheet of this program and is not replaced")
+    cards: Iterable[_Card]
 
 
 def write(
-    results: Sequence[SearchResult],
-    target: Path,
+    stream: TextIO,
+    entries: Iterable[Entry],
+    about: About,
+    searches: Sequence[Search],
     *,
-    settings: Mapping[str, str],
     preview: Preview,
-    overwrite: bool = False,
 ) -> None:
-    """Write the contact sheet of some results, readable by its owner only; it is there whole or not at all.
+    """Write the report; of searches one section each, to which the entries belong in the order of their rows.
 
     Args:
-        results: The queries with their hits, in the order of the sheet.
-        target: The file.
-        settings: What was asked for, shown as it is.
+        stream: Where to.
+        entries: The pictures; where there are searches each is one hit.
+        about: What the report says beside them.
+        searches: The searches, or none.
         preview: Gives the small pictures.
-        overwrite: Replace an earlier contact sheet.
-
-    Raises:
-        UsageError: The target exists and may not be replaced.
     """
-    refuse_existing(target, overwrite=overwrite)
     pieces = _template().generate(
-        sections=_sections(results, preview),
-        settings=settings,
-        legend=meaning.legend(results[0]) if results else [],
-        generator=_GENERATOR,
+        about=about,
+        parts=parts(about),
+        caution=CAUTION,
+        sections=_sections(iter(entries), searches, preview),
+        generator=MARK,
         version=__version__,
-        written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
         style=_style(),
         style_hash=base64.b64encode(hashlib.sha256(_style().encode()).digest()).decode(),
     )
-    # mkstemp gives 0600; a report shows what its reader's colleagues need not see.
-    handle, name = tempfile.mkstemp(dir=target.absolute().parent, prefix=".", suffix=".html")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.writelines(pieces)
-        Path(name).replace(target)
-    except BaseException:
-        with suppress(OSError):
-            Path(name).unlink()
-        raise
+    stream.writelines(pieces)
 
 
-def _sections(results: Sequence[SearchResult], preview: Preview) -> Iterator[_Section]:
-    """One at a time: the small pictures of a large sheet need not be in memory together."""
-    for result in results:
-        hits = [(hit, _data_uri(preview(hit))) for hit in result.hits]
-        same = (image for hit, image in hits if hit.image.sha256 == result.sha256)
-        yield _Section(result, _data_uri(preview(result)) or next(same, None), hits)
+def _sections(
+    entries: Iterator[Entry], searches: Sequence[Search], preview: Preview
+) -> Iterator[_Section]:
+    """One at a time: the small pictures of a large report need not be in memory together."""
+    if not searches:
+        yield _Section(None, None, _cards(entries, preview))
+    for search in searches:
+        cards = list(_cards(islice(entries, len(search.rows)), preview))
+        same = (card.preview for card in cards if card.image.sha256 == search.sha256)
+        yield _Section(search, _data_uri(preview(search)) or next(same, None), cards)
+
+
+def _cards(entries: Iterable[Entry], preview: Preview) -> Iterator[_Card]:
+    for number, entry in enumerate(entries, start=1):
+        hit, image = next(iter(entry.hits), None), entry.image
+        yield _Card(
+            number,
+            hit,
+            image,
+            _data_uri(preview(image)),
+            _marks(image, hit),
+            strength_text(hit) if hit else [],
+            _details(image),
+            entry.database,
+        )
+
+
+def _marks(image: ImageRecord, hit: Row | None) -> list[str]:
+    """What is special about a picture, one short text each; a further mark is one line here."""
+    return [
+        *(["identical"] if hit and hit["identical"] else []),
+        *(["decoded in part"] if image.partial else []),
+        *(f"{each.name} {each.probability:.2f}" for each in image.scenes[:1]),
+        *([f"category {image.category}"] if image.category else []),
+        *image.tags,
+        *(f"known: {each.list}" for each in image.known),
+    ]
+
+
+def _details(image: ImageRecord) -> list[Pair]:
+    """What is known of a content beside its marks; a further detail is one line here."""
+    return [
+        *(("Note", note) for note in notes(image)),
+        ("Picture", f"{image.width} x {image.height}, {image.format}, {image.size} bytes"),
+        *((name.replace("_", " "), str(value)) for name, value in sorted(image.exif.items())),
+        ("SHA-256", image.sha256),
+        *((("SHA-1", image.sha1),) if image.sha1 else ()),
+        *((("MD5", image.md5),) if image.md5 else ()),
+    ]
 
 
 def _data_uri(jpeg: bytes | None) -> str | None:
@@ -124,19 +147,9 @@ def _template() -> Any:
         lstrip_blocks=True,
     )
     environment.filters["visible"] = lambda value: visible(str(value))
-    environment.filters["how"] = meaning.search_text
-    environment.filters["nearer"] = meaning.nearer_text
-    environment.filters["as_close"] = meaning.as_close_text
-    environment.filters["ratio"] = meaning.ratio_text
+    environment.filters["utc"] = utc
     return environment.get_template("contact_sheet.html")
 
 
 def _style() -> str:
     return (Path(__file__).parent / "templates" / "contact_sheet.css").read_text("utf-8")
-
-
-def _is_contact_sheet(path: Path) -> bool:
-    if path.is_symlink() or not path.is_file():
-        return False
-    with path.open("rb") as file:
-        return _GENERATOR.encode() in file.read(_BEGINNING)

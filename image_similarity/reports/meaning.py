@@ -12,6 +12,7 @@ from image_similarity.values import (
     AsClose,
     Calibration,
     DistanceTable,
+    Fusion,
     Hit,
     LikelihoodRatio,
     SearchResult,
@@ -84,6 +85,21 @@ def table_text(table: DistanceTable) -> str:
     """Return which pairs a reference table counts, in short."""
     unrelated, same_scene = table.unrelated[-1], table.same_scene[-1]
     return f"{unrelated:,} unrelated ones, {same_scene:,} of one scene; {table.made_on}"
+
+
+def fusion_text(fusion: Fusion) -> str:
+    """Return how several queries became one list, and what was left out of it for its likeness to others."""
+    several = "1 query" if len(fusion.queries) == 1 else f"{len(fusion.queries)} queries"
+    text = (
+        f"ranked by reciprocal rank fusion of {several}: each one's {fusion.depth} nearest, a picture's score is the sum "
+        f"of 1/({fusion.constant} + rank); the distance is that to the nearest query"
+    )
+    if fusion.against:
+        text += (
+            f". Left out {fusion.left_out} above the last hit that are nearer to a --not picture "
+            f"({', '.join(label for label, _ in fusion.against)}) than to every query"
+        )
+    return text
 
 
 def expected_text(strength: Strength, hit: Hit) -> str:

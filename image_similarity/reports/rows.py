@@ -85,12 +85,6 @@ COLUMNS = (
     "hidden_known",
     "hidden_irrelevant",
     "known_searched",
-    "found_by",
-    "pdq_distance",
-    "pdq_orientation",
-    "inliers",
-    "not_checked",
-    "distance_rank",
 )
 
 # Of a picture at one of its places.
@@ -241,22 +235,6 @@ def search_row(result: SearchResult) -> dict[str, Any]:
     }
 
 
-def search_row(result: SearchResult) -> dict[str, Any]:
-    """Return the columns that are alike for all hits of a result."""
-    return {
-        "query": result.query,
-        "query_sha256": result.sha256,
-        "model": result.model.name,
-        "model_fingerprint": result.model.fingerprint,
-        "search": result.search,
-        "scenes_searched": list(result.filter.scenes),
-        "hidden": result.filter.hidden,
-        "hidden_nearer": result.filter.hidden_nearer,
-        "scene_filter": result.filter.mode,
-        "recall": result.recall.share if result.recall else None,
-    }
-
-
 def _hit_row(result: SearchResult, hit: Hit, path: str) -> Row:
     scene, table, calibration = hit.scene, result.distances, result.calibration
     row = {
@@ -291,12 +269,6 @@ def _hit_row(result: SearchResult, hit: Hit, path: str) -> Row:
         "fused_best_rank": hit.fused.best_rank if hit.fused else None,
         "fused_query": hit.fused.query if hit.fused else None,
         "query_made": result.query_made or None,
-        "found_by": "embedding",
-        "pdq_distance": hit.pdq_distance,
-        "pdq_orientation": None,
-        "inliers": hit.inliers,
-        "not_checked": hit.not_checked or None,
-        "distance_rank": hit.distance_rank,
         "found_by": "embedding",
         "pdq_distance": hit.pdq_distance,
         "pdq_orientation": None,

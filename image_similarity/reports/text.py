@@ -10,8 +10,11 @@ _DECEPTIVE = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
 )
 
-# What a spreadsheet takes for the start of a formula.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+# What a spreadsheet takes for the start of a formula, also in full width; at the start of a text, or behind a
+# semicolon: where that separates cells, as in much of Europe, a comma-separated file is cut there.
+_FORMULA = re.compile(r"""(^|;)(["'\s]*)(?=[=+@\-\t\r\n\uff0b\uff0d\uff1d\uff20])""")
 
 
 def visible(text: str) -> str:
@@ -19,12 +22,20 @@ def visible(text: str) -> str:
     return _DECEPTIVE.sub(_escape, text)
 
 
+def whole_text(text: str) -> str:
+    r"""Return the text with escapes such as `\udcff` for lone surrogates, which many readers of JSON refuse."""
+    return _SURROGATE.sub(_escape, text)
+
+
 def cell(value: object) -> object:
-    """Return a value for a CSV cell: text is made visible, and never starts a formula; numbers stay numbers."""
+    """Return a value for a CSV cell: text is made visible, and never starts a formula; numbers stay numbers.
+
+    What could start one gets an apostrophe before it.
+    """
     if not isinstance(value, str):
         return value
-    # The first character is judged before it is escaped: an escaped tab no longer looks like one.
-    return ("'" if value.startswith(_FORMULA) else "") + visible(value)
+    # Judged before it is escaped: an escaped tab no longer looks like one.
+    return visible(_FORMULA.sub(r"\1\2'", value))
 
 
 def _escape(match: re.Match[str]) -> str:

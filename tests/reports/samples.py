@@ -6,18 +6,27 @@ import math
 from dataclasses import replace
 from typing import Any
 
+from image_similarity.reports.about import About
 from image_similarity.values import (
     DISTANCE_STEPS,
+    AuditEntry,
     Calibration,
+    CaseFacts,
+    Coverage,
+    DatabaseStatus,
+    Decision,
     DistanceTable,
     Hit,
     ImageRecord,
+    KnownHash,
     ModelInfo,
     Place,
     Preprocess,
+    RunReport,
     SceneFilter,
     SceneScore,
     SearchResult,
+    Source,
 )
 
 MODEL = ModelInfo(
@@ -103,3 +112,107 @@ def sample_result(*hits: Hit, **changes: Any) -> SearchResult:
         hits=hits,
     )
     return replace(result, **changes)
+
+
+HEAD = AuditEntry(
+    number=7,
+    at="2026-03-04T05:06:07Z",
+    actor="an@machine",
+    action="export",
+    detail="{}",
+    previous="0" * 64,
+    digest="d7" * 32,
+)
+
+# What a name or a line of EXIF may hold at worst.
+HOSTILE = '=cmd|"/C calc"!A0;<script>alert(1)</script><img src=x onerror=alert(1)>\u202egpj.exe\'"&]]>{{7*7}}\x1b[31m'
+
+
+def sample_coverage(**changes: Any) -> Coverage:
+    """What a database covers: one source, one run, some files that were left out or could not be read."""
+    run = RunReport(
+        run_id=3,
+        kind="index",
+        status="partial",
+        source="disk-07",
+        root="/evidence",
+        models=("builtin",),
+        started_at="2026-01-02T03:04:05Z",
+        finished_at="2026-01-02T03:14:05Z",
+        seen=60,
+        new=50,
+        failed=2,
+        skipped={"video": 5, "archive": 3},
+    )
+    status = DatabaseStatus(
+        path="case.db",
+        revision="0003",
+        head="0003",
+        size=1000,
+        images=50,
+        files=52,
+        gone=1,
+        failures=2,
+        skipped={"video": 5, "archive": 3},
+        models=(MODEL,),
+        embeddings={MODEL.fingerprint: 50},
+        sources=(Source("disk-07", "/evidence", "2026-01-02T03:04:05Z", 52, 50, 2, 1),),
+        last_run=run,
+    )
+    coverage = Coverage(
+        facts=CaseFacts("17/2026", "A. Examiner", "EX-1", "second look"),
+        status=status,
+        runs=(run,),
+        failed={"decode": 2},
+        partial=4,
+        several_frames={"GIF": 6},
+        head=HEAD,
+    )
+    return replace(coverage, **changes)
+
+
+def sample_about(*coverages: Coverage, **changes: Any) -> About:
+    """What a report of a whole case says."""
+    about = About(
+        what="whole case",
+        asked=(),
+        extent="50 pictures",
+        coverages=coverages or (sample_coverage(),),
+        written="2026-03-04T05:06:08Z",
+    )
+    return replace(about, **changes)
+
+
+def sample_image(rank: int = 1, path: str = "rooms/a.jpg", **changes: Any) -> ImageRecord:
+    """A content at two places, the second of which is gone, with EXIF and decisions."""
+    place = Place("disk-07", "/evidence", path, "2026-01-02T03:04:05Z", 1_600_000_000_123_456_789)
+    image = ImageRecord(
+        sha256=f"{rank:02x}" * 32,
+        sha1=f"{rank:02x}" * 20,
+        md5=f"{rank:02x}" * 16,
+        size=1000,
+        width=96,
+        height=72,
+        format="JPEG",
+        mime="image/jpeg",
+        partial=False,
+        exif={"make": "Maker", "latitude": -33.5},
+        places=(place, replace(place, path=f"copies/{path}", gone_since="2026-02-03T00:00:00Z")),
+        scenes=(SceneScore("bedroom", 0.875),),
+        decisions=(
+            _decision("tag", "room"),
+            _decision("note", "ask about the lamp"),
+            _decision("category", "2"),
+        ),
+        known=(KnownHash("vendor", "sha1"),),
+    )
+    return replace(image, **changes)
+
+
+def _decision(kind: str, value: str) -> Decision:
+    return Decision("m1", kind, value, "01" * 32, "2026-02-02T02:02:02Z", "an@machine")
+
+
+def on_disk(place: Place) -> str:
+    """Where a place lies."""
+    return f"{place.root}/{place.path}"

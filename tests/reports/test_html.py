@@ -1,34 +1,61 @@
-"""The contact sheet."""
+"""The HTML report."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
+import io
 import re
-import stat
-from pathlib import Path
+from dataclasses import replace
+from html.parser import HTMLParser
 
-import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from image_similarity.errors import UsageError
-from image_similarity.reports import html
-from image_similarity.values import Hit, MeasuredRecall, SceneFilter, SearchResult
-from tests.reports.samples import sample_hit, sample_result
+from image_similarity.reports import html, searches
+from image_similarity.reports.searches import Entry, Search
+from image_similarity.values import (
+    CaseFacts,
+    ImageRecord,
+    MeasuredRecall,
+    SceneFilter,
+    SearchResult,
+)
+from tests.reports.samples import (
+    HEAD,
+    HOSTILE,
+    on_disk,
+    sample_about,
+    sample_coverage,
+    sample_hit,
+    sample_image,
+    sample_result,
+)
 
 
-def write(target: Path, *results: SearchResult, overwrite: bool = False) -> str:
-    html.write(
-        results,
-        target,
-        settings={"databases": "case.db"},
-        preview=lambda shown: b"jpeg" if isinstance(shown, Hit) else None,
-        overwrite=overwrite,
-    )
-    return target.read_text("utf-8")
+def write(*results: SearchResult) -> str:
+    """A report of searches."""
+    found = [searches.from_result(result, on_disk) for result in results]
+    entries = [
+        Entry(hit.image, (row,))
+        for result, search in zip(results, found, strict=True)
+        for hit, row in zip(result.hits, search.rows, strict=True)
+    ]
+    return rendered(entries, found)
 
 
-def test_a_sheet_names_each_hit_and_what_was_left_out(tmp_path: Path) -> None:
-    text = write(tmp_path / "sheet.html", sample_result(sample_hit(identical=True), sample_hit(2)))
+def rendered(entries: list[Entry], found: list[Search], about: object = None) -> str:
+    stream = io.StringIO()
+    html.write(stream, entries, about or sample_about(), found, preview=preview)  # type: ignore[arg-type]
+    return stream.getvalue()
+
+
+def preview(shown: Search | ImageRecord) -> bytes | None:
+    return b"jpeg" if isinstance(shown, ImageRecord) else None
+
+
+def test_a_report_names_each_hit_and_what_was_left_out() -> None:
+    text = write(sample_result(sample_hit(identical=True), sample_hit(2)))
     for said in (
         "disk-07:rooms/a.jpg",
         "01" * 32,
@@ -36,43 +63,107 @@ def test_a_sheet_names_each_hit_and_what_was_left_out(tmp_path: Path) -> None:
         "f1" * 32,
         "distance 0.2500, similarity 0.9000",
         "identical",
-        "bedroom",
+        "bedroom 0.88",
         "left out 10 of 50 pictures; 2 of those would have ranked above the last hit",
         "exhaustive over 40 pictures",
         "Documented leads for examination, never findings.",
-        " UTC by image_similarity ",
+        "2026-03-04T05:06:08Z by image_similarity ",
     ):
         assert said in text, said
     assert text.count("data:image/jpeg;base64,") == 2
 
 
-def test_an_approximate_search_says_how_often_it_was_right(tmp_path: Path) -> None:
+def test_a_report_says_the_case_and_what_was_not_searched_and_ends_with_the_audit_head() -> None:
+    text = rendered([Entry(sample_image())], [])
+    for said in (
+        "17/2026",
+        "A. Examiner",
+        "EX-1",
+        "second look",
+        "ask about the lamp",
+        "known: vendor",
+    ):
+        assert said in text, said
+    assert re.search(r"Archives, not opened</dt><dd>3<", text)
+    assert re.search(r"Videos, [^<]*</dt><dd>5<", text)
+    assert re.search(r"Deleted data</dt><dd>never", text)
+    assert re.search(r"Could not be read</dt><dd>2 \(decode 2\)", text)
+    assert "Formats that can hold several: GIF 6 (how many do is not recorded)" in text
+    last = " ".join(re.sub(r"<[^>]*>", " ", text).split())
+    assert last.endswith(f"Audit head entry 7 of {HEAD.at}, SHA-256 {HEAD.digest}")
+
+
+def test_every_place_of_a_content_stands_on_its_card() -> None:
+    text = rendered([Entry(sample_image())], [])
+    assert "disk-07:rooms/a.jpg" in text
+    assert "disk-07:copies/rooms/a.jpg" in text
+    assert "gone since 2026-02-03T00:00:00Z" in text
+    assert "modified 2020-09-13T12:26:40.123456Z" in text
+
+
+def test_an_approximate_search_says_how_often_it_was_right() -> None:
     recall = MeasuredRecall(found=498, total=500, queries=50, at=10)
-    result = sample_result(sample_hit(), search="approximate", recall=recall)
-    text = write(tmp_path / "sheet.html", result)
+    text = write(sample_result(sample_hit(), search="approximate", recall=recall))
     said = "approximate (found 498 of the 500 nearest of 50 stored pictures) over 40 pictures"
     assert said in text
     assert "at least 2 of those would have ranked above the last hit" in text
 
 
-def test_a_sheet_without_a_scene_filter_and_without_hits_says_so(tmp_path: Path) -> None:
-    text = write(tmp_path / "sheet.html", sample_result(filter=SceneFilter("off", (), 50, 0, 0)))
+def test_a_search_without_a_scene_filter_and_without_hits_says_so() -> None:
+    text = write(sample_result(filter=SceneFilter("off", (), 50, 0, 0)))
     assert "all; nothing left out" in text
     assert "No picture found." in text
 
 
-def test_a_name_from_evidence_cannot_break_out_or_turn_around(tmp_path: Path) -> None:
+def test_a_name_from_evidence_cannot_break_out_or_turn_around() -> None:
     name = '<script>alert(1)</script>\u202egpj.exe\x1b[31m\udcff".jpg'
-    text = write(tmp_path / "sheet.html", sample_result(sample_hit(1, name), query=name))
+    text = write(sample_result(sample_hit(1, name), query=name))
     assert "<script" not in text
     assert "\u202e" not in text
     assert "\\u202egpj.exe\\x1b[31m\\udcff&#34;.jpg" in text
 
 
-def test_a_sheet_needs_nothing_from_outside_and_no_script(tmp_path: Path) -> None:
-    text = write(tmp_path / "sheet.html", sample_result(sample_hit()))
+class Tags(HTMLParser):
+    """The tags of a page with the names and the harmless values of their attributes, in order."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, tuple[str, ...]]] = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, tuple(f"{name}={value}" for name, value in attrs)))
+
+
+def page(text: str) -> str:
+    """A page on which a text stands wherever evidence, an examiner or a file may put one."""
+    image = sample_image(1, text, exif={"make": text, "software": text})
+    image = replace(
+        image,
+        places=tuple(replace(place, source=text, root=text) for place in image.places),
+        decisions=tuple(replace(each, value=text) for each in image.decisions),
+        known=tuple(replace(each, list=text) for each in image.known),
+    )
+    hit = replace(sample_hit(), image=image)
+    search = searches.from_result(sample_result(hit, query=text), on_disk)
+    coverage = sample_coverage(facts=CaseFacts(text, text, text, text))
+    about = sample_about(coverage, asked=((text, text),), strength=(text,))
+    return rendered([Entry(image, search.rows, text)], [search], about)
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.text(min_size=1) | st.sampled_from([HOSTILE, "</title><script>", '" onload="x']))
+def test_no_text_of_the_evidence_becomes_a_tag_or_an_attribute(text: str) -> None:
+    assert Tags(page(text)).found == Tags(page("plain")).found
+    assert not re.search("[\u202a-\u202e\u2066-\u2069\u200e\u200f]", page(text))
+
+
+def test_a_report_needs_nothing_from_outside_and_no_script() -> None:
+    text = write(sample_result(sample_hit()))
     assert not re.search(r"(src|href|url)\s*[=(]\s*[\"']?(https?:|//|file:)", text)
     assert "style=" not in text
+    assert "<script" not in text
     (style,) = re.findall(r"<style>(.*?)</style>", text, re.DOTALL)
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     assert f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'" in text.replace(
@@ -80,45 +171,18 @@ def test_a_sheet_needs_nothing_from_outside_and_no_script(tmp_path: Path) -> Non
     )
 
 
-def test_pictures_are_blurred_until_asked_for(tmp_path: Path) -> None:
-    text = write(tmp_path / "sheet.html", sample_result(sample_hit()))
-    assert re.search(r"\.picture img \{[^}]*filter: blur", text)
+def test_pictures_are_blurred_and_grey_until_one_is_clicked_on() -> None:
+    text = write(sample_result(sample_hit()))
+    assert re.search(r"\.picture img \{[^}]*filter: grayscale\(1\) blur", text)
+    shown = ".picture input:checked + img, #reveal:checked ~ main img { filter: none; }"
+    assert shown in text
+    assert re.search(r'<label class="picture"><input type="checkbox"[^>]*><img ', text)
+    assert "hover" not in text
+
+
+def test_on_paper_only_what_was_revealed_is_printed() -> None:
+    printed = write(sample_result(sample_hit())).partition("@media print {")[2]
+    assert ".picture img { display: none; }" in printed
     assert (
-        ".picture:hover img, .picture:focus img, #reveal:checked ~ main img { filter: none; }"
-        in text
+        ".picture input:checked + img, #reveal:checked ~ main img { display: inline; }" in printed
     )
-
-
-def test_only_the_owner_can_read_a_sheet(tmp_path: Path) -> None:
-    target = tmp_path / "sheet.html"
-    write(target, sample_result())
-    assert stat.S_IMODE(target.stat().st_mode) == 0o600
-    assert [path.name for path in tmp_path.iterdir()] == ["sheet.html"]
-
-
-def test_an_existing_file_is_replaced_only_on_demand_and_only_if_it_is_a_sheet(
-    tmp_path: Path,
-) -> None:
-    target, other = tmp_path / "sheet.html", tmp_path / "notes.html"
-    write(target, sample_result())
-    other.write_text("mine")
-    with pytest.raises(UsageError, match="exists already"):
-        write(target, sample_result())
-    with pytest.raises(UsageError, match="not a contact sheet"):
-        write(other, sample_result(), overwrite=True)
-    assert "rooms/a.jpg" in write(target, sample_result(sample_hit()), overwrite=True)
-    assert other.read_text() == "mine"
-
-
-def test_a_sheet_that_fails_half_way_leaves_nothing_behind(tmp_path: Path) -> None:
-    def fail(shown: SearchResult | Hit) -> bytes | None:
-        raise MemoryError
-
-    with pytest.raises(MemoryError):
-        html.write([sample_result(sample_hit())], tmp_path / "a.html", settings={}, preview=fail)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_missing_folder_is_said_before_the_work(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="does not exist"):
-        html.refuse_existing(tmp_path / "none" / "sheet.html", overwrite=False)

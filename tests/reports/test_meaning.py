@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from image_similarity.reports import html, meaning
+from image_similarity.reports import html, meaning, searches
 from image_similarity.reports.rows import hit_rows
+from image_similarity.reports.searches import Entry
 from image_similarity.values import AsClose, LikelihoodRatio, SearchResult, Share
-from tests.reports.samples import CALIBRATION, TABLE, sample_hit, sample_result
+from tests.reports.samples import (
+    CALIBRATION,
+    TABLE,
+    on_disk,
+    sample_about,
+    sample_hit,
+    sample_result,
+)
 
 FAR = AsClose(Share(3, 4485, 0.0002275, 0.0019654), Share(41, 1500, 0.0202, 0.0369))
 NEAR = AsClose(Share(0, 1500, 0.0, 0.002), Share(0, 1500, 0.0, 0.002))
@@ -25,6 +33,22 @@ NEAR_TEXT = (
     "0 of 1,500 pairs of one scene (up to 0.2 %)"
 )
 RATIO = LikelihoodRatio(1.3, at_bound=False)
+
+
+def sheet(*results: SearchResult) -> str:
+    """The HTML report of results, without the style."""
+    found = [searches.from_result(result, on_disk) for result in results]
+    entries = [
+        Entry(hit.image, (row,))
+        for result, search in zip(results, found, strict=True)
+        for hit, row in zip(result.hits, search.rows, strict=True)
+    ]
+    lines = dict.fromkeys(line for search in found for line in search.strength)
+    stream = io.StringIO()
+    html.write(
+        stream, entries, sample_about(strength=tuple(lines)), found, preview=lambda shown: None
+    )
+    return stream.getvalue()
 
 
 def explained(**changes: object) -> SearchResult:
@@ -82,23 +106,17 @@ def test_the_legend_names_reference_both_propositions_bounds_and_cost() -> None:
     assert "C_llr 0.40 (0.35 to 0.45; 0 is perfect, 1 useless)" in ratio
 
 
-def test_no_words_claim_how_sure_a_hit_is(tmp_path: Path) -> None:
+def test_no_words_claim_how_sure_a_hit_is() -> None:
     """Not in the lines, and not in the sheet, beyond what belongs to scenes."""
     result = explained()
-    target = tmp_path / "sheet.html"
-    html.write([result], target, settings={}, preview=lambda shown: None)
-    for text in (
-        *meaning.legend(result), *meaning.hit_lines(result), target.read_text("utf-8"),
-    ):  # fmt: skip
+    for text in (*meaning.legend(result), *meaning.hit_lines(result), sheet(result)):
         for word in ("probab", "confiden", "certain", "identity", "chance", "match", "posterior"):
             assert word not in text.lower()
 
 
-def test_the_sheet_uses_the_same_words_as_the_table(tmp_path: Path) -> None:
+def test_the_sheet_uses_the_same_words_as_the_table() -> None:
     result = explained()
-    target = tmp_path / "sheet.html"
-    html.write([result, result], target, settings={}, preview=lambda shown: None)
-    text = target.read_text("utf-8")
+    text = sheet(result, result)
     assert text.count(NEAR_TEXT) == 4
     assert text.count(FAR_TEXT) == 2
     assert "LR about 20" in text
@@ -107,15 +125,13 @@ def test_the_sheet_uses_the_same_words_as_the_table(tmp_path: Path) -> None:
     assert "What a distance means" in text
 
 
-def test_a_sheet_without_a_table_does_not_speak_of_meaning(tmp_path: Path) -> None:
-    target = tmp_path / "sheet.html"
-    html.write([sample_result(sample_hit(1))], target, settings={}, preview=lambda shown: None)
-    assert "What a distance means" not in target.read_text("utf-8")
+def test_a_sheet_without_a_table_does_not_speak_of_meaning() -> None:
+    assert "What a distance means" not in sheet(sample_result(sample_hit(1)))
 
 
 def test_other_programs_get_the_numbers() -> None:
     row = list(hit_rows(explained(), lambda place: place.path))[2]
-    assert {key: row[key] for key in list(row)[-9:-1]} == {
+    expected = {
         "unrelated_as_close": 3,
         "unrelated_pairs": 4485,
         "unrelated_interval": [0.0002275, 0.0019654],
@@ -124,7 +140,10 @@ def test_other_programs_get_the_numbers() -> None:
         "same_scene_interval": [0.0202, 0.0369],
         "log10_lr": 1.3,
         "log10_lr_at_bound": False,
+        "reference": meaning.table_text(TABLE),
+        "calibration": meaning.calibration_text(CALIBRATION),
     }
+    assert {key: row[key] for key in expected} == expected
 
 
 def test_a_table_is_told_in_short() -> None:

@@ -1,0 +1,39 @@
+"""A small picture for a report, of a file that still is the content that was compared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from image_similarity.pictures.names import from_text
+from image_similarity.values import Place
+
+# A content may lie at very many places, none of which can be read any more.
+_TRIED = 3
+
+
+def preview(sha256: str, paths: Iterable[str], *, side: int) -> bytes | None:
+    """Return a small JPEG of a content from the first of these files that still holds it; None where none does.
+
+    Args:
+        sha256: The content's SHA-256; a file that holds another is not shown.
+        paths: Paths on disk, in text form.
+        side: The longest side in pixels.
+    """
+    from image_similarity.pictures.picture_error import PictureError
+    from image_similarity.pictures.read import Contents, read_file
+    from image_similarity.pictures.thumbnail import thumbnail
+
+    for path in paths:
+        try:
+            found = read_file(from_text(path))
+            if isinstance(found, Contents) and found.digests.sha256 == sha256:
+                return thumbnail(found.data, side=side)
+        except (PictureError, ValueError):
+            continue
+    return None
+
+
+def paths_of(places: Iterable[Place]) -> list[str]:
+    """Return where the first places of a content that are not gone lie on disk, in text form."""
+    live = [place for place in places if place.gone_since is None]
+    return [f"{place.root.rstrip('/')}/{place.path}" for place in live[:_TRIED]]
