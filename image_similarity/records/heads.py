@@ -8,6 +8,7 @@ from typing import Any
 
 from image_similarity import whole_file
 from image_similarity.errors import InvalidSetting, UsageError
+from image_similarity.reports.rows import json_text
 from image_similarity.store import audit
 from image_similarity.store.catalog import Catalog
 from image_similarity.values import KeptHead
@@ -29,7 +30,7 @@ def head(catalog: Catalog) -> KeptHead:
     return KeptHead(last.number, last.digest, last.at, str(catalog.path.absolute()))
 
 
-def write_head(kept: KeptHead, path: Path, text: str) -> Path:
+def write_head(kept: KeptHead, path: Path) -> Path:
     """Write a head to a new file.
 
     Raises:
@@ -39,7 +40,7 @@ def write_head(kept: KeptHead, path: Path, text: str) -> Path:
     if path.exists():
         raise UsageError(f"{path} exists already", hint="name a new file; earlier heads prove more")
     with whole_file.writing(path) as file:
-        file.write(text.encode("ascii") + b"\n")
+        file.write(json_text(kept).encode("ascii") + b"\n")
     return path
 
 

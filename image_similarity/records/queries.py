@@ -26,6 +26,9 @@ def record(catalog: Catalog, result: SearchResult, **asked: Any) -> str | None:
     entry = {
         "asked": asked,
         "query": result.sha256,
+        "made": result.query_made,
+        "fused": [sha256 for _, sha256 in result.fusion.queries] if result.fusion else [],
+        "against": [sha256 for _, sha256 in result.fusion.against] if result.fusion else [],
         "model": result.model.fingerprint,
         "scene_model": result.scene_model.fingerprint if result.scene_model else None,
         "k": result.k,

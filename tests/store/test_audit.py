@@ -292,7 +292,7 @@ def test_an_earlier_head_is_not_overwritten(tmp_path: Path) -> None:
     path = tmp_path / "head.json"
     path.write_text("earlier")
     with pytest.raises(UsageError):
-        heads.write_head(KeptHead(1, "0" * 64), path, "{}")
+        heads.write_head(KeptHead(1, "0" * 64), path)
     assert path.read_text() == "earlier"
 
 
