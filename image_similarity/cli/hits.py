@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from image_similarity.cli.output import count, line, note, table
-from image_similarity.reports import beside, meaning, rows
+from image_similarity.reports import beside, meaning, rows, taken_out
 from image_similarity.reports.text import visible
 from image_similarity.values import Hit, NearHit, Place, SearchResult
 
@@ -44,7 +44,7 @@ class Renderer:
             columns = ["rank", "distance", "similarity", "scene", "marks", "picture"]
             if several:
                 columns.insert(5, "database")
-            columns[3:3] = beside.hit_cells(result, result.hits[0])
+            columns[3:3] = _more_cells(result, result.hits[0])
             table(columns, [_cells(result, hit, several=several) for hit in result.hits])
             for text in meaning.hit_lines(result):
                 line(text)
@@ -86,6 +86,7 @@ def on_disk(place: Place) -> str:
 def explain(result: SearchResult) -> list[str]:
     """Return what a reader must know of a result beside its hits: what was searched, what was left out, and how."""
     found = result.filter
+    border = "stood among the nearest to a query" if result.fusion else "ranked above the last hit"
     total = found.searched + found.hidden
     if found.mode == "off":
         scenes = f"scenes searched: all; none of {count(total, 'picture')} left out"
@@ -93,7 +94,7 @@ def explain(result: SearchResult) -> list[str]:
         scenes = (
             f"scenes searched: {', '.join(found.scenes) or 'none'} ({found.mode}); "
             f"left out {found.hidden} of {count(total, 'picture')}; {meaning.nearer_text(result)} of those "
-            "would have ranked above the last hit (--scene off shows them)"
+            f"would have {border} (--scene off shows them)"
         )
     near = "" if result.max_distance is None else f" within distance {result.max_distance:g}"
     model = f"model {result.model.name} ({result.model.fingerprint[:12]})"
@@ -109,7 +110,10 @@ def explain(result: SearchResult) -> list[str]:
         f"search: {meaning.search_text(result)} over {count(found.searched, 'picture')}, "
         f"k {result.k}{near}; {model}",
         *([meaning.index_text(result)] if result.index else []),
+        *filter(None, [meaning.cut_text(result)]),
+        *([meaning.fusion_text(result.fusion)] if result.fusion else []),
         *beside.lines(result),
+        *taken_out.lines(result),
     ]
 
 
@@ -120,10 +124,13 @@ def marks(hit: Hit | NearHit) -> str:
         "partial": hit.image.partial,
         "gone": hit.place.gone_since is not None,
     }
-    return ",".join(word for word, holds in found.items() if holds)
+    words = [word for word, holds in found.items() if holds]
+    return ",".join([*words, *(taken_out.hit_marks(hit) if isinstance(hit, Hit) else [])])
 
 
 def _query_line(result: SearchResult) -> str:
+    if result.fusion and len(result.fusion.queries) > 1:
+        return result.query
     known = "already indexed" if result.stored else "not indexed"
     return f"{result.query}  (SHA-256 {result.sha256}, {known})"
 
@@ -137,8 +144,14 @@ def _rows(result: SearchResult) -> Iterator[rows.Row]:
 def _cells(result: SearchResult, hit: Hit, *, several: bool) -> list[object]:
     scene = f"{hit.scene.name} ({hit.scene.probability:.2f})" if hit.scene else "-"
     cells: list[object] = [hit.rank, hit.distance, hit.similarity, scene, marks(hit)]
-    cells[3:3] = beside.hit_cells(result, hit).values()
+    cells[3:3] = _more_cells(result, hit).values()
     return [*cells, *([hit.database] if several else []), f"{hit.place.source}:{hit.place.path}"]
+
+
+def _more_cells(result: SearchResult, hit: Hit) -> dict[str, object]:
+    """Further cells by their column, which only some searches have."""
+    fused = {} if hit.fused is None else {"score": f"{hit.fused.score:.4f}"}
+    return {**fused, **beside.hit_cells(result, hit)}
 
 
 def _near_cells(hit: NearHit) -> list[object]:

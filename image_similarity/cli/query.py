@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 @click.command(context_settings=options.CONTEXT)
-@click.argument("picture", metavar="[IMAGE|DIR]", required=False, type=options.PATH)
+@click.argument("pictures", metavar="[IMAGE|DIR]...", nargs=-1, type=options.PATH)
 @click.option("--sha256", metavar="HEX", help="Search with an indexed picture; 6 or more digits.")
 @options.databases
 @options.model()
@@ -94,7 +94,7 @@ if TYPE_CHECKING:
 def query(
     talk: Talk,
     /,
-    picture: Path | None,
+    pictures: tuple[Path, ...],
     databases: tuple[Path, ...],
     form: str,
     null: bool,
@@ -105,11 +105,13 @@ def query(
 ) -> int:
     """Rank pictures by their distance to a query.
 
-    The query is IMAGE, each picture in DIR, or an indexed picture named by its SHA-256.
+    The query is IMAGE, each picture in DIR, or an indexed picture named by its SHA-256; with --fuse all of them
+    together.
 
     Hits are documented leads for examination, never findings.
     """
-    if (picture is None) == (given["sha256"] is None):
+    one_list = query_making.one_list(pictures, given)
+    if (not pictures and not given["sha256"]) or (pictures and given["sha256"] and not one_list):
         raise click.UsageError("Give either IMAGE (or DIR) or --sha256.")
     if null and form != "paths":
         raise click.UsageError("-0 goes with --format paths.")
@@ -128,7 +130,7 @@ def query(
         record = manifest_file.opened(manifest, cases, given, force=force)
         given["with_basis"] = record is not None
         queries = RecordedQueries(cases, {"picture": picture, **given})
-        for answer in _answers(cases, picture, given, on_event):
+        for answer in _answers(cases, pictures, given, on_event, one_list=one_list):
             if isinstance(answer, Failure):
                 failures += 1
                 output.note(f"not searched: {progress.failure_line(answer)}")
@@ -161,10 +163,21 @@ def _calibration(path: Path | None) -> Calibration | None:
 
 
 def _answers(
-    cases: list[Any], picture: Path | None, given: dict[str, Any], on_event: Listener
+    cases: list[Any],
+    pictures: Sequence[Path],
+    given: dict[str, Any],
+    on_event: Listener,
+    *,
+    one_list: bool,
 ) -> Iterator[SearchResult | Failure]:
     from image_similarity.search import SearchRequest
 
+    against = given.pop("against")
+    if one_list:
+        request = SearchRequest(**given)
+        yield from query_making.fused(cases, pictures, request, against)
+        return
+    picture = pictures[0] if pictures else None
     request = SearchRequest(query=picture, **given)
     if picture is not None and picture.is_dir():
         yield from search_cases_folder(cases, picture, request, on_event=on_event)

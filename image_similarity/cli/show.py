@@ -12,6 +12,7 @@ from image_similarity.cli import options, output, progress
 from image_similarity.cli.hits import absolute
 from image_similarity.cli.options import Talk
 from image_similarity.errors import UnknownImage
+from image_similarity.reports import taken_out
 from image_similarity.values import Failure, ImageRecord
 
 
@@ -90,6 +91,7 @@ def _print(image: ImageRecord) -> None:
             ("decoded", "only in part" if image.partial else "in full"),
             *((f"EXIF {name}", value) for name, value in sorted(image.exif.items())),
             *(("scene", f"{each.name} ({each.probability:.2f})") for each in image.scenes),
+            *taken_out.details(image),
         ],
         indent=2,
     )

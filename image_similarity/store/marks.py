@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import Connection, Select, bindparam, func, insert, select, update
+from sqlalchemy import Connection, Select, bindparam, insert, select, update
 
 from image_similarity.store import audit
 from image_similarity.store.schema import (
@@ -143,7 +143,7 @@ def verdicts(connection: Connection, query_sha256: str) -> dict[str, str]:
 
 
 def tagged(connection: Connection, tags: Collection[str]) -> list[int]:
-    """The contents that have all of these tags, ascending."""
+    """The contents that have any of these tags."""
     statement = (
         select(mark_table.c.image_id)
         .where(
@@ -151,9 +151,7 @@ def tagged(connection: Connection, tags: Collection[str]) -> list[int]:
             mark_table.c.value.in_(tags),
             mark_table.c.withdrawn_at.is_(None),
         )
-        .group_by(mark_table.c.image_id)
-        .having(func.count() == len(set(tags)))
-        .order_by(mark_table.c.image_id)
+        .distinct()
     )
     return list(connection.execute(statement).scalars())
 
