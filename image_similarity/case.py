@@ -41,6 +41,7 @@ if TYPE_CHECKING:
         SearchResult,
         Selection,
         Source,
+        TraceReport,
         VerifyReport,
     )
 
@@ -694,6 +695,26 @@ class Case:
         from image_similarity.indexing import packing
 
         return packing.pack(self._catalog)
+
+    def thumbnail(self, sha256: str) -> bytes | None:
+        """The stored small picture of a content, a JPEG file, or None; made where `IndexOptions.thumbnails` is set."""
+        from image_similarity.store import thumbnails
+
+        with self._catalog.reading() as connection:
+            return thumbnails.read(connection, sha256)
+
+    def purge_thumbnails(self) -> int:
+        """Delete all stored thumbnails, overwriting where they stood; gives how many. The audit chain keeps that."""
+        from image_similarity.store import thumbnails
+
+        with self._catalog.writing() as connection:
+            return thumbnails.purge(connection)[0]
+
+    def traces(self) -> TraceReport:
+        """Every derived picture and copy that the program wrote of this case; see `image_similarity.records.traces`."""
+        from image_similarity.records import traces
+
+        return traces.traces(self._catalog)
 
     def backup(self, target: str | Path) -> Path:
         """Copy the database, consistently even while a run writes, to a new file; an existing one is refused."""

@@ -732,6 +732,32 @@ class ReplayReport:
 
 
 @dataclass(frozen=True, slots=True)
+class Trace:
+    """A file that the program wrote of a case: what it is, where, when and by whom, as its audit entry says.
+
+    `state` says what lies there now: "as written", "changed", "gone", or "unreadable".
+    """
+
+    entry: int
+    kind: str
+    path: str
+    sha256: str
+    size: int
+    at: str
+    actor: str
+    state: Literal["as written", "changed", "gone", "unreadable"]
+
+
+@dataclass(frozen=True, slots=True)
+class TraceReport:
+    """What the program wrote of a case beside its rows: files elsewhere, and thumbnails in the database."""
+
+    files: tuple[Trace, ...]
+    thumbnails: int
+    thumbnail_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class Mount:
     """How evidence was mounted during a run: where, whether read-only, and when access times are written.
 

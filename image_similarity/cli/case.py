@@ -9,6 +9,7 @@ import click
 
 from image_similarity.case import Case
 from image_similarity.cli import evidence, options, output, progress
+from image_similarity.cli.merge import merge
 from image_similarity.cli.options import Talk
 from image_similarity.errors import UsageError
 from image_similarity.values import CaseFacts
@@ -28,6 +29,9 @@ facts = options.together(
 @click.group(context_settings=options.CONTEXT)
 def case() -> None:
     """Say what a case is; reports print it."""
+
+
+case.add_command(merge)
 
 
 @case.command()

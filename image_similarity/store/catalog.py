@@ -109,6 +109,22 @@ class Catalog:
         ):
             yield connection
 
+    @contextmanager
+    def writing_beside(self, other: Path) -> Iterator[Connection]:
+        """As `writing`, with the tables of another database in reach, as `theirs`; that one is opened for reading."""
+        if self.read_only:
+            raise UsageError(f"{self.path} was opened for reading only", hint="open it for writing")
+        with self._engine.connect().execution_options(immediate=True) as connection:
+            # No database can be attached inside a transaction, so this goes to the driver before BEGIN.
+            raw = connection.connection.driver_connection
+            assert isinstance(raw, sqlite3.Connection)  # noqa: S101  (the only dialect that comes here)
+            raw.execute("ATTACH DATABASE ? AS theirs", (engines.read_only_uri(other),))
+            try:
+                with connection.begin():
+                    yield connection
+            finally:
+                raw.execute("DETACH DATABASE theirs")
+
     # -- looking things up --------------------------------------------------------------------------------------
 
     def image(self, sha256: str) -> ImageRecord:

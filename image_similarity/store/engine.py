@@ -44,8 +44,9 @@ def make_engine(path: Path, *, read_only: bool) -> Engine:
 
 
 def _connect(path: Path, mode: str) -> sqlite3.Connection:
-    uri = f"file:{quote(os.fsencode(path.absolute()))}?mode={mode}"
-    connection = sqlite3.connect(uri, uri=True, check_same_thread=False, isolation_level=None)
+    connection = sqlite3.connect(
+        _uri(path, mode), uri=True, check_same_thread=False, isolation_level=None
+    )
     connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("PRAGMA synchronous = FULL")
@@ -62,6 +63,15 @@ def _bytes_of(digits: object) -> bytes | None:
         return bytes.fromhex(digits) if isinstance(digits, str) else None
     except ValueError:
         return None
+
+
+def _uri(path: Path, mode: str) -> str:
+    return f"file:{quote(os.fsencode(path.absolute()))}?mode={mode}"
+
+
+def read_only_uri(path: Path) -> str:
+    """The name by which SQLite opens a file for reading only."""
+    return _uri(path, "ro")
 
 
 def _begin(connection: Connection) -> None:

@@ -41,6 +41,7 @@ def test_these_are_the_commands() -> None:
     assert sorted(COMMANDS) == [
         "analyse ann",
         "calibrate",
+        "case merge",
         "compare",
         "db backup",
         "db status",
