@@ -129,7 +129,7 @@ def query(
         sheet = _sheet(report, cases, force=force)
         record = manifest_file.opened(manifest, cases, given, force=force)
         given["with_basis"] = record is not None
-        queries = RecordedQueries(cases, {"picture": picture, **given})
+        queries = RecordedQueries(cases, {"pictures": pictures, **given})
         for answer in _answers(cases, pictures, given, on_event, one_list=one_list):
             if isinstance(answer, Failure):
                 failures += 1
