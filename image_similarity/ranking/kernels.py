@@ -1,9 +1,10 @@
-"""The scans that must run at the speed of memory: dot products of int8 codes, and Hamming distances of bits.
+"""The scans that must run at the speed of memory: products of int8 codes, and Hamming distances of bits.
 
 SimSIMD (Apache-2.0, without dependencies) multiplies int8 codes where they lie: 1,000,000 of 256 numbers took it a
 tenth of the time of numpy's float32 product, its import about 1 ms; NumKong and faiss came near it but are tens of
 megabytes large, usearch was slower. For bits, faiss (MIT, the extra `ann`) was the fastest and is taken where it is
-installed. Without either numpy does the same, slower. What is added up are whole numbers, so all give one result.
+installed. Without either numpy does the same, slower. What is added up are whole numbers, so all give one result. ONNX
+Runtime (MIT) multiplies for many queries at once, three times as fast as numpy does in float32.
 """
 
 from __future__ import annotations
@@ -69,6 +70,47 @@ def dot_products(
     wide = query.astype(np.float64)
     for start, stop in _portions(codes):
         out[start:stop] = codes[start:stop].astype(np.float64) @ wide
+
+
+# Processors without instructions for 8-bit products add pairs of them in 16 bits: 2 * 255 * 63 is within these.
+LARGEST_FACTOR = 63
+
+Product = Callable[[npt.NDArray[np.int8], npt.NDArray[np.int8]], npt.NDArray[np.int32]]
+
+# A network for ONNX Runtime of one step, MatMulInteger: rows uint8 (n, dim), queries int8 (dim, B), what the rows'
+# zero is; whole numbers int32 (n, B). A test makes it anew with the package `onnx`.
+_INTEGER_PRODUCT = bytes.fromhex(
+    "08073aa3010a2e0a04726f77730a07717565726965730a047a65726f120870726f6475637473220d4d61744d"
+    "756c496e7465676572120870726f64756374735a1a0a04726f777312120a100802120c0a0312016e0a051203"
+    "64696d5a1d0a077175657269657312120a100803120c0a05120364696d0a031201715a0e0a047a65726f1206"
+    "0a0408021200621c0a0870726f647563747312100a0e0806120a0a0312016e0a0312017142040a00100a"
+)
+
+
+@cache
+def integer_product(dim: int) -> Product | None:
+    """What multiplies codes (n, dim) with queries (dim, B) from -63 to 63, exactly; None without ONNX Runtime."""
+    runtime = _library("onnxruntime")
+    if runtime is None or dim > MAX_DIM:
+        return None
+    options = runtime.SessionOptions()
+    # The caller's threads share the rows.
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 3
+    session = runtime.InferenceSession(
+        _INTEGER_PRODUCT, options, providers=["CPUExecutionProvider"]
+    )
+    zero = np.array(128, dtype=np.uint8)
+
+    def multiply(
+        codes: npt.NDArray[np.int8], queries: npt.NDArray[np.int8]
+    ) -> npt.NDArray[np.int32]:
+        found: npt.NDArray[np.int32] = session.run(
+            None, {"rows": codes.view(np.uint8) ^ zero, "queries": queries, "zero": zero}
+        )[0]
+        return found
+
+    return multiply
 
 
 def squared_norms(codes: npt.NDArray[np.int8]) -> npt.NDArray[np.float64]:

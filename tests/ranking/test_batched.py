@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given, settings
+import pytest
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from image_similarity.ranking import batched, bounded
+from image_similarity.ranking import batched, bounded, kernels
 from image_similarity.ranking.codes import encode
 from tests.ranking.hostile import KINDS, distances, make
 
 
-@settings(max_examples=60, deadline=None)
+@pytest.fixture(params=["whole numbers", "float32"], autouse=True)
+def product(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of it holds with ONNX Runtime's product of whole numbers and without it."""
+    if request.param == "float32":
+        monkeypatch.setattr(kernels, "integer_product", lambda dim: None)
+
+
+# The fixture is the same for all examples of a test.
+@settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 @given(
     st.sampled_from(KINDS),
     st.integers(0, 60),

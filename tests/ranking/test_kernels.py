@@ -43,6 +43,40 @@ def test_the_largest_sums_do_not_overflow(dim: int, sign: int) -> None:
     assert (kernels.squared_norms(codes) == 127 * 127 * dim).all()
 
 
+@pytest.mark.parametrize("dim", [1, 7, 256, 1000, kernels.MAX_DIM])
+def test_products_of_whole_numbers_are_right_at_their_extremes(dim: int) -> None:
+    draw = np.random.default_rng(dim)
+    codes = draw.integers(-127, 128, (9, dim), dtype=np.int8)
+    codes[0], codes[1] = 127, -127
+    queries = draw.integers(-kernels.LARGEST_FACTOR, kernels.LARGEST_FACTOR + 1, (dim, 5))
+    queries[:, 0], queries[:, 1] = kernels.LARGEST_FACTOR, -kernels.LARGEST_FACTOR
+    multiply = kernels.integer_product(dim)
+    assert multiply is not None
+    found = multiply(codes, queries.astype(np.int8))
+    assert (found == codes.astype(np.int64) @ queries).all()
+
+
+def test_longer_vectors_than_32_bits_hold_are_not_multiplied_as_whole_numbers() -> None:
+    assert kernels.integer_product(kernels.MAX_DIM + 1) is None
+
+
+def test_the_network_of_one_step_is_what_it_is_said_to_be() -> None:
+    onnx = pytest.importorskip("onnx")
+    make, types = onnx.helper, onnx.TensorProto
+    graph = make.make_graph(
+        [make.make_node("MatMulInteger", ["rows", "queries", "zero"], ["products"])],
+        "products",
+        [
+            make.make_tensor_value_info("rows", types.UINT8, ["n", "dim"]),
+            make.make_tensor_value_info("queries", types.INT8, ["dim", "q"]),
+            make.make_tensor_value_info("zero", types.UINT8, []),
+        ],
+        [make.make_tensor_value_info("products", types.INT32, ["n", "q"])],
+    )
+    expected = make.make_model(graph, opset_imports=[make.make_opsetid("", 10)], ir_version=7)
+    assert onnx.load_from_string(kernels._INTEGER_PRODUCT) == expected
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 @pytest.mark.skipif(sys.version_info >= (3, 12), reason="Python warns of forks beside threads")
 def test_a_forked_process_does_not_wait_for_the_threads_of_its_parent() -> None:
