@@ -310,7 +310,7 @@ class Case:
         """
         from image_similarity.search import ann_file
 
-        return ann_file.make(
+        info = ann_file.make(
             self._catalog,
             None if path is None else Path(path),
             model=model,
@@ -318,6 +318,8 @@ class Case:
             seed=seed,
             on_event=on_event,
         )
+        self.record_export("index", info.path, model=info.model, vectors=info.vectors)
+        return info
 
     # -- looking things up --------------------------------------------------------------------------------------
 
@@ -717,8 +719,13 @@ class Case:
         return traces.traces(self._catalog)
 
     def backup(self, target: str | Path) -> Path:
-        """Copy the database, consistently even while a run writes, to a new file; an existing one is refused."""
-        return self._catalog.backup(Path(target))
+        """Copy the database, consistently even while a run writes, to a new file; an existing one is refused.
+
+        The copy is recorded in the audit chain of this database afterwards, if that can be written.
+        """
+        copy = self._catalog.backup(Path(target))
+        self.record_export("backup", copy)
+        return copy
 
 
 def _text_forms(path: str) -> list[str]:

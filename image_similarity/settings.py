@@ -25,7 +25,8 @@ class IndexOptions:
     `weights` is a local file for the one model named; `scenes` a scene model's name or file, or None to store no
     scenes. `runtime` is one of RUNTIMES: auto is ONNX Runtime for a model that has a graph and runs on the CPU, else
     torch. `batch_size` None adapts to the device's memory. `workers` None takes one reader per core, at most 8. `pdq`
-    stores the PDQ hash of each picture, too; a later run without it keeps those that there are.
+    stores the PDQ hash of each picture, too; a later run without it keeps those that there are. `thumbnails`
+    stores a small JPEG of each likewise.
     """
 
     models: tuple[str, ...] = (BUILTIN,)
@@ -40,3 +41,4 @@ class IndexOptions:
     rehash: bool = False
     retry_failed: bool = False
     pdq: bool = False
+    thumbnails: bool = False

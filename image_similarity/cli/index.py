@@ -40,6 +40,7 @@ from image_similarity.settings import BUILTIN, MAX_MEGAPIXELS, IndexOptions
     "--weights", type=options.PATH, metavar="FILE", help="A weights file for the one model named."
 )
 @options.pdq
+@options.thumbnails
 @options.machine
 @click.option(
     "--exclude", multiple=True, metavar="GLOB", help="Leave out what matches; may be repeated."

@@ -158,6 +158,12 @@ pdq = click.option(
     help="Also store PDQ hashes, by which near duplicates are found; needs the extra pdq.",
 )
 
+thumbnails = click.option(
+    "--thumbnails",
+    is_flag=True,
+    help="Also store a small picture of each; `case purge-thumbnails` deletes them.",
+)
+
 device = click.option(
     "--device",
     metavar="auto|cpu|cuda[:N]",

@@ -22,6 +22,7 @@ from image_similarity.values import RunReport
     "--source", "sources", multiple=True, metavar="NAME", help="Only this source; may be repeated."
 )
 @options.pdq
+@options.thumbnails
 @options.machine
 @click.option("--no-upgrade", is_flag=True, help="Refuse a database of an earlier version.")
 @options.output_format("table", "json")

@@ -46,12 +46,13 @@ class BatchSize:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A content that waits for the network: what it lacks, its pixels, and its PDQ hash if it lacks that."""
+    """A content that waits for the network: what it lacks, its pixels, PDQ hash and thumbnail."""
 
     sha256: str
     lacking: frozenset[int]
     pixels: Mapping[Preprocess, npt.NDArray[np.uint8]]
     pdq: PdqHash | None = None
+    thumbnail: bytes | None = None
 
 
 @dataclass(slots=True)

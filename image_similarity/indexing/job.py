@@ -95,6 +95,7 @@ def index_place(
                 tasks.scene_models,
                 images=False,
                 pdq=tasks.pdq,
+                with_thumbnails=tasks.thumbnails,
             )
     run = Run(catalog, run_id, source_id, name, options, tasks, known, on_event, careful=careful)
     try:

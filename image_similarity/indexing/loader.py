@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from image_similarity.indexing.taskset import THUMBNAIL_PREPROCESS
 from image_similarity.matching import pdq
 from image_similarity.matching.pdq import PdqHash
 from image_similarity.pictures.picture_error import PictureError
@@ -36,13 +37,14 @@ class Loaded:
     """A file that was read: its place and content, and its pixels for each preprocessing that is wanted.
 
     `content` is None when nothing had to be decoded, because the database knows the content completely. `pdq` is its
-    PDQ hash, if that is wanted.
+    PDQ hash, if that is wanted, and `thumbnail` a JPEG file, if that is.
     """
 
     file: SeenFile
     content: NewContent | None = None
     pixels: Mapping[Preprocess, Pixels] = field(default_factory=dict)
     pdq: PdqHash | None = None
+    thumbnail: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,7 @@ def load(entry: FileEntry, wanted: Wanted, *, max_pixels: int, careful: bool = F
         )
         # Here: the hash is a thousandth of the pixels that it is taken from, and they need not wait for the network.
         hashed = pdq.hash_pixels(pixels.pop(pdq.PREPROCESS)) if pdq.PREPROCESS in pixels else None
+        small = _thumbnail(pixels.pop(THUMBNAIL_PREPROCESS, None))
     except PictureError as error:
         if error.error == "Empty":
             sha256 = NO_BYTES
@@ -109,7 +112,15 @@ def load(entry: FileEntry, wanted: Wanted, *, max_pixels: int, careful: bool = F
             entry, "decode", "MemoryError", "not enough memory for it", stamp, sha256
         )
         return Refused(failure, sha256) if sha256 else failure
-    return Loaded(file, NewContent(digests, contents.size, facts), pixels, hashed)
+    return Loaded(file, NewContent(digests, contents.size, facts), pixels, hashed, small)
+
+
+def _thumbnail(pixels: Pixels | None) -> bytes | None:
+    if pixels is None:
+        return None
+    from image_similarity.pictures.thumbnail import of_pixels
+
+    return of_pixels(pixels)
 
 
 def _failure(

@@ -49,6 +49,7 @@ def repeat(options: IndexOptions, recorded: Mapping[str, Any]) -> IndexOptions:
         max_megapixels=recorded["max_megapixels"],
         # Also asked for anew: what it adds is filled in, as for a model that is added.
         pdq=options.pdq or recorded.get("pdq", False),
+        thumbnails=options.thumbnails or recorded.get("thumbnails", False),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from image_similarity.indexing.job import index_place
 from image_similarity.indexing.run import Stop
 from image_similarity.pictures.names import from_text
 from image_similarity.settings import IndexOptions
-from image_similarity.store import runs
+from image_similarity.store import runs, thumbnails
 from image_similarity.store.catalog import Catalog
 from image_similarity.values import RunReport
 
@@ -49,6 +50,8 @@ def refresh_sources(
         for target, recorded in _recorded_runs(catalog, name, known[name]):
             try:
                 again = records.repeat(options, recorded)
+                if not options.thumbnails and _are_purged(catalog):
+                    again = replace(again, thumbnails=False)
                 place = sources.locate(target, catalog.path)
                 _refuse_other_models(catalog, again)
                 reports.append(
@@ -85,6 +88,11 @@ def _recorded_runs(
     singles = {options["only"]: options for options in reversed(recorded)}
     for only, options in sorted(singles.items()):
         yield folder / from_text(only), options
+
+
+def _are_purged(catalog: Catalog) -> bool:
+    with catalog.reading() as connection:
+        return thumbnails.are_purged(connection)
 
 
 def _refuse_other_models(catalog: Catalog, options: IndexOptions) -> None:

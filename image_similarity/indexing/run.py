@@ -214,7 +214,7 @@ class Run:
             return
         self.network.load()
         self.batch.waiting[sha256] = batches.Waiting(
-            sha256, frozenset(lacking), loaded.pixels, loaded.pdq
+            sha256, frozenset(lacking), loaded.pixels, loaded.pdq, loaded.thumbnail
         )
         if image_id is None:
             self.batch.rows.contents.append(content)
@@ -315,6 +315,11 @@ class Run:
             for each in batch.waiting.values()
             if each.pdq is not None and each.sha256 not in results.refused
         ]
+        rows.thumbnails = {
+            each.sha256: each.thumbnail
+            for each in batch.waiting.values()
+            if each.thumbnail is not None and each.sha256 not in results.refused
+        }
         rows.contents = [c for c in rows.contents if c.digests.sha256 not in results.refused]
         batch.account.partial += sum(content.facts.partial for content in rows.contents)
         files, rows.files = rows.files, []
@@ -336,8 +341,9 @@ class Run:
                 continue
             rows.files.append(file)
             waiting = batch.waiting.get(file.sha256)
-            # A content that lacked its PDQ hash alone is none that a model had not seen.
-            encoded = waiting is not None and waiting.lacking != {store.PDQ}
+            # A content that lacked its PDQ hash or thumbnail alone is none that a model had not seen.
+            beside = {store.PDQ, store.THUMBNAIL}
+            encoded = waiting is not None and not waiting.lacking <= beside
             encoded = encoded and file.sha256 not in counted
             self._count(file, batch.account, encoded=encoded)
             counted.add(file.sha256)

@@ -13,11 +13,15 @@ from image_similarity.errors import InvalidSetting
 from image_similarity.matching import pdq
 from image_similarity.settings import IndexOptions
 from image_similarity.store import models
-from image_similarity.store.batch import PDQ
+from image_similarity.store.batch import PDQ, THUMBNAIL
 from image_similarity.values import ModelInfo, Preprocess
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
+
+
+# A thumbnail that is stored: large enough to recognise what a picture shows, a hundredth of what a camera's takes.
+THUMBNAIL_PREPROCESS = Preprocess(256, "within", decode_scale=1)
 
 
 @dataclass(slots=True)
@@ -51,9 +55,12 @@ class Task:
 class TaskSet:
     """The tasks of a run, by model; a model that embeds and classifies runs once for both."""
 
-    def __init__(self, tasks: Collection[Task], *, pdq: bool = False) -> None:
+    def __init__(
+        self, tasks: Collection[Task], *, pdq: bool = False, thumbnails: bool = False
+    ) -> None:
         self.tasks = tuple(tasks)
         self.pdq = pdq
+        self.thumbnails = thumbnails
 
     @property
     def vector_models(self) -> list[int]:
@@ -70,14 +77,16 @@ class TaskSet:
         return [task for task in self.tasks if not task.keys.isdisjoint(lacking)]
 
     def preprocessings(self, lacking: Collection[int]) -> set[Preprocess]:
-        """The distinct preprocessings that those tasks, and the PDQ hash, need."""
+        """The distinct preprocessings that those tasks, the PDQ hash and the thumbnail need."""
         found = {task.info.preprocess for task in self.wanting(lacking)}
-        return found | {pdq.PREPROCESS} if PDQ in lacking else found
+        beside = {PDQ: pdq.PREPROCESS, THUMBNAIL: THUMBNAIL_PREPROCESS}
+        return found | {wanted for key, wanted in beside.items() if key in lacking}
 
     def all_keys(self) -> set[int]:
         """What a content that is new lacks: everything."""
         models = set[int]().union(*(task.keys for task in self.tasks))
-        return models | {PDQ} if self.pdq else models
+        beside = {PDQ: self.pdq, THUMBNAIL: self.thumbnails}
+        return models | {key for key, wanted in beside.items() if wanted}
 
     def largest_batch(self) -> int:
         """How many pictures the most demanding network takes at once; loads the networks."""
@@ -135,4 +144,4 @@ def register(
                 scene_ids=tuple(ids[name] for name in info.scenes) if scenes else (),
             )
         )
-    return TaskSet(tasks, pdq=options.pdq)
+    return TaskSet(tasks, pdq=options.pdq, thumbnails=options.thumbnails)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 
+import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from image_similarity.pictures.decode import MAX_PIXELS, decode
@@ -18,6 +20,15 @@ def thumbnail(data: bytes, side: int = 160, *, max_pixels: int = MAX_PIXELS) -> 
     frame = decode(data, (side,), max_pixels=max_pixels).frames[side].copy()
     frame.thumbnail((side, side), Image.Resampling.BICUBIC, reducing_gap=None)
     frame.info = {}
+    return _jpeg(frame)
+
+
+def of_pixels(pixels: npt.NDArray[np.uint8]) -> bytes:
+    """Return a JPEG of an upright RGB picture, uint8 (height, width, 3), without any metadata."""
+    return _jpeg(Image.fromarray(pixels))
+
+
+def _jpeg(frame: Image.Image) -> bytes:
     target = io.BytesIO()
     frame.save(target, "JPEG", quality=80)
     return target.getvalue()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Any, NamedTuple
@@ -20,7 +20,7 @@ from sqlalchemy import (
     update,
 )
 
-from image_similarity.store import pack_writing
+from image_similarity.store import pack_writing, thumbnails
 from image_similarity.store.engine import plain_rows
 from image_similarity.store.schema import (
     embedding_table,
@@ -31,11 +31,14 @@ from image_similarity.store.schema import (
     pdq_table,
     scene_table,
     skipped_table,
+    thumbnail_table,
 )
 from image_similarity.values import Digests, Failure, PictureFacts, Skipped
 
 # Stands among the keys of models for the PDQ hash: their ids begin with 1.
 PDQ = 0
+# The same for thumbnails: no model has this id, nor its negative.
+THUMBNAIL = 2**62
 
 
 class LiveFile(NamedTuple):
@@ -56,7 +59,7 @@ class Knowledge:
     `files` holds the fields of each `LiveFile` by path, as SQLite gave them: to make one of each would be a tenth of a
     re-scan; see `file`. `images`, the ids of all contents by SHA-256, is needed only once a file is read; see
     `load_images`. `present` maps each requested model to the contents that already have its vector (or, for a scene
-    model, its labels; the key is then negated), and `PDQ`, if asked for, to those that have a PDQ hash.
+    model, its labels; the key is then negated), and `PDQ` and `THUMBNAIL`, if asked for, to those that have one.
     """
 
     files: dict[str, tuple[str, int, int, int, int, bool]]
@@ -101,7 +104,7 @@ class NewContent:
 class BatchRows:
     """The rows of one batch. Vectors and scenes refer to contents by SHA-256, new ones of this batch included.
 
-    `hashes` are PDQ hashes: SHA-256 of the content, quality, 32 bytes.
+    `hashes` are PDQ hashes: SHA-256 of the content, quality, 32 bytes. `thumbnails` are JPEG files by SHA-256.
     `overwritten` are paths that were read and hold neither what they held nor anything that can be taken.
     """
 
@@ -110,6 +113,7 @@ class BatchRows:
     vectors: list[tuple[int, str, bytes]] = field(default_factory=list)
     scenes: list[tuple[int, str, Sequence[tuple[int, float]]]] = field(default_factory=list)
     hashes: list[tuple[str, int, bytes]] = field(default_factory=list)
+    thumbnails: dict[str, bytes] = field(default_factory=dict)
     failures: list[Failure] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
     overwritten: list[str] = field(default_factory=list)
@@ -123,6 +127,7 @@ def load_knowledge(
     *,
     images: bool = True,
     pdq: bool = False,
+    with_thumbnails: bool = False,
 ) -> Knowledge:
     """Load what decides about each file: four SELECTs and one a model; `images` stays empty if not asked for."""
     return Knowledge(
@@ -134,6 +139,11 @@ def load_knowledge(
             **{model: _with_vector(connection, model) for model in models},
             **{-model: _with_labels(connection, model) for model in scene_models},
             **({PDQ: _ids(connection, pdq_table.c.image_id, true())} if pdq else {}),
+            **(
+                {THUMBNAIL: _ids(connection, thumbnail_table.c.image_id, true())}
+                if with_thumbnails
+                else {}
+            ),
         },
     )
 
@@ -213,6 +223,7 @@ def write_batch(
     _insert_contents(connection, run_id, rows.contents, known)
     _insert_vectors(connection, run_id, rows, known)
     _insert_hashes(connection, run_id, rows.hashes, known)
+    _insert_thumbnails(connection, run_id, rows.thumbnails, known)
     taken = [file.path for file in rows.files]
     _resolve_failures(
         connection, run_id, source_id, [*taken, *(s.path for s in rows.skipped)], known
@@ -299,6 +310,15 @@ def _insert_hashes(
     ]
     connection.execute(insert(pdq_table), values)
     known.present[PDQ].update(known.images[sha256] for sha256, _, _ in hashes)
+
+
+def _insert_thumbnails(
+    connection: Connection, run_id: int, jpegs: Mapping[str, bytes], known: Knowledge
+) -> None:
+    if jpegs:
+        by_id = {known.images[sha256]: data for sha256, data in jpegs.items()}
+        thumbnails.write(connection, run_id, by_id)
+        known.present[THUMBNAIL].update(by_id)
 
 
 def _drop_packs(connection: Connection, rows: BatchRows, known: Knowledge) -> None:

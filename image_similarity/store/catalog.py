@@ -73,6 +73,7 @@ class Catalog:
             engines.create_file(path)
         engine = engines.make_engine(path, read_only=read_only)
         if state.kind != "current":
+            copy = None
             if state.kind == "older":
                 copy = path.with_name(f"{path.name}.before-{state.head}")
                 keep_copy(path, copy)
@@ -81,7 +82,7 @@ class Catalog:
                         f"{path}: schema {state.revision} upgraded to {state.head}; the old file is {copy}"
                     )
                 )
-            upgrades.upgrade(engine, state)
+            upgrades.upgrade(engine, state, copy)
             state = upgrades.read_state(path)
         return cls(path, engine, state, read_only=read_only)
 
@@ -431,9 +432,11 @@ def keep_copy(source: Path, target: Path) -> None:
 
 def _refuse(path: Path, state: upgrades.SchemaState, *, read_only: bool, upgrade: bool) -> None:
     if state.kind == "foreign":
+        taken_over = f"image-similarity db import {path} -ip PICTURES -dp NEW.db takes it over"
         raise NotOurDatabase(
             f"{path} is not a database of this program: {state.detail}",
-            hint="it was not touched; check -dp",
+            hint="it was not touched; "
+            + (taken_over if state.detail == upgrades.EARLIER else "check -dp"),
         )
     if state.kind == "missing" and read_only:
         raise DatabaseMissing(

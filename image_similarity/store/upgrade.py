@@ -6,6 +6,7 @@ foreign keys are off around it and checked before COMMIT (see migrations/README.
 
 from __future__ import annotations
 
+import hashlib
 import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,10 @@ from image_similarity.errors import DatabaseError, DatabaseNotWritable
 from image_similarity.store import audit, sealing
 from image_similarity.store.engine import name_error
 from image_similarity.store.schema import APPLICATION_ID
+
+# Of the one table, "metadata", of the program that was published under this name before.
+EARLIER_COLUMNS = frozenset({"image_path", "embedding", "scene_type"})
+EARLIER = "it is a database of the earlier image-similarity (table metadata)"
 
 StateKind = Literal["missing", "empty", "foreign", "older", "current", "newer"]
 
@@ -93,6 +98,7 @@ def _read_sqlite_state(path: Path, head: str) -> SchemaState:
                     "SELECT name FROM sqlite_master WHERE type = 'table'"
                 )
             }
+            columns = {row[1] for row in connection.execute("PRAGMA table_info(metadata)")}
             revision = ""
             if "alembic_version" in tables:
                 row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
@@ -104,9 +110,7 @@ def _read_sqlite_state(path: Path, head: str) -> SchemaState:
             return SchemaState("foreign", head=head, detail="it is no SQLite database")
         raise name_error(error, path) from error
     if application_id != APPLICATION_ID:
-        detail = "it belongs to another program"
-        if "metadata" in tables:
-            detail = "it looks like a database of the earlier image-similarity (table metadata)"
+        detail = EARLIER if columns >= EARLIER_COLUMNS else "it belongs to another program"
         return SchemaState("foreign", head=head, detail=detail)
     if not tables:
         return SchemaState("empty", head=head)
@@ -117,10 +121,11 @@ def _read_sqlite_state(path: Path, head: str) -> SchemaState:
     return SchemaState("older" if revision in revisions() else "newer", revision, head)
 
 
-def upgrade(engine: Engine, before: SchemaState) -> None:
+def upgrade(engine: Engine, before: SchemaState, copy: Path | None = None) -> None:
     """Bring a database of ours to the head revision in one transaction; a failing migration leaves it as it was.
 
-    The audit chain tells of it; where there was none, it begins with this, and seals what is stored as it stands.
+    `copy` is the old file as it was kept. The audit chain tells of it; where there was none, it begins with this, and
+    seals what is stored as it stands.
     """
     from alembic import command
     from alembic.config import Config
@@ -141,18 +146,27 @@ def upgrade(engine: Engine, before: SchemaState) -> None:
                     raise DatabaseError(
                         f"the upgrade would leave {len(broken)} broken references; nothing was changed"
                     )
-                _append(connection, before)
+                _append(connection, before, copy)
         finally:
             raw.execute("PRAGMA foreign_keys = ON")
 
 
-def _append(connection: Connection, before: SchemaState) -> None:
+def _append(connection: Connection, before: SchemaState, copy: Path | None) -> None:
     began = audit.head(connection) is None
     said = {"schema": head_revision(), "version": __version__}
     if before.kind != "older":
         audit.append(connection, "created", said)
         return
-    audit.append(connection, "upgrade", {**said, "from": before.revision})
+    audit.append(connection, "upgrade", {**said, "from": before.revision, **_described(copy)})
     if began:
         for rows in sealing.seal_uncovered(connection):
             audit.append(connection, "seal", {"rows": rows})
+
+
+def _described(copy: Path | None) -> dict[str, object]:
+    """What the audit chain says of the copy: where it is and what it holds."""
+    if copy is None:
+        return {}
+    with copy.open("rb") as stream:
+        sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+        return {"copy": str(copy.absolute()), "size": stream.tell(), "sha256": sha256}

@@ -1,0 +1,64 @@
+"""Every copy and derived picture that was written of a case is listed, with what became of it."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from image_similarity.case import Case
+from image_similarity.store import gallery, thumbnails
+from image_similarity.store.schema import APPLICATION_ID
+from tests.records.searches import case, rows
+
+OLD = Path(__file__).parents[1] / "data" / "db"
+
+
+def test_backups_and_reports_are_listed_with_what_lies_there_now(tmp_path: Path) -> None:
+    database = case(tmp_path / "case.db", 5)
+    with Case.open(database) as opened:
+        for name in ("kept", "changed", "gone"):
+            opened.backup(tmp_path / name)
+        (tmp_path / "report.html").write_text("<html>")
+        opened.record_export("report", tmp_path / "report.html")
+        with (tmp_path / "changed").open("ab") as file:
+            file.write(b"more")
+        (tmp_path / "gone").unlink()
+        report = opened.traces()
+    assert [(trace.kind, trace.state) for trace in report.files] == [
+        ("backup", "as written"),
+        ("backup", "changed"),
+        ("backup", "gone"),
+        ("report", "as written"),
+    ]
+    assert report.files[0].path == str(tmp_path / "kept")
+    assert report.files[3].size == 6 and len(report.files[3].sha256) == 64
+
+
+def test_a_backup_through_a_case_that_was_opened_for_reading_is_recorded_too(
+    tmp_path: Path,
+) -> None:
+    with Case.open(case(tmp_path / "case.db", 5), read_only=True) as opened:
+        opened.backup(tmp_path / "copy.db")
+        assert [trace.kind for trace in opened.traces().files] == ["backup"]
+
+
+def test_the_copy_before_an_upgrade_is_listed(tmp_path: Path) -> None:
+    database = tmp_path / "old.db"
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.executescript((OLD / "0001.sql").read_text())
+    with Case.open(database) as opened:
+        (trace,) = opened.traces().files
+    assert trace.kind == "copy before an upgrade"
+    assert trace.state == "as written" and Path(trace.path).exists()
+
+
+def test_thumbnails_are_counted(tmp_path: Path) -> None:
+    with Case.open(case(tmp_path / "case.db", 5)) as opened:
+        assert (opened.traces().thumbnails, opened.traces().thumbnail_bytes) == (0, 0)
+        with opened._catalog.writing() as connection:
+            first = gallery.id_of(connection, rows(1)[0].sha256)
+            assert first is not None
+            thumbnails.write(connection, 1, {first: b"12345"})
+        assert (opened.traces().thumbnails, opened.traces().thumbnail_bytes) == (1, 5)
