@@ -47,7 +47,8 @@ def index_text(result: SearchResult) -> str:
 def nearer_text(result: SearchResult) -> str:
     """Return how many hidden pictures would have ranked above the last hit: an approximate search may overlook some."""
     nearer = result.filter.hidden_nearer
-    return f"at least {nearer}" if result.search == "approximate" else f"{nearer}"
+    least = result.search == "approximate" or result.fusion is not None
+    return f"at least {nearer}" if least else f"{nearer}"
 
 
 def as_close_text(found: AsClose) -> str:
@@ -91,8 +92,8 @@ def fusion_text(fusion: Fusion) -> str:
     """Return how several queries became one list, and what was left out of it for its likeness to others."""
     several = "1 query" if len(fusion.queries) == 1 else f"{len(fusion.queries)} queries"
     text = (
-        f"ranked by reciprocal rank fusion of {several}: each one's {fusion.depth} nearest, a picture's score is the sum "
-        f"of 1/({fusion.constant} + rank); the distance is that to the nearest query"
+        f"ranked by reciprocal rank fusion of {several}: each one's {fusion.depth} nearest, a picture's score is the "
+        f"sum of 1/({fusion.constant} + rank); the distance is that to the nearest query"
     )
     if fusion.against:
         text += (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -90,17 +90,23 @@ def search_folder(
     searcher = Searcher(catalogs, beside.ranked)
     # The first answers come at once; later ones together, which takes a fraction of the time.
     size, waiting = 1, list[Query | Failure]()
-    for entry in walk(folder):
-        if isinstance(entry, Failure):
-            waiting.append(entry)
-        elif isinstance(entry, FileEntry):
-            query = _query_of(searcher, entry)
-            if query is not None:
-                waiting.append(query)
+    for query in queries_below(searcher, folder):
+        waiting.append(query)
         if len(waiting) >= size:
             yield from _answers(searcher, beside, waiting)
             size, waiting = min(2 * size, BATCH), []
     yield from _answers(searcher, beside, waiting)
+
+
+def queries_below(searcher: Searcher, folder: Path) -> Iterator[Query | Failure]:
+    """Give a query for each picture below a folder, in the order of a walk; unreadable ones come as `Failure`."""
+    for entry in walk(folder):
+        if isinstance(entry, Failure):
+            yield entry
+        elif isinstance(entry, FileEntry):
+            query = _query_of(searcher, entry)
+            if query is not None:
+                yield query
 
 
 def _answers(
@@ -183,6 +189,23 @@ class Searcher:
                 Opened(catalog, shelf, stack.enter_context(catalog.reading()))
                 for catalog, shelf in self._shelves
             ]
+
+    @contextmanager
+    def vectors(self) -> Iterator[Callable[[str], npt.NDArray[np.float16]]]:
+        """Give a function from the SHA-256 of a hit to its stored vector, float16 (dim,)."""
+        with self._open() as databases:
+
+            def vector_of(sha256: str) -> npt.NDArray[np.float16]:
+                for opened in databases:
+                    shelf = opened.shelf
+                    found = gallery.vector_of(
+                        opened.connection, shelf.model_id, shelf.dim, sha256
+                    )
+                    if found is not None:
+                        return found
+                raise UnknownImage(f"no database holds a vector of {sha256}")
+
+            yield vector_of
 
     def _check_sources(self, connections: Sequence[Connection]) -> None:
         for name in self.request.sources:
