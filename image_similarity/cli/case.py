@@ -11,6 +11,7 @@ from image_similarity.case import Case
 from image_similarity.cli import evidence, options, output, progress
 from image_similarity.cli.merge import merge
 from image_similarity.cli.options import Talk
+from image_similarity.cli.traces import purge_thumbnails, traces
 from image_similarity.errors import UsageError
 from image_similarity.values import CaseFacts
 
@@ -32,6 +33,8 @@ def case() -> None:
 
 
 case.add_command(merge)
+case.add_command(traces)
+case.add_command(purge_thumbnails)
 
 
 @case.command()
