@@ -163,11 +163,18 @@ def list_decisions(
         write_csv(map(plain, found), sys.stdout, COLUMNS)
     else:
         columns = ["name", "decision", "value", "query", "picture", "at", "by"]
-        rows = [
-            (e.name, e.kind, e.value, e.query_sha256[:12] or None, e.place, e.at, e.actor)
-            for e in found
-        ]
-        if withdrawn:
-            columns.append("withdrawn")
-            rows = [(*row, e.withdrawn_at) for row, e in zip(rows, found, strict=True)]
-        output.table(columns, rows)
+        columns += ["withdrawn"] if withdrawn else []
+        output.table(columns, [_cells(each)[: len(columns)] for each in found])
+
+
+def _cells(decision: Decision) -> list[object]:
+    return [
+        decision.name,
+        decision.kind,
+        decision.value,
+        decision.query_sha256[:12] or None,
+        decision.place,
+        decision.at,
+        decision.actor,
+        decision.withdrawn_at,
+    ]

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, select, text
 
 from image_similarity.errors import DatabaseError
 from image_similarity.events import Listener, Progress, Started, ignore
-from image_similarity.store import audit, facts, sealing
+from image_similarity.store import audit, decided, facts, sealing
 from image_similarity.store.catalog import Catalog
 from image_similarity.store.schema import NO_DIGEST, run_table
 from image_similarity.values import AuditEntry, AuditFinding, AuditReport, KeptHead
@@ -244,6 +244,7 @@ def _called(table: str, row: int, name: str) -> str:
 
 def _beside(connection: Connection, chain: Sequence[AuditEntry]) -> Iterator[AuditFinding]:
     yield from _facts(connection, chain)
+    yield from decided.findings(connection, chain)
     yield from _triggers(connection)
     yield from _references(connection)
 
