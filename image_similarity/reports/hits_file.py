@@ -15,6 +15,8 @@ _SHA256 = re.compile("[0-9a-f]{64}")
 LONGEST_LINE = 1_000_000
 _GREATEST = 1e12
 _TEXTS = ("query", "model", "model_fingerprint")
+_TEXTS_OR_NONE = ("search", "scene_filter", "reference", "calibration")
+_LISTS = ("scenes_searched",)
 _INTERVALS = ("unrelated_interval", "same_scene_interval")
 _NUMBERS = (
     "rank",
@@ -33,12 +35,22 @@ _NUMBERS = (
     "searched",
     "expected_false",
     "expected_false_among",
+    "fused_score",
+    "fused_best_rank",
+    "fused_query",
+    "pdq_distance",
+    "inliers",
+    "distance_rank",
+    "hidden_known",
+    "hidden_irrelevant",
 )
 _HINT = "give what `image-similarity query --format json` wrote"
 
 
 def read_hits(lines: Iterable[bytes], name: str) -> list[Row]:
-    """Return the rows of a hits file, by query in the order of the file, then by rank; columns it lacks are None.
+    """Return the rows of a hits file, by query in the order of the file, those of one kind by rank.
+
+    Columns that it lacks are None.
 
     Args:
         lines: The file, opened in binary mode.
@@ -62,7 +74,15 @@ def read_hits(lines: Iterable[bytes], name: str) -> list[Row]:
         rows.append(row)
     if not rows:
         raise UsageError(f"{name} holds no hits", hint=_HINT)
-    return sorted(rows, key=lambda row: (queries[row["query"], row["query_sha256"]], row["rank"]))
+    # Near duplicates, which have ranks of their own, stand behind the hits by distance.
+    return sorted(
+        rows,
+        key=lambda row: (
+            queries[row["query"], row["query_sha256"]],
+            row["distance"] is None,
+            row["rank"],
+        ),
+    )
 
 
 def _row(line: bytes) -> dict[str, Any] | None:
@@ -78,11 +98,13 @@ def _row(line: bytes) -> dict[str, Any] | None:
     sound = (
         all(isinstance(each, str) and _SHA256.fullmatch(each) for each in hashes)
         and all(isinstance(row[name], str) for name in _TEXTS)
+        and all(isinstance(row[name], str | None) for name in _TEXTS_OR_NONE)
+        and all(isinstance(row[name], list | None) for name in _LISTS)
         and all(row[name] is None or _is_number(row[name]) for name in _NUMBERS)
         and all(row[name] is None or _is_interval(row[name]) for name in _INTERVALS)
         and type(row["rank"]) is int
         and row["rank"] > 0
-        and row["distance"] is not None
+        and not (row["distance"] is None and row["pdq_distance"] is None)
     )
     return row if sound and all(map(_is_plain, row.values())) else None
 

@@ -13,7 +13,7 @@ from typing import Any, TextIO
 from image_similarity import __version__
 from image_similarity.reports.about import CAUTION, About, Pair, parts
 from image_similarity.reports.rows import Row, notes, utc
-from image_similarity.reports.searches import Entry, Search, strength_text
+from image_similarity.reports.searches import Entry, Search, signals, strength_text
 from image_similarity.reports.text import visible
 from image_similarity.values import ImageRecord
 
@@ -28,12 +28,13 @@ Preview = Callable[[Search | ImageRecord], bytes | None]
 
 @dataclass(frozen=True, slots=True)
 class _Card:
-    """A picture made ready for the template: `marks` and `lines` are what is said of it."""
+    """A picture made ready for the template; `signals`, `marks`, `lines` and `details` are what is said of it."""
 
     number: int
     hit: Row | None
     image: ImageRecord
     preview: str | None
+    signals: str
     marks: Sequence[str]
     lines: Sequence[str]
     details: Sequence[Pair]
@@ -99,6 +100,7 @@ def _cards(entries: Iterable[Entry], preview: Preview) -> Iterator[_Card]:
             hit,
             image,
             _data_uri(preview(image)),
+            signals(hit) if hit else "",
             _marks(image, hit),
             strength_text(hit) if hit else [],
             _details(image),

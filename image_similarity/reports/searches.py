@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from image_similarity.reports import meaning
+from image_similarity.reports import meaning, taken_out
 from image_similarity.reports.about import Pair
 from image_similarity.reports.rows import Row, hit_rows, search_row
 from image_similarity.values import (
@@ -52,11 +52,12 @@ def from_result(result: SearchResult, absolute: Callable[[Place], str]) -> Searc
         ),
         ("Index", meaning.index_text(result)),
     )
+    taken_out_lines = (("Taken out", line) for line in taken_out.lines(result))
     pairs = _pairs(search_row(result), meaning.search_text(result), meaning.nearer_text(result))
     return Search(
         result.query,
         result.sha256,
-        (*pairs, *(pair for pair in more if pair[1])),
+        (*pairs, *(pair for pair in more if pair[1]), *taken_out_lines),
         tuple(meaning.legend(result)),
         tuple(hit_rows(result, absolute)),
     )
@@ -82,6 +83,13 @@ def from_rows(rows: Sequence[Row]) -> list[Search]:
             ]
         )
         pairs = _pairs(first, how, nearer or str(first["hidden_nearer"]))
+        more = (
+            ("Looked at of the query", str(first["query_made"] or "")),
+            ("Known files", str(first["known_searched"] or "")),
+            ("Hidden as known", str(first["hidden_known"] or "")),
+            ("Hidden as irrelevant", str(first["hidden_irrelevant"] or "")),
+        )
+        pairs = (*pairs, *(pair for pair in more if pair[1]))
         found.append(Search(query, sha256, pairs, tuple(strength), hits))
     return found
 
@@ -104,17 +112,37 @@ def strength_text(row: Row) -> list[str]:
     return said
 
 
+def signals(row: Row) -> str:
+    """Return how near a hit is, by every measure that it has; a further measure is one line here."""
+    turn = f" ({row['pdq_orientation']})" if row["pdq_orientation"] else ""
+    said = (
+        (row["distance"], f"distance {_number(row['distance'])}"),
+        (row["similarity"], f"similarity {_number(row['similarity'])}"),
+        (row["pdq_distance"], f"PDQ distance {row['pdq_distance']} of 256{turn}"),
+        (row["inliers"], f"{row['inliers']} points agree with one geometry"),
+        (row["distance_rank"], f"rank {row['distance_rank']} by distance"),
+        (row["fused_query"], f"best rank {row['fused_best_rank']}, of query {row['fused_query']}"),
+        (row["verdict"] or None, f"judged {row['verdict']}"),
+    )
+    return ", ".join(text for value, text in said if value is not None)
+
+
 def hit_text(row: Row) -> str:
     """Return a hit in one line, for formats that hold no more than text."""
     return "; ".join(
         [
             f"hit {row['rank']} of the query {row['query']} (SHA-256 {row['query_sha256']})",
-            f"distance {row['distance']:.4f} under model {row['model']} ({row['model_fingerprint']})",
+            signals(row),
+            f"model {row['model']} ({row['model_fingerprint']})",
             *(["identical bytes"] if row["identical"] else []),
             *strength_text(row),
             "a lead for examination, never a finding",
         ]
     )
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
 
 
 def _pairs(row: Row, how: str, nearer: str) -> tuple[Pair, ...]:

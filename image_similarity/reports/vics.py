@@ -54,10 +54,11 @@ def write(stream: TextIO, entries: Iterable[Entry], about: About, contents: int)
 
 
 def _case(about: About, contents: int) -> dict[str, Any]:
-    facts = next((each.facts for each in about.coverages if each.facts.number), CaseFacts())
+    said = (each.facts for each in about.coverages if each.facts != CaseFacts())
+    facts = next(said, CaseFacts())
     named = facts.number or ", ".join(each.status.path for each in about.coverages)
     return {
-        "CaseID": str(uuid.uuid5(uuid.NAMESPACE_OID, f"image_similarity case {named}")),
+        "CaseID": str(uuid.uuid5(uuid.NAMESPACE_OID, f"image_similarity case {whole_text(named)}")),
         "CaseNumber": whole_text(facts.number),
         "ContactName": whole_text(facts.examiner),
         "ContactEmail": whole_text(facts.examiner) if "@" in facts.examiner else "",
