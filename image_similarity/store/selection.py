@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from sqlalchemy import Connection, distinct, func, select, true
+from sqlalchemy import Connection, func, select, true
 
 from image_similarity.store import audit, facts, gallery, runs
 from image_similarity.store.schema import (
@@ -64,7 +64,7 @@ def ids_of(connection: Connection, sha256s: Collection[str]) -> dict[str, int]:
 
 def scene_names(connection: Connection) -> set[str]:
     """The scenes that any scene model of the database knows."""
-    return set(connection.execute(select(distinct(scene_table.c.name))).scalars())
+    return set(connection.execute(select(scene_table.c.name).distinct()).scalars())
 
 
 def coverage(connection: Connection, status: DatabaseStatus) -> Coverage:
