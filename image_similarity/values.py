@@ -14,6 +14,9 @@ Stage = Literal["walk", "stat", "read", "decode", "embed"]
 RunStatus = Literal["running", "done", "partial", "interrupted", "failed"]
 SearchKind = Literal["exhaustive", "bounded", "approximate"]
 
+# The architecture on record of a model whose vectors came from elsewhere: its network is not here.
+IMPORTED = "imported"
+
 # A reference table counts pairs at every hundredth of distance, from 0.00 to 2.00.
 DISTANCE_STEPS = 200
 # And its tail has a score for every tenth of a power of ten, from 1 to 10^-5.
@@ -553,14 +556,14 @@ class Basis:
     """What an answer was computed from, for a manifest.
 
     `vector` is the query's, float16 little-endian; `own_path` where it lies on disk in text form, if it does: that
-    place is left out. `moments` are the states of the databases, by path; `excluded` the SHA-256 of contents that
-    decisions kept out.
+    place is left out. `moments` are the states of the databases, by path; `excluded`, of each of them, the SHA-256
+    of contents that hash lists and decisions kept out.
     """
 
     vector: bytes
     own_path: str | None
     moments: tuple[tuple[str, Moment], ...]
-    excluded: tuple[str, ...] = ()
+    excluded: tuple[tuple[str, ...], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -1049,3 +1052,24 @@ class MergeReport:
     decisions: int
     decisions_withdrawn: int
     hash_lists: int
+
+
+@dataclass(frozen=True, slots=True)
+class ImportReport:
+    """The account of the import of an earlier database: every row is in `run` or `repeated`: a path that came before.
+
+    `labelled` contents got the scene type as their one label, with probability 1. `rescaled` embeddings were not of unit
+    length before; `otherwise` are rows whose content came before with another embedding, of which the first was kept.
+    """
+
+    run: RunReport
+    earlier: str
+    earlier_sha256: str
+    model: str
+    fingerprint: str
+    dim: int
+    rows: int
+    repeated: int
+    labelled: int
+    rescaled: int
+    otherwise: int

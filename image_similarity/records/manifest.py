@@ -61,8 +61,9 @@ class ManifestQuery:
     """One query and its answer.
 
     `vector` is float16 little-endian; `made` says in words what of the picture was looked at, "" for all of it; `mode`
-    and `scenes` are what the scene filter came to; `excluded` is a position in the manifest's exclusions, None for no
-    exclusion; `databases` are positions in its databases.
+    and `scenes` are what the scene filter came to; `databases` are positions in the manifest's databases, `excluded`,
+    for each of these, a position in its exclusions, None for none. Of the k nearest the last `cut_off` are not among
+    the results: more unrelated pictures were expected to come as close than was asked for.
     """
 
     query: str
@@ -73,9 +74,10 @@ class ManifestQuery:
     made: str
     mode: str
     scenes: tuple[str, ...]
-    excluded: int | None
     search: SearchKind
     databases: tuple[int, ...]
+    excluded: tuple[int | None, ...]
+    cut_off: int
     results: tuple[ManifestResult, ...]
 
 
@@ -129,7 +131,6 @@ class Writer:
             )
         self._first = self._first or result
         at = {state[0]: self._state(*state) for state in basis.moments}
-        excluded = tuple(sorted(basis.excluded))
         self._queries.append(
             ManifestQuery(
                 query=result.query,
@@ -140,17 +141,21 @@ class Writer:
                 made=result.query_made,
                 mode=result.filter.mode,
                 scenes=result.filter.scenes,
-                excluded=self._exclusions.setdefault(excluded, len(self._exclusions))
-                if excluded
-                else None,
                 search=result.search,
                 databases=tuple(at.values()),
+                excluded=tuple(map(self._exclusion, basis.excluded)),
+                cut_off=result.strength.left_out if result.strength else 0,
                 results=tuple(_result(hit, at[hit.database]) for hit in result.hits),
             )
         )
 
     def _state(self, path: str, moment: Moment) -> int:
         return self._states.setdefault((path, moment), len(self._states))
+
+    def _exclusion(self, sha256s: tuple[str, ...]) -> int | None:
+        if not sha256s:
+            return None
+        return self._exclusions.setdefault(tuple(sorted(sha256s)), len(self._exclusions))
 
     def manifest(self) -> Manifest:
         """Everything that was taken; every searched row is read once, for the digest of the rows.

@@ -180,6 +180,14 @@ class _Entries:
         found = self.items(key)
         if not all(type(each) is int and 0 <= each < count for each in found):
             self._refuse(key, f"positions below {count} are expected")
+        if len(set(found)) < len(found):
+            self._refuse(key, "each position is expected once")
+        return tuple(found)
+
+    def maybe_positions(self, key: str, count: int) -> tuple[int | None, ...]:
+        found = self.items(key)
+        if not all(each is None or (type(each) is int and 0 <= each < count) for each in found):
+            self._refuse(key, f"positions below {count}, or null, are expected")
         return tuple(found)
 
     def _refuse(self, key: str, reason: str) -> NoReturn:
@@ -254,6 +262,10 @@ def _query(entries: _Entries, dim: int, k: int, exclusions: int, databases: int)
         raise ValueError(f"a vector has {len(vector)} bytes where {2 * dim} are expected")
     if len(results) > k:
         raise ValueError(f"a query has {len(results)} results where {k} were asked for")
+    searched = entries.positions("databases", databases)
+    excluded = entries.maybe_positions("excluded", exclusions)
+    if len(excluded) != len(searched):
+        raise ValueError("a query has not one exclusion, or none, for each of its databases")
     return ManifestQuery(
         query=entries.text("query"),
         sha256=entries.digest("sha256"),
@@ -263,9 +275,10 @@ def _query(entries: _Entries, dim: int, k: int, exclusions: int, databases: int)
         made=entries.text("made"),
         mode=entries.one_of("mode", "auto", "hard", "off", "named"),
         scenes=entries.texts("scenes"),
-        excluded=entries.maybe("excluded", lambda key: entries.whole(key, 0, exclusions - 1)),
         search=_SEARCHES[entries.one_of("search", *_SEARCHES)],
-        databases=entries.positions("databases", databases),
+        databases=searched,
+        excluded=excluded,
+        cut_off=entries.whole("cut_off", 0, k),
         results=tuple(_read_result(each, databases) for each in results),
     )
 

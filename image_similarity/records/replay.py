@@ -124,7 +124,7 @@ def replay(
         on_event(Progress(number + 1, len(manifest.databases), 0, 0))
     return ReplayReport(
         queries=tuple(
-            _compare(query, _ranked(found, manifest), known)
+            _compare(query, _ranked(found, manifest, query), known)
             for query, found, known in zip(manifest.queries, answers, distances, strict=True)
         ),
         databases=tuple(differences),
@@ -184,7 +184,7 @@ def _look(
         _Near(
             query,
             np.frombuffer(query.vector, dtype="<f2"),
-            frozenset() if query.excluded is None else exclusions[query.excluded],
+            _excluded(query, opened.number, exclusions),
             furthest,
         )
         for query in queries
@@ -200,6 +200,13 @@ def _look(
             _add(near, contents, np.flatnonzero(passing), manifest.k + 1)
             near.listed.update(_distances(near.vector, contents, wanted))
     return nears
+
+
+def _excluded(
+    query: ManifestQuery, number: int, exclusions: Sequence[frozenset[str]]
+) -> frozenset[str]:
+    at = query.excluded[query.databases.index(number)]
+    return frozenset() if at is None else exclusions[at]
 
 
 def _labels(opened: _Opened, contents: as_of.Contents) -> Mapping[int, list[str]]:
@@ -288,15 +295,18 @@ def _own_place(
     return max(own, key=lambda place: (place.gone_since is None, place.first_seen), default=None)
 
 
-def _ranked(found: Sequence[ManifestResult], manifest: Manifest) -> list[ManifestResult]:
-    """The k nearest; ties by SHA-256, path, source and database."""
+def _ranked(
+    found: Sequence[ManifestResult], manifest: Manifest, query: ManifestQuery
+) -> list[ManifestResult]:
+    """The k nearest but for what was cut off; ties by SHA-256, path, source and database."""
 
     def order(each: ManifestResult) -> tuple[float, str, str, str, str]:
         name = manifest.databases[each.database].name
         return each.distance, each.sha256, each.path, each.source, name
 
     nearest = sorted(found, key=order)[: manifest.k]
-    return [replace(each, rank=rank) for rank, each in enumerate(nearest, start=1)]
+    kept = nearest[: max(0, len(nearest) - query.cut_off)]
+    return [replace(each, rank=rank) for rank, each in enumerate(kept, start=1)]
 
 
 # -- what differs ----------------------------------------------------------------------------------------------------

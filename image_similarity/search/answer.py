@@ -357,7 +357,7 @@ def _basis(seen: Sequence[_Seen], number: int, query: Query, places: gallery.Pla
         moments=tuple(
             (str(each.opened.catalog.path), as_of.now(each.opened.connection)) for each in seen
         ),
-        excluded=tuple(sha256 for each in seen for sha256 in _left_out(each, places, number)),
+        excluded=tuple(tuple(_left_out(each, places, number)) for each in seen),
     )
 
 

@@ -101,3 +101,14 @@ def test_a_damaged_manifest_is_refused_in_one_line(run: Run, tmp_path: Path) -> 
     refused = run("replay", tmp_path / "m.json")
     assert refused.code == 1 and "m.json is no sound manifest" in refused.err
     assert run("replay", tmp_path / "none.json").code == 1
+
+
+def test_what_decisions_kept_out_stays_out(case: Made, run: Run, tmp_path: Path) -> None:
+    asked = ("query", case.first, "-dp", case.database, "-k", 2, "--scene", "off")
+    hit = run(*asked, "--format", "json").objects()[1]["sha256"]
+    judged = run("review", "irrelevant", case.first, hit, "-dp", case.database)
+    assert judged.code == 0, judged.err
+    run(*asked, "--manifest", tmp_path / "m.json")
+    (exclusion,) = json.loads((tmp_path / "m.json").read_text())["exclusions"]
+    assert exclusion == [hit]
+    assert run("replay", tmp_path / "m.json").code == 0

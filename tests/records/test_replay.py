@@ -164,10 +164,10 @@ def test_a_picture_that_was_hidden_by_a_decision_stays_out(database: Path) -> No
     hidden = manifest.queries[0].results[0].sha256
     left = [each for each in manifest.queries[0].results if each.sha256 != hidden]
     ranked = tuple(replace(each, rank=rank) for rank, each in enumerate(left, start=1))
-    query = replace(manifest.queries[0], excluded=0, results=ranked)
+    query = replace(manifest.queries[0], excluded=(0,), results=ranked)
     without = replace(manifest, k=len(ranked), exclusions=((hidden,),), queries=(query,))
     assert len(ranked) < 9 and again([database], without).same
-    assert not again([database], replace(without, queries=(replace(query, excluded=None),))).same
+    assert not again([database], replace(without, queries=(replace(query, excluded=(None,)),))).same
 
 
 def test_another_database_is_searched_as_it_stands_and_that_is_said(
@@ -244,3 +244,10 @@ def test_what_cannot_be_replayed_is_refused(database: Path, tmp_path: Path) -> N
         again([write_case(tmp_path / "toy.db", [Row("a", [1, 0])])], manifest)
     with pytest.raises(InvalidSetting, match="block of 0"):
         again([database], manifest, block=0)
+
+
+def test_what_a_limit_of_expected_pictures_cut_off_is_no_difference(database: Path) -> None:
+    manifest = ask([database], "picture-001", k=9, scene=("off",))
+    query = replace(manifest.queries[0], results=manifest.queries[0].results[:4], cut_off=5)
+    assert again([database], replace(manifest, queries=(query,))).same
+    assert not again([database], replace(manifest, queries=(replace(query, cut_off=4),))).same
