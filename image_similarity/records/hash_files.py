@@ -158,19 +158,22 @@ def _is_comment(line: str) -> bool:
 
 def strongest(hashes: Iterable[str]) -> bytes | None:
     """The strongest of some texts that is a hash, as bytes; None if none is."""
-    found = [each for each in hashes if len(each) in LENGTHS and _HEX.fullmatch(each)]
-    return bytes.fromhex(max(found, key=len)) if found else None
+    return max(_digests(hashes), key=len, default=None)
+
+
+def _digests(hashes: Iterable[str]) -> list[bytes]:
+    return [bytes.fromhex(each) for each in hashes if len(each) in LENGTHS and _HEX.fullmatch(each)]
 
 
 def _row(where: str, hashes: Sequence[str], category: str = "") -> Row:
-    digest = strongest(hashes)
-    if any(bytes.fromhex(each) in EMPTY_FILE for each in hashes if strongest([each])):
+    digests = _digests(hashes)
+    if not EMPTY_FILE.isdisjoint(digests):
         return Row(where, None, problem="empty")
-    if digest is None:
+    if not digests:
         return Row(where, None, problem="it has no MD5, SHA-1 or SHA-256")
     if len(category) > MAX_CATEGORY:
         return Row(where, None, problem=f"its category has more than {MAX_CATEGORY} characters")
-    return Row(where, digest, category)
+    return Row(where, max(digests, key=len), category)
 
 
 # -- one row a line ---------------------------------------------------------------------------------------------------

@@ -77,11 +77,15 @@ class _Seen:
 
 
 def answer_all(
-    databases: Sequence[Opened], asked: Asked, queries: Sequence[Query]
+    databases: Sequence[Opened], asked: Asked, queries: Sequence[Query], *, as_one: bool = False
 ) -> list[SearchResult]:
-    """Answer queries; several at once are compared in one product."""
+    """Answer queries; several at once are compared in one product.
+
+    With `as_one` what was judged for one of them is judged for all.
+    """
     filters = [_searched_scenes(asked, query) for query in queries]
-    said = excluded.verdicts([opened.connection for opened in databases], queries)
+    connections = [opened.connection for opened in databases]
+    said = excluded.verdicts(connections, queries, as_one=as_one)
     seen = [_see(opened, asked, queries, filters, said) for opened in databases]
     index = _index(databases, asked)
     recall = _recall(seen, index) if any("approximate" in each.kinds for each in seen) else None

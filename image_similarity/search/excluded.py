@@ -7,7 +7,7 @@ database's hash lists say holds for its own pictures; a verdict or tag holds for
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -33,11 +33,17 @@ class Left:
     excluded: Excluded
 
 
-def verdicts(connections: Sequence[Connection], queries: Sequence[Query]) -> list[Verdicts]:
-    """What was said of each query and stored contents in any database; where two disagree, "irrelevant" holds."""
+def verdicts(
+    connections: Sequence[Connection], queries: Sequence[Query], *, as_one: bool = False
+) -> list[Verdicts]:
+    """What was said of each query and stored contents in any database; where two disagree, "irrelevant" holds.
+
+    With `as_one` all queries have what was said of any.
+    """
     found: list[Verdicts] = []
+    said: dict[str, str] = {}
     for query in queries:
-        said: dict[str, str] = {}
+        said = said if as_one else {}
         for connection in connections:
             for sha256, verdict in marks.verdicts(connection, query.sha256).items():
                 if said.get(sha256) != "irrelevant":
@@ -91,6 +97,12 @@ def left(
         )
         found.append(Left(those, excluded))
     return found
+
+
+def of_all(found: Sequence[Excluded]) -> Excluded:
+    """What was taken out for several queries that were answered as one; it differs in what holds the queries."""
+    known = tuple(dict.fromkeys(each for one in found for each in one.query_known))
+    return replace(found[0], query_known=known)
 
 
 def together(found: Sequence[Excluded]) -> Excluded:

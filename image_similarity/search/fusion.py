@@ -17,6 +17,7 @@ from image_similarity.pictures.picture_error import PictureError
 from image_similarity.pictures.read import Contents, Left, read_file
 from image_similarity.ranking.exhaustive import Half, exact_distance
 from image_similarity.ranking.scenes import likely_scenes
+from image_similarity.search import excluded
 from image_similarity.search.query import Query
 from image_similarity.search.request import SearchRequest
 from image_similarity.search.searcher import Searcher, queries_below
@@ -51,7 +52,8 @@ def search_fused(
     """Rank the pictures of some databases by what several queries say of them together.
 
     All queries search the same scenes: with "auto" those that any of them likely shows. The places of the queries
-    themselves are left out. A hit's distance is that to the nearest query.
+    themselves are left out, and what was judged irrelevant for any of them. A hit's distance is that to the nearest
+    query.
 
     Args:
         catalogs: The databases.
@@ -85,7 +87,7 @@ def search_fused(
     # The same content given twice would count twice.
     queries = list({query.sha256: query for query in reversed(queries)}.values())[::-1]
     searcher = Searcher(catalogs, replace(inner, scene=_scenes(searcher, queries)))
-    results = searcher.answer_queries(queries)
+    results = searcher.answer_queries(queries, as_one=True)
     ranked = _fuse([_contents(result.hits, own) for result in results])
     hits, left_out = _chosen(searcher, ranked, queries, ruled_out, request.k)
     fusion = Fusion(
@@ -254,5 +256,6 @@ def _result(
         ),
         hits=tuple(hits),
         distances=None,
+        excluded=excluded.of_all([result.excluded for result in results]),
         fusion=fusion,
     )

@@ -198,9 +198,7 @@ class Searcher:
             def vector_of(sha256: str) -> npt.NDArray[np.float16]:
                 for opened in databases:
                     shelf = opened.shelf
-                    found = gallery.vector_of(
-                        opened.connection, shelf.model_id, shelf.dim, sha256
-                    )
+                    found = gallery.vector_of(opened.connection, shelf.model_id, shelf.dim, sha256)
                     if found is not None:
                         return found
                 raise UnknownImage(f"no database holds a vector of {sha256}")
@@ -294,10 +292,12 @@ class Searcher:
         """
         return self.answer_queries([self.query_of(path, contents)])[0]
 
-    def answer_queries(self, queries: Sequence[Query]) -> list[SearchResult]:
-        """Answer queries that `query_of` gave, all at once."""
+    def answer_queries(
+        self, queries: Sequence[Query], *, as_one: bool = False
+    ) -> list[SearchResult]:
+        """Answer queries that `query_of` gave, all at once; `as_one`: what was judged for one is judged for all."""
         with self._open() as databases:
-            return answer_all(databases, self._asked, queries)
+            return answer_all(databases, self._asked, queries, as_one=as_one)
 
     def query_of(self, path: Path, contents: Contents) -> Query:
         """Make a query of the bytes of a picture, from the database if it holds them, else with the network.

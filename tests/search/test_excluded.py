@@ -352,3 +352,17 @@ def test_a_query_that_is_not_stored_is_known_by_its_md5(rooms: Path) -> None:
     (result,) = searcher.answer_queries([other])
     catalog.close()
     assert result.excluded.query_known == (KnownHash("weak", "md5"),)
+
+
+def test_of_queries_that_are_fused_what_is_irrelevant_for_one_is_for_all(rooms: Path) -> None:
+    judge(rooms, "bedroom")
+    judge(rooms, "near-street", query="attic")
+    catalog = Catalog.open(rooms, read_only=True)
+    searcher = Searcher([catalog], SearchRequest(k=10, scene=("off",)))
+    queries = [searcher.query_of_stored(sha(name)) for name in ("query", "attic")]
+    fused = searcher.answer_queries(queries, as_one=True)
+    alone = searcher.answer_queries(queries)
+    catalog.close()
+    assert [{"bedroom", "near-street"} & set(names(each)) for each in fused] == [set(), set()]
+    assert [each.excluded.hidden_irrelevant for each in fused] == [2, 2]
+    assert [each.excluded.hidden_irrelevant for each in alone] == [1, 1]

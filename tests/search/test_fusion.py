@@ -203,3 +203,17 @@ def test_the_fused_order_depends_on_ranks_alone(orders: list[list[str]]) -> None
         for name in orders[0]
     }
     assert np.all(np.diff([scores[name] for name in fused]) <= 1e-12)
+
+
+def test_what_was_judged_irrelevant_for_one_of_the_queries_does_not_come_back(
+    folder: Path, tmp_path: Path
+) -> None:
+    database = tmp_path / "case.db"
+    with Case.open(folder.parent / "case.db", read_only=True) as case:
+        case.backup(database)
+    with Case.open(database) as case:
+        case.judge(folder / "01.png", folder / "07.png", "irrelevant")
+        request = SearchRequest(scene=("off",), k=40)
+        result, _ = search_cases_fused([case], [folder / "01.png", folder / "02.png"], request)
+    assert "07.png" not in names(result)
+    assert result.excluded.hidden_irrelevant == 1
