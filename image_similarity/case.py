@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         HashList,
         HashListReport,
         ImageRecord,
+        ImportReport,
         KeptHead,
         MergeReport,
         ModelInfo,
@@ -664,6 +665,48 @@ class Case:
             on_event=on_event,
         )
 
+    def import_earlier(
+        self,
+        database: str | Path,
+        folder: str | Path,
+        *,
+        source: str | None = None,
+        max_megapixels: float = 250.0,
+        on_event: Listener = ignore,
+        stop: Callable[[], bool] = lambda: False,
+    ) -> ImportReport:
+        """Take over a database of the earlier image-similarity, with vectors and scenes under a model of their own.
+
+        Both the earlier database and the pictures are only read. Rows whose picture is missing or unreadable, or whose
+        embedding is malformed, become failures on record. A later call takes up where one was stopped.
+
+        Args:
+            database: The earlier database: metadata(imageId, image_path, embedding, scene_type).
+            folder: Where its pictures lie now; recorded as a source.
+            source: The name of that source; the folder's own name by default.
+            max_megapixels: Larger pictures are not decoded.
+            on_event: Gets `Started`, `Progress`, `Failed` and `Finished`, counted in rows.
+            stop: Asked between batches of rows.
+
+        Raises:
+            NotOurDatabase: It is no such database.
+            NothingToIndex: None of its pictures lies below the folder.
+            DatabaseMissing, FolderMissing, DatabaseInsideEvidence, InvalidSetting, DatabaseLocked.
+        """
+        from image_similarity.records.earlier import import_earlier
+
+        report = import_earlier(
+            self._catalog,
+            Path(database),
+            Path(folder),
+            source=source,
+            max_megapixels=max_megapixels,
+            on_event=on_event,
+            stop=stop,
+        )
+        self.pack()
+        return report
+
     def merge(
         self, other: str | Path, *, prefix: str = "", allow_models: bool = False
     ) -> MergeReport:
@@ -877,3 +920,14 @@ def write_sheet(
     return reporting.write_sheet(
         catalogs, results, Path(path), settings=settings, overwrite=overwrite
     )
+
+
+def check_earlier(database: str | Path) -> None:
+    """Refuse what is no database of the earlier image-similarity, before one of ours is created for it.
+
+    Raises:
+        DatabaseMissing, NotOurDatabase.
+    """
+    from image_similarity.store import earlier
+
+    earlier.require(Path(database))

@@ -8,6 +8,7 @@ import click
 
 from image_similarity.case import Case
 from image_similarity.cli import evidence, options, output, progress, verification
+from image_similarity.cli.earlier import import_earlier
 from image_similarity.cli.options import Talk
 from image_similarity.errors import VerificationFailed
 from image_similarity.values import DatabaseStatus
@@ -16,6 +17,9 @@ from image_similarity.values import DatabaseStatus
 @click.group(context_settings=options.CONTEXT)
 def db() -> None:
     """Look after a database."""
+
+
+db.add_command(import_earlier, "import")
 
 
 @db.command()

@@ -28,6 +28,9 @@ from image_similarity.values import MergeReport
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
+# In one entry of the chain, which is then at most some hundred kilobytes long.
+SEALS_AT_ONCE = 16
+
 
 def merge(
     catalog: Catalog, other: Path, *, prefix: str = "", allow_models: bool = False
@@ -53,9 +56,12 @@ def merge(
             "sources": named,
             "counts": counts,
             "facts": facts,
-            "rows": seals,
+            "rows": seals[:SEALS_AT_ONCE],
         }
         entry = audit.adopt(connection, theirs, detail)
+        for start in range(SEALS_AT_ONCE, len(seals), SEALS_AT_ONCE):
+            some = seals[start : start + SEALS_AT_ONCE]
+            audit.append(connection, "seal", {"of": entry.number, "rows": some})
         for number, taken in nested.items():
             # What the other had merged before: kept whole, too, each under an entry of its own.
             audit.adopt(connection, taken, {"within": entry.number, "their_entry": number})

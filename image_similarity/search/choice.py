@@ -19,7 +19,7 @@ from image_similarity.errors import (
 from image_similarity.settings import BUILTIN
 from image_similarity.store import models, runs
 from image_similarity.store.catalog import Catalog
-from image_similarity.values import ModelInfo, SceneScore
+from image_similarity.values import IMPORTED, ModelInfo, SceneScore
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -157,6 +157,11 @@ def find_spec(model: Chosen) -> ModelSpec:
         WeightsChanged: What stands there now has another fingerprint.
         ModelError: Nothing is found.
     """
+    if model.info.architecture == IMPORTED:
+        raise UnknownModel(
+            f"the vectors of {_full_name(model.info)} were imported; the network that made them is not here",
+            hint="the query must be one of the imported pictures; or index the folder with another model",
+        )
     from image_similarity.encoding import registry
 
     error: ImageSimilarityError | None = None

@@ -6,8 +6,7 @@ Ids differ between the two, so the first thing made of each table is a map from 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from itertools import chain
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Table
@@ -108,10 +107,7 @@ def merge_rows(
     counts |= _hash_lists(connection)
     _drop_packs(connection, vectors, labels)
     runs = _ids(connection, "SELECT ours FROM to_run ORDER BY ours")
-    seals = [
-        *chain.from_iterable(sealing.seal_rows(connection, ["model"], model) for model in models),
-        *sealing.seal_since(connection, before, labels=labels, pdq=pdq, runs=runs),
-    ]
+    seals = list(_seals(connection, before, models, labels, pdq, runs))
     for name in _MAPS:
         connection.exec_driver_sql(f"DROP TABLE temp.{name}")
     return named, counts, seals
@@ -368,6 +364,38 @@ def _hash_lists(connection: Connection) -> dict[str, int]:
         " FROM theirs.hash_entry t JOIN to_list l ON l.theirs = t.list_id ORDER BY t.digest"
     )
     return {"hash_lists": count}
+
+
+def _seals(
+    connection: Connection,
+    before: Mapping[str, int],
+    models: Sequence[int],
+    labels: Mapping[int, Sequence[int]],
+    pdq: Sequence[int],
+    runs: Sequence[int],
+) -> Iterator[dict[str, Any]]:
+    """Seal all that was written, a portion of rows in each seal: a whole database in one would not fit into memory."""
+    for model in models:
+        yield from sealing.seal_rows(connection, ["model"], model)
+    yield from sealing.seal_since(connection, {}, runs=runs)
+    for table, last in before.items():
+        newest = _number(connection, f"SELECT coalesce(max(id), 0) FROM main.{table}")
+        for first in range(last + 1, newest + 1, sealing.PORTION):
+            stretch = (first, min(newest, first + sealing.PORTION - 1))
+            found = sealing.seal(connection, table, [stretch])
+            if found is not None:
+                yield found.as_json()
+    for model, images in labels.items():
+        for some in _portions(images):
+            yield from sealing.seal_since(connection, {}, labels={model: some})
+    for some in _portions(pdq):
+        yield from sealing.seal_since(connection, {}, pdq=some)
+
+
+def _portions(ids: Sequence[int]) -> Iterator[Sequence[int]]:
+    ordered = sorted(ids)
+    for start in range(0, len(ordered), sealing.PORTION):
+        yield ordered[start : start + sealing.PORTION]
 
 
 def _drop_packs(

@@ -124,11 +124,11 @@ def save_account(
 
 
 def latest_options(connection: Connection, source: str) -> Sequence[Mapping[str, Any]]:
-    """The options of a source's runs, newest first."""
+    """The options of a source's runs, newest first, but for imports: what those took in cannot be taken again."""
     of_source = select(source_table.c.id).where(source_table.c.name == source).scalar_subquery()
     statement = (
         select(run_table.c.options)
-        .where(run_table.c.source_id == of_source)
+        .where(run_table.c.source_id == of_source, run_table.c.kind != "import")
         .order_by(run_table.c.id.desc())
     )
     return list(connection.execute(statement).scalars())

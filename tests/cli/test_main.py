@@ -44,6 +44,7 @@ def test_these_are_the_commands() -> None:
         "case merge",
         "compare",
         "db backup",
+        "db import",
         "db status",
         "db upgrade",
         "db verify",

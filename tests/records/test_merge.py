@@ -22,7 +22,8 @@ from image_similarity.errors import (
     VerificationFailed,
 )
 from image_similarity.indexing import packing
-from image_similarity.store import packs
+from image_similarity.records import merge as records_merge
+from image_similarity.store import packs, sealing
 from image_similarity.values import MergeReport
 from tests.indexing.desk import Desk
 from tests.tiny_model import write_tiny_model
@@ -176,6 +177,16 @@ def test_a_changed_row_that_was_merged_is_found(ours: Desk, theirs: Desk) -> Non
     with Case.open(ours.database, read_only=True) as case:
         (finding,) = case.verify_audit().findings
     assert finding.table == "embedding"
+
+
+def test_a_merge_of_many_rows_is_sealed_in_portions(
+    ours: Desk, theirs: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sealing, "PORTION", 2)
+    monkeypatch.setattr(records_merge, "SEALS_AT_ONCE", 3)
+    merge(ours, theirs)
+    assert sound(ours)
+    assert ours.rows("SELECT count(*) FROM audit WHERE action = 'seal'") > [(1,)]
 
 
 def test_a_source_whose_name_is_taken_gets_another_and_a_prefix_if_asked(
