@@ -10,39 +10,30 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+import sqlite3
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
 from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Connection, Integer, Select, Text, func, select
-from sqlalchemy import type_coerce as as_type
+from sqlalchemy import Connection, select
 
-from image_similarity.store.schema import (
-    embedding_table,
-    failure_table,
-    file_table,
-    image_scene_table,
-    image_table,
-    model_table,
-    pdq_table,
-    run_table,
-    scene_table,
-    source_table,
-)
+from image_similarity.errors import DatabaseError
+from image_similarity.store.schema import scene_table
 
 Ranges = Sequence[tuple[int, int]]
 
-# Of each row's digest, kept to name a changed row: 4 characters a row in an entry. That two rows agree in them by
-# chance, once in 16 million, hides the name of the row, not the change.
-KEPT_BYTES = 3
+# Of each row's digest, kept to name a changed row: 11 bytes a picture in an entry. That they agree by chance, once in
+# 65,536 changes, hides the name of the row, not the change.
+KEPT_BYTES = 2
 # Rows sealed together where there is no batch.
 PORTION = 4096
 # No id is greater; SQLite's own limit.
 LAST_ID = 2**63 - 1
 # The tables whose new rows follow on the greatest id before.
-_GROWING = (image_table, file_table, embedding_table, failure_table)
+_GROWING = ("image", "file", "embedding", "failure")
+_VALUES = itemgetter(slice(2, None))
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,144 +77,88 @@ class Difference:
 
 # -- what is sealed -------------------------------------------------------------------------------------------------
 
-# Each statement gives (id, name, values...); rows with one id that follow each other are one row to us. All joins are
-# outer: a row whose reference was taken away must come out as changed, not as missing. JSON, booleans and blobs are
-# read as they are stored, because SQLite keeps any type in any column and the tidy form would hide that.
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """The SELECT of some rows: an id, a name, values; lines with one id that follow each other are one row to us.
+
+    Plain SQL: values come as SQLite keeps them, of any type in any column, and building and caching SQLAlchemy's form
+    took half of the time of a seal. All joins are outer: a row whose reference was taken away must come out as changed,
+    not as missing.
+    """
+
+    key: str
+    columns: str
+    rows: str
+    where: str = "1"
+    order: str = ""
+
+    def select(self, columns: str) -> str:
+        by = ", ".join(filter(None, (self.key, self.order)))
+        within = f"{self.key} BETWEEN ? AND ?"
+        chosen = f"SELECT {self.key}, {columns} FROM {self.rows}"  # noqa: S608 - words of ours
+        return f"{chosen} WHERE {within} AND {self.where} ORDER BY {by}"
 
 
-def _raw(column: Column[Any]) -> ColumnElement[Any]:
-    return as_type(column, Text)
-
-
-def _images(model: int) -> Select[Any]:
-    c = image_table.c
-    facts = (c.sha1, c.md5, c.size, c.width, c.height, c.format, c.mime)
-    stored = (as_type(c.partial, Integer), _raw(c.exif))
-    return select(c.id, c.sha256, c.sha256, *facts, *stored).order_by(c.id)
-
-
-def _files(model: int) -> Select[Any]:
-    c = file_table.c
-    return (
-        select(c.id, c.path, source_table.c.name, c.path, image_table.c.sha256)
-        .outerjoin(source_table, source_table.c.id == c.source_id)
-        .outerjoin(image_table, image_table.c.id == c.image_id)
-        .order_by(c.id)
-    )
-
-
-def _embeddings(model: int) -> Select[Any]:
-    c = embedding_table.c
-    sha256 = image_table.c.sha256
-    return (
-        select(c.id, sha256, sha256, model_table.c.fingerprint, _raw(c.vector))
-        .outerjoin(image_table, image_table.c.id == c.image_id)
-        .outerjoin(model_table, model_table.c.id == c.model_id)
-        .order_by(c.id)
-    )
-
-
-def _labels(model: int) -> Select[Any]:
-    c, sha256 = image_scene_table.c, image_table.c.sha256
-    return (
-        select(
-            c.image_id,
-            sha256,
-            sha256,
-            model_table.c.fingerprint,
-            c.rank,
-            scene_table.c.name,
-            c.probability,
-        )
-        .join(scene_table, scene_table.c.id == c.scene_id)
-        .outerjoin(model_table, model_table.c.id == scene_table.c.model_id)
-        .outerjoin(image_table, image_table.c.id == c.image_id)
-        .where(scene_table.c.model_id == model)
-        .order_by(c.image_id, c.rank, c.scene_id)
-    )
-
-
-def _failures(model: int) -> Select[Any]:
-    c = failure_table.c
-    said = (c.path, c.stage, c.error, c.message, c.sha256)
-    return (
-        select(c.id, c.path, c.run_id, source_table.c.name, *said)
-        .outerjoin(source_table, source_table.c.id == c.source_id)
-        .order_by(c.id)
-    )
-
-
-def _pdq(model: int) -> Select[Any]:
-    c, sha256 = pdq_table.c, image_table.c.sha256
-    return (
-        select(c.image_id, sha256, sha256, c.quality, _raw(c.hash))
-        .outerjoin(image_table, image_table.c.id == c.image_id)
-        .order_by(c.image_id)
-    )
-
-
-def _models(model: int) -> Select[Any]:
-    c = model_table.c
-    columns = [_raw(column) for column in c if column is not c.id]
-    return (
-        select(c.id, c.name, *columns, scene_table.c.position, scene_table.c.name)
-        .outerjoin(scene_table, scene_table.c.model_id == c.id)
-        .order_by(c.id, scene_table.c.position, scene_table.c.id)
-    )
-
-
-def _runs(model: int) -> Select[Any]:
-    c = run_table.c
-    stored = (_raw(c.environment), _raw(c.options))
-    return (
-        select(c.id, c.kind, c.kind, source_table.c.name, c.started_at, c.tool_version, *stored)
-        .add_columns(c.host, c.pid)
-        .outerjoin(source_table, source_table.c.id == c.source_id)
-        .order_by(c.id)
-    )
-
-
-def _accounts(model: int) -> Select[Any]:
-    c = run_table.c
-    return (
-        select(c.id, c.kind, c.status, c.finished_at, _raw(c.account))
-        .where(c.status != "running")
-        .order_by(c.id)
-    )
-
-
-def _gone(model: int) -> Select[Any]:
-    c = file_table.c
-    return _by_run(c.gone_run_id, c.id)
-
-
-def _resolved(model: int) -> Select[Any]:
-    c = failure_table.c
-    return _by_run(c.resolved_run_id, c.id)
-
-
-def _by_run(run: Column[Any], row: Column[Any]) -> Select[Any]:
-    """The rows that each run closed; not of a run that may still close more."""
-    return (
-        select(run, run_table.c.kind, row)
-        .outerjoin(run_table, run_table.c.id == run)
-        .where(run.is_not(None), func.coalesce(run_table.c.status, "") != "running")
-        .order_by(run, row)
-    )
-
-
-_STATEMENTS: dict[str, Callable[[int], Select[Any]]] = {
-    "model": _models,
-    "run": _runs,
-    "image": _images,
-    "file": _files,
-    "embedding": _embeddings,
-    "labels": _labels,
-    "pdq": _pdq,
-    "failure": _failures,
-    "account": _accounts,
-    "gone": _gone,
-    "resolved": _resolved,
+_IMAGE = "LEFT JOIN image ON image.id = {}.image_id"
+_SOURCE = "LEFT JOIN source ON source.id = {}.source_id"
+_TABLES = {
+    "model": _Table(
+        "model.id",
+        "model.name, fingerprint, architecture, weights_sha256, preprocess, dim, dtype, metric, normalisation, "
+        "numeric_class, scene_top_k, scene_mass, licence, origin, created_at, position, scene.name",
+        "model LEFT JOIN scene ON scene.model_id = model.id",
+        order="position, scene.id",
+    ),
+    "run": _Table(
+        "run.id",
+        "kind, source.name, started_at, tool_version, environment, options, host, pid",
+        "run " + _SOURCE.format("run"),
+    ),
+    "image": _Table(
+        "id", "sha256, sha1, md5, size, width, height, format, mime, partial, exif", "image"
+    ),
+    "file": _Table(
+        "file.id",
+        "path, source.name, sha256",
+        f"file {_SOURCE.format('file')} {_IMAGE.format('file')}",
+    ),
+    "embedding": _Table(
+        "embedding.id",
+        "sha256, fingerprint, vector",
+        f"embedding {_IMAGE.format('embedding')} LEFT JOIN model ON model.id = embedding.model_id",
+    ),
+    "labels": _Table(
+        "image_scene.image_id",
+        "sha256, rank, scene.name, probability",
+        f"image_scene JOIN scene ON scene.id = scene_id {_IMAGE.format('image_scene')}",
+        where="scene.model_id = ?",
+        order="rank, scene_id",
+    ),
+    "pdq": _Table("pdq.image_id", "sha256, quality, hash", f"pdq {_IMAGE.format('pdq')}"),
+    "failure": _Table(
+        "failure.id",
+        "path, run_id, source.name, stage, error, message, sha256",
+        "failure " + _SOURCE.format("failure"),
+    ),
+    "account": _Table(
+        "id", "kind, status, finished_at, account", "run", where="status <> 'running'"
+    ),
+    # Of runs that have ended: another may still close more.
+    "gone": _Table(
+        "gone_run_id",
+        "kind, file.id",
+        "file LEFT JOIN run ON run.id = gone_run_id",
+        where="status IS NOT 'running'",
+        order="file.id",
+    ),
+    "resolved": _Table(
+        "resolved_run_id",
+        "kind, failure.id",
+        "failure LEFT JOIN run ON run.id = resolved_run_id",
+        where="status IS NOT 'running'",
+        order="failure.id",
+    ),
 }
 # What a run's end seals: its account, the places it closed, the failures it settled.
 _OF_AN_END = ("account", "gone", "resolved")
@@ -232,25 +167,36 @@ _OF_AN_END = ("account", "gone", "resolved")
 def rows_between(
     connection: Connection, table: str, first: int, last: int, model: int = 0
 ) -> Iterator[SealedRow]:
-    """The rows with ids from `first` to `last`, in the order of ids, each in its canonical form."""
-    statement = _STATEMENTS[table](model)
-    key = statement.selected_columns[0]
-    found = connection.execute(statement.where(key.between(first, last)))
-    for id_, parts in groupby(found, key=itemgetter(0)):
-        lines = list(parts)
-        digest = hashlib.sha256(b"".join(_canonical(values) for _, _, *values in lines))
-        yield SealedRow(id_, str(lines[0][1] or ""), digest.digest())
+    """The rows with ids from `first` to `last`, in the order of ids, each with the digest of its canonical form."""
+    found = _select(connection, table, _TABLES[table].columns, first, last, model)
+    for id_, lines in groupby(found, key=itemgetter(0)):
+        first_line, *more = lines
+        name = first_line[1]
+        values = [name, first_line[2:], *map(_VALUES, more)]
+        digest = hashlib.sha256(_encode(values).encode("ascii")).digest()
+        yield SealedRow(id_, str(name or ""), digest)
 
 
-def _canonical(values: Sequence[Any]) -> bytes:
-    text = json.dumps(values, separators=(",", ":"), ensure_ascii=True, default=_blob)
-    return text.encode("ascii") + b"\n"
+def _select(
+    connection: Connection, table: str, columns: str, first: int, last: int, model: int
+) -> Sequence[tuple[Any, ...]]:
+    statement = _TABLES[table].select(columns)
+    bound = (first, last, model) if table == "labels" else (first, last)
+    cursor = connection.exec_driver_sql(statement, bound).cursor
+    try:
+        return [] if cursor is None else cursor.fetchall()
+    except sqlite3.Error as error:
+        # Past SQLAlchemy, which names errors elsewhere: text that is no UTF-8 shows only now.
+        raise DatabaseError(str(error)) from error
 
 
 def _blob(value: object) -> object:
     if isinstance(value, bytes):
         return {"hex": value.hex()}
     raise TypeError(type(value).__name__)
+
+
+_encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True, default=_blob).encode
 
 
 # -- writing --------------------------------------------------------------------------------------------------------
@@ -275,11 +221,9 @@ def seal(connection: Connection, table: str, ranges: Ranges, model: int = 0) -> 
 
 def marks(connection: Connection) -> dict[str, int]:
     """The greatest ids before a batch is written, for `seal_since`."""
-    greatest = [
-        select(func.coalesce(func.max(table.c.id), 0)).scalar_subquery().label(table.name)
-        for table in _GROWING
-    ]
-    return dict(connection.execute(select(*greatest)).mappings().one())
+    greatest = [f"(SELECT coalesce(max(id), 0) FROM {table})" for table in _GROWING]  # noqa: S608 - words of ours
+    found = connection.exec_driver_sql(f"SELECT {', '.join(greatest)}").one()
+    return dict(zip(_GROWING, found, strict=True))
 
 
 def seal_since(
@@ -358,7 +302,7 @@ def _seal_of(said: Mapping[str, Any]) -> Seal:
     )
     counted = sum(last - first + 1 for first, last in ranges)
     kept = len(base64.b64decode(found.rows, validate=True))
-    sound = found.table in _STATEMENTS and in_order and isinstance(found.model, int)
+    sound = found.table in _TABLES and in_order and isinstance(found.model, int)
     if not sound or counted != found.count or kept != KEPT_BYTES * found.count:
         raise ValueError("its ranges, counts and rows do not agree")
     return found
@@ -397,13 +341,11 @@ def uncovered(
 ) -> Iterator[tuple[str, int, tuple[int, int], str]]:
     """The rows that stand in no entry: table, model (of labels), a range of ids, and the name of its first row."""
     models = connection.execute(select(scene_table.c.model_id).distinct()).scalars().all()
-    keys = [(table, 0) for table in _STATEMENTS if table != "labels"]
+    keys = [(table, 0) for table in _TABLES if table != "labels"]
     for table, model in [*keys, *(("labels", model) for model in sorted(models))]:
+        name = _TABLES[table].columns.partition(",")[0]
         for first, last in _gaps(covered.get((table, model), [])):
-            statement = _STATEMENTS[table](model)
-            key, name = list(statement.selected_columns)[:2]
-            ids = statement.with_only_columns(key, name).where(key.between(first, last))
-            names = {id_: name for id_, name in connection.execute(ids)}
+            names = dict(_select(connection, table, name, first, last, model))
             for stretch in ranges_of(names):
                 yield table, model, stretch, str(names[stretch[0]] or "")
 
