@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -15,9 +15,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from image_similarity.case import Case, manifest_writer, search_cases
 from image_similarity.errors import InvalidSetting, ManifestRefused, UsageError
 from image_similarity.records.manifest import Manifest, ManifestResult
 from image_similarity.records.replay import replay
+from image_similarity.search import SearchRequest
+from image_similarity.settings import IndexOptions
 from image_similarity.store.catalog import Catalog
 from image_similarity.values import Difference, ReplayReport
 from tests.records.searches import DIM, ask, case, rows
@@ -251,3 +254,32 @@ def test_what_a_limit_of_expected_pictures_cut_off_is_no_difference(database: Pa
     query = replace(manifest.queries[0], results=manifest.queries[0].results[:4], cut_off=5)
     assert again([database], replace(manifest, queries=(query,))).same
     assert not again([database], replace(manifest, queries=(replace(query, cut_off=4),))).same
+
+
+def test_databases_of_other_batch_sizes_rank_alike_and_each_replays_to_the_last_bit(
+    tmp_path: Path, make_folder: Callable[..., Path], tiny_model: Path
+) -> None:
+    folder = make_folder(n=15)
+    made = []
+    for size in (1, 7):
+        database = tmp_path / f"batches-of-{size}.db"
+        options = IndexOptions((str(tiny_model),), str(tiny_model), batch_size=size, device="cpu")
+        with Case.open(database) as opened:
+            assert opened.index(folder, options=options).new == 15
+            picture = opened.images_at("picture-000.jpg")[0]
+        with Case.open(database, read_only=True) as opened:
+            writer = manifest_writer([opened])
+            request = SearchRequest(sha256=picture.sha256, k=12, scene=("off",), with_basis=True)
+            writer.add(search_cases([opened], request))
+            made.append((database, writer.manifest()))
+    (one, first), (other, second) = made
+    assert again([one], first, block=1).same and again([other], second, block=7).same
+    places = [[result.path for result in each.queries[0].results] for _, each in made]
+    assert places[0] == places[1]
+    for ours, theirs in zip(first.queries[0].results, second.queries[0].results, strict=True):
+        # A number of a vector may differ by one step of float16, 2^-12 at most for what lies below 1/2.
+        assert ours.distance == pytest.approx(theirs.distance, abs=1e-3)
+    # On the other database the vectors are others, bit by bit perhaps, and that is said; the order is the same.
+    crossed = again([other], first)
+    assert crossed.databases[0].kind == "database"
+    assert {each.kind for query in crossed.queries for each in query.differences} <= {"distance"}
