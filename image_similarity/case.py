@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         ImageRecord,
         ImportReport,
         KeptHead,
+        KnownPlace,
         MergeReport,
         ModelInfo,
         RelinkReport,
@@ -558,6 +559,16 @@ class Case:
 
         return hash_lists.all_lists(self._catalog)
 
+    def known_places(self, name: str | None = None) -> Iterator[KnownPlace]:
+        """Every place whose content a hash list holds, or this one, also of files that could not be taken.
+
+        Raises:
+            UsageError: There is no list of this name.
+        """
+        from image_similarity.records import hash_lists
+
+        return hash_lists.known_places(self._catalog, name)
+
     def decide(
         self, picture: str | Path, kind: Literal["tag", "note", "category"], value: str
     ) -> Decision | None:
@@ -625,9 +636,7 @@ class Case:
 
         return verify(self._catalog, rehash=rehash, on_event=on_event)
 
-    def verify_against(
-        self, hashes: str | Path, *, sources: Sequence[str] = ()
-    ) -> AgainstReport:
+    def verify_against(self, hashes: str | Path, *, sources: Sequence[str] = ()) -> AgainstReport:
         """Compare a list of acquisition hashes (hashdeep, md5sum and its kin, bare hashes) with what is recorded.
 
         Raises:
@@ -732,13 +741,16 @@ class Case:
         self.pack()
         return report
 
-    def pack(self) -> int:
+    def pack(self, *, repair: bool = False) -> int:
         """Make the packs that are missing, as after an upgrade, so that queries need not read row by row.
 
-        Each run does this, too; returns how many were made.
+        Each run does this, too; returns how many were made. With `repair` those that differ from their rows, which
+        `verify` names, are made anew from these: that the rows are sound is for `verify_audit` to say.
         """
         from image_similarity.indexing import packing
 
+        if repair:
+            packing.drop_wrong(self._catalog)
         return packing.pack(self._catalog)
 
     def thumbnail(self, sha256: str) -> bytes | None:

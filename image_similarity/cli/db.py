@@ -42,9 +42,10 @@ def status(talk: Talk, /, database: Path, form: str) -> None:
 
 @db.command()
 @options.database
+@click.option("--repair", is_flag=True, help="Make packs anew that differ from their rows.")
 @options.talk
 @click.pass_obj
-def upgrade(talk: Talk, /, database: Path) -> None:
+def upgrade(talk: Talk, /, database: Path, repair: bool) -> None:
     """Bring an older database up to date.
 
     A copy of the old file is kept beside it. Packs that are missing are made, too.
@@ -54,7 +55,7 @@ def upgrade(talk: Talk, /, database: Path) -> None:
         progress.listener(talk) as on_event,
         Case.open(database, upgrade=True, on_event=on_event) as case,
     ):
-        case.pack()
+        case.pack(repair=repair)
         found = case.status()
     output.line(f"{found.path}: schema {found.revision}, up to date")
 

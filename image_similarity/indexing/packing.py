@@ -26,6 +26,29 @@ def pack(catalog: Catalog) -> int:
             return total
 
 
+def drop_wrong(catalog: Catalog) -> int:
+    """Delete the packs that do not hold what their rows say, which are then missing; gives how many were deleted.
+
+    Takes about as long as making all packs.
+    """
+    dropped = 0
+    with catalog.writing() as connection:
+        labelled = models.labelled_models(connection)
+        for model_id, info in models.stored(connection).items():
+            if info.dim is not None:
+                size = packs.range_size(info.dim)
+                found = packs.wrong_packs(connection, model_id, info.dim, codes.problem_of)
+                wrong = [packs.stretch(number, size)[0] for number, _ in found]
+                pack_writing.drop(connection, model_id, info.dim, wrong)
+                dropped += len(wrong)
+            if model_id in labelled:
+                found = packs.wrong_scene_packs(connection, model_id)
+                wrong = [packs.stretch(number, packs.LARGEST_RANGE)[0] for number, _ in found]
+                pack_writing.drop_scenes(connection, model_id, wrong)
+                dropped += len(wrong)
+    return dropped
+
+
 def pack_some(connection: Connection) -> int:
     """Make up to PACKS_AT_ONCE missing packs within the caller's transaction; gives how many were made."""
     made = 0

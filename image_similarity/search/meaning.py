@@ -48,14 +48,35 @@ class Meaning:
 def find_table(model: Chosen) -> DistanceTable | None:
     """Return the reference table of a recorded model, if one made for its fingerprint lies on this machine.
 
-    It lies beside the weights, which are looked for where `choice.find_spec` looks, but not read.
+    It lies beside the weights, which are looked for where `choice.find_spec` looks, and read only if it is damaged: one
+    beside the weights of another model is no matter of this search.
+
+    Raises:
+        CalibrationRefused: It is damaged.
     """
     origins = (model.info.name, *model.origins)
+    damaged: CalibrationRefused | None = None
     for weights in chain(_files(origins), _registered(origins)):
-        table = read_table(table_path(weights))
+        try:
+            table = read_table(table_path(weights))
+        except CalibrationRefused as error:
+            if damaged is None and _may_be(weights, model):
+                damaged = error
+            continue
         if table is not None and table.fingerprint == model.info.fingerprint:
             return table
+    if damaged is not None:
+        raise damaged
     return None
+
+
+def _may_be(weights: Path, model: Chosen) -> bool:
+    """Whether these weights are those of the model, as far as they can be read."""
+    from image_similarity.encoding.weights import sha256_of
+
+    with suppress(ModelError, OSError):
+        return sha256_of(weights) == model.info.weights_sha256
+    return True
 
 
 def _files(origins: Iterable[str]) -> Iterator[Path]:

@@ -122,6 +122,8 @@ def _drop(
     connection: Connection, table: Table, model_id: int, size: int, image_ids: Iterable[int]
 ) -> None:
     numbers = {(image_id - 1) // size for image_id in image_ids}
+    if not numbers:
+        return
     connection.execute(
         delete(table).where(table.c.model_id == model_id, table.c.number == bindparam("of")),
         [{"of": number} for number in sorted(numbers)],

@@ -50,7 +50,7 @@ LABELS = (
     "FROM image_scene CROSS JOIN scene ON scene.id = scene_id"
     " WHERE model_id = ? AND image_id BETWEEN ? AND ?"
 )
-HINT = "see which: image-similarity db verify; then restore a backup"
+HINT = "see which: image-similarity db verify; db upgrade --repair makes packs anew; all else is in a backup"
 
 
 @dataclass(frozen=True, slots=True)

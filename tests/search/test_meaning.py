@@ -15,10 +15,12 @@ from image_similarity.calibration.files import read_table, table_path, write_tab
 from image_similarity.case import Case
 from image_similarity.encoding import registry
 from image_similarity.errors import CalibrationRefused
+from image_similarity.search import meaning
 from image_similarity.settings import IndexOptions
 from image_similarity.values import DISTANCE_STEPS, DistanceTable
 from tests.conftest import FolderFactory
 from tests.reports.samples import CALIBRATION, TABLE
+from tests.tiny_model import write_tiny_model
 
 
 @pytest.fixture
@@ -89,6 +91,18 @@ def test_a_damaged_table_is_said_and_not_passed_over(database: Path, model: Path
         pytest.raises(CalibrationRefused, match="is no sound reference table"),
     ):
         case.search(sha256=first_image(case))
+
+
+def test_a_damaged_table_beside_another_model_stops_no_search(
+    database: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = write_tiny_model(model.with_name("other.safetensors"), seed=5)
+    table_path(other).write_text("{}")
+    monkeypatch.setattr(meaning, "_registered", lambda origins: iter([other]))
+    with Case.open(database, read_only=True) as case:
+        result = case.search(sha256=first_image(case))
+    assert result.hits
+    assert result.distances is None
 
 
 def test_where_the_weights_are_gone_a_stored_picture_is_still_answered(

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from image_similarity.errors import DatabaseDamaged
+from image_similarity.indexing import packing
 from image_similarity.ranking import codes
 from image_similarity.store import batch, models, pack_writing, packs, runs
 from image_similarity.store import catalog as stored
@@ -270,6 +271,18 @@ def test_a_pack_that_differs_from_its_rows_is_found(desk: Desk) -> None:
         0: "holds other contents than the rows",
         1: "holds other labels than the rows",
     }
+
+
+def test_wrong_packs_are_made_anew_where_that_is_asked_for(desk: Desk) -> None:
+    desk.write(range(9), [(0, name) for name in range(9)], [(name, [0, 1]) for name in range(9)])
+    made = desk.pack()
+    damage(desk, "UPDATE vector_pack SET codes = ? WHERE number = 1", b"short")
+    damage(desk, "UPDATE scene_pack SET labels = ? WHERE number = 0", b"x")
+    assert desk.pack() == 0
+    assert packing.drop_wrong(desk.catalog) == 2
+    assert desk.pack() == 2
+    assert packing.drop_wrong(desk.catalog) == 0
+    assert check(desk.catalog) == made
 
 
 def test_damaged_rows_are_not_packed_and_are_named_where_they_are_read(desk: Desk) -> None:
