@@ -1,10 +1,12 @@
-"""A small picture for a report, of a file that still is the content that was compared."""
+"""A small picture for a report: of a file that still is the content that was compared, or its stored thumbnail."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 from image_similarity.pictures.names import from_text
+from image_similarity.store import thumbnails
+from image_similarity.store.catalog import Catalog
 from image_similarity.values import Place
 
 # A content may lie at very many places, none of which can be read any more.
@@ -30,6 +32,16 @@ def preview(sha256: str, paths: Iterable[str], *, side: int) -> bytes | None:
                 return thumbnail(found.data, side=side)
         except (PictureError, ValueError):
             continue
+    return None
+
+
+def stored(catalogs: Iterable[Catalog], sha256: str) -> bytes | None:
+    """Return the thumbnail of a content, a JPEG, from the first of the databases that holds one; else None."""
+    for catalog in catalogs:
+        with catalog.reading() as connection:
+            found = thumbnails.read(connection, sha256)
+        if found:
+            return found
     return None
 
 

@@ -23,6 +23,7 @@ from image_similarity.values import (
     Coverage,
     Hit,
     ImageRecord,
+    NearHit,
     Place,
     ReportWritten,
     SearchResult,
@@ -76,7 +77,7 @@ def write_report(
     entries = _entries(catalog, wanted, filter_, on_event, str(path))
     with target.writing(path, encoding="utf-8-sig" if form == "csv" else "utf-8") as stream:
         if form == "html":
-            html.write(stream, entries, about, found, preview=_preview)
+            html.write(stream, entries, about, found, preview=_preview([catalog]))
         elif form == "csv":
             tables.write_csv(stream, entries, found)
         elif form == "jsonl":
@@ -108,11 +109,11 @@ def write_sheet(
     target.refuse_existing(path, mark=html.MARK, overwrite=overwrite)
     found = [searches.from_result(result, on_disk) for result in results]
     several = len(catalogs) > 1
-    hits = sum(len(result.hits) for result in results)
+    hits = sum(len(_shown(result)) for result in results)
     about = About(
         what="search",
         asked=tuple(settings.items()),
-        extent=f"{hits} hits of {len(results)} queries",
+        extent=f"{hits} hits; queries: {len(results)}",
         coverages=tuple(map(coverage, catalogs)),
         written=clock.now(),
         strength=tuple(dict.fromkeys(line for search in found for line in search.strength)),
@@ -120,10 +121,10 @@ def write_sheet(
     entries = (
         Entry(_shown_first(hit), (row,), hit.database if several else "")
         for result, search in zip(results, found, strict=True)
-        for hit, row in zip(result.hits, search.rows, strict=True)
+        for hit, row in zip(_shown(result), search.rows, strict=True)
     )
     with target.writing(path) as stream:
-        html.write(stream, entries, about, found, preview=_preview)
+        html.write(stream, entries, about, found, preview=_preview(catalogs))
     said = [
         exports.record(catalog, "report", path, form="html", what="search", pictures=hits)
         for catalog in catalogs
@@ -136,7 +137,12 @@ def on_disk(place: Place) -> str:
     return os.path.join(from_text(place.root), from_text(place.path))  # noqa: PTH118
 
 
-def _shown_first(hit: Hit) -> ImageRecord:
+def _shown(result: SearchResult) -> tuple[Hit | NearHit, ...]:
+    """The hits of a result, then its near duplicates."""
+    return (*result.hits, *(result.near.hits if result.near else ()))
+
+
+def _shown_first(hit: Hit | NearHit) -> ImageRecord:
     """The picture of a hit, the place that was ranked being the first of its places."""
     others = [place for place in hit.image.places if place != hit.place]
     return replace(hit.image, places=(hit.place, *others))
@@ -236,6 +242,12 @@ def _entries(
             on_event(Progress(number, len(wanted), 0, 0))
 
 
-def _preview(shown: Search | ImageRecord) -> bytes | None:
-    paths = [shown.query] if isinstance(shown, Search) else previews.paths_of(shown.places)
-    return previews.preview(shown.sha256, paths, side=html.PREVIEW_SIDE)
+def _preview(catalogs: Sequence[Catalog]) -> html.Preview:
+    """What gives the small pictures: the file, else the thumbnail that one of the databases may hold."""
+
+    def preview(shown: Search | ImageRecord) -> bytes | None:
+        paths = [shown.query] if isinstance(shown, Search) else previews.paths_of(shown.places)
+        found = previews.preview(shown.sha256, paths, side=html.PREVIEW_SIDE)
+        return found or previews.stored(catalogs, shown.sha256)
+
+    return preview

@@ -131,7 +131,7 @@ def _frame(about: About, searches: Sequence[Search]) -> Iterator[Node]:
         for run in coverage.runs:
             yield _run(coverage, run)
     for search in searches:
-        yield _query(search)
+        yield from _queries(search)
 
 
 def _directory(root: str, name: str) -> Node:
@@ -169,21 +169,22 @@ def _run(coverage: Coverage, run: RunReport) -> Node:
     )
 
 
-def _query(search: Search) -> Node:
-    return {
-        "@id": _id("query", search.query, search.sha256),
-        "@type": "uco-observable:ContentData",
-        "uco-core:name": search.query,
-        "uco-core:hasFacet": [
-            {
-                "@id": _id("query facet", search.query, search.sha256),
-                "@type": "uco-observable:ContentDataFacet",
-                "uco-observable:hash": [
-                    _hash(f"query {search.query}", search.sha256, "SHA256", search.sha256)
-                ],
-            }
-        ],
-    }
+def _queries(search: Search) -> Iterator[Node]:
+    """The contents that were searched with: several, where they became one list."""
+    for sha256 in search.sha256.split(" + "):
+        of = (search.query, search.sha256, sha256)
+        yield {
+            "@id": _id("query", *of),
+            "@type": "uco-observable:ContentData",
+            "uco-core:name": search.query,
+            "uco-core:hasFacet": [
+                {
+                    "@id": _id("query facet", *of),
+                    "@type": "uco-observable:ContentDataFacet",
+                    "uco-observable:hash": [_hash(_id("query", *of), sha256, "SHA256", sha256)],
+                }
+            ],
+        }
 
 
 # -- the pictures ---------------------------------------------------------------------------------------------------
@@ -327,7 +328,7 @@ def _end(about: About, searches: Sequence[Search], held: Sequence[str]) -> Itera
             "uco-action:instrument": _refer([_tool()["@id"]]),
             "uco-action:performer": {"@id": _id("examiner", examiner)} if examiner else None,
             "uco-action:object": _refer(
-                _id("query", search.query, search.sha256) for search in searches
+                node["@id"] for search in searches for node in _queries(search)
             ),
             "uco-action:result": _refer([record]),
             "case-investigation:wasInformedBy": _refer(runs),

@@ -11,6 +11,8 @@ from image_similarity.errors import UsageError
 from image_similarity.reports.rows import COLUMNS, Row
 
 _SHA256 = re.compile("[0-9a-f]{64}")
+# Of several queries that became one list.
+_QUERY_SHA256 = re.compile(r"[0-9a-f]{64}( \+ [0-9a-f]{64})*")
 # A row is below 10 kB; whatever is longer was never written by us, and must not fill the memory.
 LONGEST_LINE = 1_000_000
 _GREATEST = 1e12
@@ -79,8 +81,8 @@ def read_hits(lines: Iterable[bytes], name: str) -> list[Row]:
         rows,
         key=lambda row: (
             queries[row["query"], row["query_sha256"]],
-            row["distance"] is None,
-            row["rank"],
+            row["rank"] is None,
+            row["rank"] or 0,
         ),
     )
 
@@ -94,19 +96,28 @@ def _row(line: bytes) -> dict[str, Any] | None:
     if not isinstance(value, dict):
         return None
     row = {column: value.get(column) for column in COLUMNS}
-    hashes = (row["sha256"], row["query_sha256"])
     sound = (
-        all(isinstance(each, str) and _SHA256.fullmatch(each) for each in hashes)
+        _is(_SHA256, row["sha256"])
+        and _is(_QUERY_SHA256, row["query_sha256"])
         and all(isinstance(row[name], str) for name in _TEXTS)
         and all(isinstance(row[name], str | None) for name in _TEXTS_OR_NONE)
         and all(isinstance(row[name], list | None) for name in _LISTS)
         and all(row[name] is None or _is_number(row[name]) for name in _NUMBERS)
         and all(row[name] is None or _is_interval(row[name]) for name in _INTERVALS)
-        and type(row["rank"]) is int
-        and row["rank"] > 0
-        and not (row["distance"] is None and row["pdq_distance"] is None)
+        and _is_ranked(row)
     )
     return row if sound and all(map(_is_plain, row.values())) else None
+
+
+def _is(pattern: re.Pattern[str], value: object) -> bool:
+    return isinstance(value, str) and pattern.fullmatch(value) is not None
+
+
+def _is_ranked(row: Row) -> bool:
+    """A hit has a rank and a distance, a near duplicate neither, but a distance between PDQ hashes."""
+    if row["rank"] is None:
+        return row["distance"] is None and row["pdq_distance"] is not None
+    return type(row["rank"]) is int and row["rank"] > 0 and row["distance"] is not None
 
 
 def _is_number(value: object) -> bool:

@@ -31,7 +31,7 @@ class _Card:
     """A picture made ready for the template; `signals`, `marks`, `lines` and `details` are what is said of it."""
 
     number: int
-    hit: Row | None
+    name: str
     image: ImageRecord
     preview: str | None
     signals: str
@@ -97,7 +97,7 @@ def _cards(entries: Iterable[Entry], preview: Preview) -> Iterator[_Card]:
         hit, image = next(iter(entry.hits), None), entry.image
         yield _Card(
             number,
-            hit,
+            str(number) if hit is None else str(hit["rank"] or "near duplicate"),
             image,
             _data_uri(preview(image)),
             signals(hit) if hit else "",

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from image_similarity.reports import meaning, taken_out
+from image_similarity.reports import beside, meaning, taken_out
 from image_similarity.reports.about import Pair
 from image_similarity.reports.rows import Row, hit_rows, search_row
 from image_similarity.values import (
@@ -40,7 +40,7 @@ class Entry:
 
 
 def from_result(result: SearchResult, absolute: Callable[[Place], str]) -> Search:
-    """Return a search from its result; `absolute` says where a place lies on disk."""
+    """Return a search from its result; near duplicates stand behind the hits. `absolute` says where a place lies."""
     scenes = ", ".join(f"{each.name} ({each.probability:.2f})" for each in result.query_scenes)
     scene_model = result.scene_model
     more = (
@@ -52,14 +52,22 @@ def from_result(result: SearchResult, absolute: Callable[[Place], str]) -> Searc
         ),
         ("Index", meaning.index_text(result)),
     )
-    taken_out_lines = (("Taken out", line) for line in taken_out.lines(result))
+    also = filter(
+        None,
+        [
+            meaning.cut_text(result),
+            meaning.fusion_text(result.fusion) if result.fusion else "",
+            *beside.lines(result),
+            *taken_out.lines(result),
+        ],
+    )
     pairs = _pairs(search_row(result), meaning.search_text(result), meaning.nearer_text(result))
     return Search(
         result.query,
         result.sha256,
-        (*pairs, *(pair for pair in more if pair[1]), *taken_out_lines),
+        (*pairs, *(pair for pair in more if pair[1]), *(("Also", line) for line in also)),
         tuple(meaning.legend(result)),
-        tuple(hit_rows(result, absolute)),
+        (*hit_rows(result, absolute), *beside.near_rows(result, absolute)),
     )
 
 
@@ -103,7 +111,7 @@ def strength_text(row: Row) -> list[str]:
     if row["expected_false"] is not None:
         among = row["expected_false_among"]
         over = f" among the {among} pictures searched" if among is not None else ""
-        said.append(f"about {row['expected_false']:.2g} unrelated expected as close{over}")
+        said.append(f"{row['expected_false']:.2g} unrelated expected as close{over}")
     if row["log10_lr"] is not None:
         # A file may say anything; ten to the power of it must still be a number.
         log10 = max(-99.0, min(99.0, float(row["log10_lr"])))
@@ -131,14 +139,22 @@ def hit_text(row: Row) -> str:
     """Return a hit in one line, for formats that hold no more than text."""
     return "; ".join(
         [
-            f"hit {row['rank']} of the query {row['query']} (SHA-256 {row['query_sha256']})",
+            f"{_which(row)} of the query {row['query']} (SHA-256 {row['query_sha256']})",
             signals(row),
-            f"model {row['model']} ({row['model_fingerprint']})",
+            *(
+                []
+                if row["rank"] is None
+                else [f"model {row['model']} ({row['model_fingerprint']})"]
+            ),
             *(["identical bytes"] if row["identical"] else []),
             *strength_text(row),
             "a lead for examination, never a finding",
         ]
     )
+
+
+def _which(row: Row) -> str:
+    return "near duplicate" if row["rank"] is None else f"hit {row['rank']}"
 
 
 def _number(value: float | None) -> str:

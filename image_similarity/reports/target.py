@@ -12,7 +12,7 @@ from typing import TextIO
 from image_similarity.errors import UsageError
 
 # A file may be replaced only if it says in its first bytes that it is a report of its kind.
-_BEGINNING = 1024
+_BEGINNING = 4096
 
 
 def refuse_existing(target: Path, *, mark: str, overwrite: bool) -> None:
@@ -20,7 +20,7 @@ def refuse_existing(target: Path, *, mark: str, overwrite: bool) -> None:
 
     Args:
         target: The file to be written.
-        mark: What such a report has in its first 1,024 bytes.
+        mark: What such a report has in its first 4,096 bytes.
         overwrite: Whether an earlier report may be replaced.
 
     Raises:

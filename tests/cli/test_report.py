@@ -300,3 +300,25 @@ def test_progress_counts_pictures(run: Run, case: Made, tmp_path: Path) -> None:
     events = [json.loads(line) for line in outcome.err.splitlines() if line.startswith("{")]
     assert (events[0]["event"], events[0]["total"], events[0]["unit"]) == ("started", 5, "pictures")
     assert events[-1]["done"] == 5
+
+
+def test_a_stored_thumbnail_is_shown_where_the_file_is_no_longer_at_hand(
+    run: Run, case: Made, tmp_path: Path
+) -> None:
+    arguments = index_arguments(case.folder, case.database, case.model)
+    run(*arguments, "--thumbnails", "--rehash")
+    case.folder.rename(tmp_path / "away")
+    target = tmp_path / "report.html"
+    assert run("report", "html", "-dp", case.database, "-o", target).code == 0
+    assert target.read_text("utf-8").count("data:image/jpeg") == 5
+
+
+def test_a_picture_that_changed_since_it_was_indexed_is_not_shown(
+    run: Run, case: Made, tmp_path: Path
+) -> None:
+    shutil.copyfile(case.folder / "picture-1.png", case.folder / "picture-2.png")
+    target = tmp_path / "report.html"
+    run("report", "html", "-dp", case.database, "-o", target)
+    text = target.read_text("utf-8")
+    assert text.count("data:image/jpeg") == 4
+    assert "no preview: missing, unreadable, or changed since it was indexed" in text

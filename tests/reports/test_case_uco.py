@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +127,17 @@ def test_two_exports_of_one_state_differ_in_the_time_of_writing_alone() -> None:
     assert first == again
     changed = [a for a, b in zip(first.splitlines(), later, strict=True) if a != b]
     assert len(changed) <= 3, "the report, the investigation, the provenance"
+
+
+def test_each_query_of_a_fused_list_is_a_content_of_its_own() -> None:
+    several = replace(SEARCH, sha256=f"{'ab' * 32} + {'cd' * 32}")
+    stream = io.StringIO()
+    case_uco.write(stream, [], sample_about(), [several])
+    nodes = json.loads(stream.getvalue())["@graph"]
+    queries = {each["@id"] for each in nodes if each["@type"] == "uco-observable:ContentData"}
+    (report,) = [each for each in nodes if "uco-action:performer" in each]
+    assert {each["@id"] for each in report["uco-action:object"]} == queries
+    assert len(queries) == 2
 
 
 def test_every_identifier_names_one_thing() -> None:

@@ -68,6 +68,17 @@ def test_hits_of_several_queries_are_put_together_by_query_and_rank() -> None:
     ]
 
 
+def test_near_duplicates_have_no_rank_and_stand_behind_the_hits() -> None:
+    near = {**HIT, "rank": None, "distance": None, "similarity": None, "pdq_distance": 12}
+    fused = {**HIT, "query_sha256": f"{'ab' * 32} + {'cd' * 32}", "query": "two"}
+    found = read("\n".join(map(json.dumps, (near, HIT, fused))).encode())
+    assert [row["rank"] for row in found] == [1, None, 1]
+    said = searches.hit_text(found[1])
+    assert said.startswith("near duplicate of the query query.jpg")
+    assert "PDQ distance 12 of 256" in said
+    assert "model" not in said
+
+
 HIT = json.loads(written(sample_result(sample_hit())))
 
 
@@ -82,6 +93,9 @@ HIT = json.loads(written(sample_result(sample_hit())))
         {"rank": True},
         {"rank": 10**30},
         {"distance": None},
+        {"rank": None},
+        {"rank": None, "distance": None},
+        {"query_sha256": f"{'ab' * 32} + "},
         {"distance": "near"},
         {"distance": 1e300},
         {"scenes_searched": "bedroom"},
