@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 Stage = Literal["walk", "stat", "read", "decode", "embed"]
 RunStatus = Literal["running", "done", "partial", "interrupted", "failed"]
 SearchKind = Literal["exhaustive", "bounded", "approximate"]
+ExplainMethod = Literal["matched points", "occlusion"]
 
 # The architecture on record of a model whose vectors came from elsewhere: its network is not here.
 IMPORTED = "imported"
@@ -28,14 +29,13 @@ class Preprocess:
     """How a model wants its picture: from EXIF-oriented RGB to a uint8 array of shape (size, size, 3).
 
     `fit` "squash" resizes the whole frame to size x size; "crop" resizes the short side to `resize` and cuts the
-    centre out. Two are for no network, and leave a frame as it is unless it has a longer side: "reduce" then squashes it,
-    "within" makes that side `size` and keeps the shape. A JPEG may be decoded at a reduced scale as long as both sides
-    stay at least `decode_scale` times the side that the resize aims at; 0 always decodes in full. `mean` and `std` (RGB,
-    for values in [0, 1]) are applied by the encoder, on its device.
+    centre out; "within", for no network, reduces the long side to `size` if it is longer, and keeps the shape. A JPEG may
+    be decoded at a reduced scale as long as both sides stay at least `decode_scale` times the side that the resize aims
+    at; 0 always decodes in full. `mean` and `std` (RGB, for values in [0, 1]) are applied by the encoder, on its device.
     """
 
     size: int
-    fit: Literal["squash", "crop", "reduce", "within"] = "squash"
+    fit: Literal["squash", "crop", "within"] = "squash"
     resize: int | None = None
     interpolation: Literal["bicubic", "bilinear"] = "bicubic"
     decode_scale: int = 2
@@ -773,6 +773,58 @@ class Mount:
 
 
 @dataclass(frozen=True, slots=True)
+class ExplainedPicture:
+    """One of two pictures that are explained; width and height after EXIF orientation.
+
+    `heat`, rows of columns, says by how much the distance to the other rises when that part of it is hidden.
+    """
+
+    label: str
+    sha256: str
+    width: int
+    height: int
+    indexed: bool
+    scenes: tuple[SceneScore, ...]
+    heat: tuple[tuple[float, ...], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Why two pictures came out as similar, as far as it can be seen.
+
+    `points` are pairs of places that one geometry explains: x and y in the query, x and y in the hit, as shares of width
+    and height. Without them, `note` saying why, there are heat maps by occlusion. `pdq_distance` is in bits of 256, None
+    where PDQ is not installed; `pdq_quality` the lower of both.
+    """
+
+    query: ExplainedPicture
+    hit: ExplainedPicture
+    model: ModelInfo
+    distance: float
+    similarity: float
+    identical: bool
+    pdq_distance: int | None
+    pdq_quality: int | None
+    as_close: AsClose | None
+    reference: str
+    method: ExplainMethod
+    geometry: str
+    points: tuple[tuple[float, float, float, float], ...] = ()
+    note: str = ""
+
+    @property
+    def shared_scenes(self) -> tuple[tuple[str, float, float], ...]:
+        """Scenes that both may show: the name, its probability for the query and for the hit; the likeliest first."""
+        there = {each.name: each.probability for each in self.hit.scenes}
+        both = [
+            (each.name, each.probability, there[each.name])
+            for each in self.query.scenes
+            if each.name in there
+        ]
+        return tuple(sorted(both, key=lambda each: -each[1] * each[2]))
+
+
+@dataclass(frozen=True, slots=True)
 class RunReport:
     """The account of one run over one source.
 
@@ -822,6 +874,24 @@ class HashList:
     file_sha256: str
     imported_at: str
     entries: int
+
+
+@dataclass(frozen=True, slots=True)
+class KnownPlace:
+    """A place of the evidence whose content a hash list holds; see `KnownHash`.
+
+    `place` is "source:path", `root` the folder of the source. `gone_since` is None while it is there. A file that could
+    not be taken has a `failure`, the reason; its SHA-256 is of what was read.
+    """
+
+    list: str
+    algorithm: str
+    category: str
+    sha256: str
+    place: str
+    root: str
+    gone_since: str | None = None
+    failure: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

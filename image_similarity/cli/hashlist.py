@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +12,14 @@ import click
 from image_similarity.case import Case
 from image_similarity.cli import evidence, options, output, progress
 from image_similarity.cli.options import Talk
-from image_similarity.values import HashListReport
+from image_similarity.reports.rows import plain, write_csv, write_jsonl
+from image_similarity.reports.taken_out import ALGORITHMS
+from image_similarity.values import HashListReport, KnownPlace
 
 
 @click.group(context_settings=options.CONTEXT)
 def hashlist() -> None:
-    """Import, list and remove lists of known files."""
+    """Lists of known files: import, list and remove them, and list what they know."""
 
 
 @hashlist.command("import")
@@ -72,6 +76,39 @@ def list_lists(talk: Talk, /, database: Path, form: str) -> None:
     output.table(
         columns, [(e.entries, e.form, e.imported_at, e.file_sha256, e.name) for e in found]
     )
+
+
+@hashlist.command("matches")
+@click.argument("name", required=False)
+@options.database
+@options.output_format("table", "json", "csv")
+@options.talk
+@click.pass_obj
+def matches(talk: Talk, /, name: str | None, database: Path, form: str) -> None:
+    """List every place whose content is known.
+
+    Of the list NAME, or of all. Files that could not be taken are listed, too, if their SHA-256 is known.
+    """
+    with (
+        progress.listener(talk) as on_event,
+        Case.open(database, read_only=True, on_event=on_event) as case,
+    ):
+        found = case.known_places(name)
+        if form == "json":
+            write_jsonl(map(plain, found), sys.stdout)
+        elif form == "csv":
+            columns = [each.name for each in fields(KnownPlace)]
+            write_csv(map(plain, found), sys.stdout, columns)
+        else:
+            rows = [(e.list, ALGORITHMS[e.algorithm], e.category, _place(e)) for e in found]
+            output.table(("list", "by", "category", "picture"), rows)
+            output.note(output.count(len(rows), "place"))
+
+
+def _place(known: KnownPlace) -> str:
+    gone = f"  (gone since {known.gone_since})" if known.gone_since else ""
+    failure = f"  (not taken: {known.failure})" if known.failure else ""
+    return f"{known.place}{gone}{failure}"
 
 
 @hashlist.command("remove")

@@ -7,7 +7,8 @@ import struct
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
-from itertools import groupby
+from dataclasses import replace
+from itertools import groupby, product
 from pathlib import Path
 from typing import IO
 
@@ -15,10 +16,17 @@ from image_similarity.errors import HashListRefused, InvalidSetting, UsageError
 from image_similarity.events import Listener, Progress, Started, ignore
 from image_similarity.records.decisions import checked
 from image_similarity.records.hash_files import FORMS, Form, Opened, opened
-from image_similarity.store import hash_lists
+from image_similarity.store import gallery, hash_lists, runs
 from image_similarity.store.catalog import Catalog
 from image_similarity.store.hash_lists import Entry
-from image_similarity.values import HashList, HashListReport
+from image_similarity.values import (
+    Digests,
+    HashList,
+    HashListReport,
+    KnownHash,
+    KnownPlace,
+    Place,
+)
 
 MAX_NAME = 100
 # Entries that are sorted in memory, 50 MB or so; a longer list is sorted in portions on disk, and merged.
@@ -26,6 +34,8 @@ _PORTION = 250_000
 # A digest, filled up with zeros, its length, and the number of its category.
 _RECORD = struct.Struct(">32sBI")
 _ROWS_BETWEEN_EVENTS = 20_000
+# Pictures whose records are in memory at once.
+_RECORDS = 10_000
 _MEGABYTE = 1_000_000
 
 
@@ -78,9 +88,7 @@ def remove_list(catalog: Catalog, name: str) -> HashList:
     with catalog.writing() as connection:
         removed = hash_lists.remove(connection, name)
     if removed is None:
-        raise UsageError(
-            f"{catalog.path} has no hash list {name!r}", hint="see: image-similarity hashlist list"
-        )
+        raise _no_list(catalog, name)
     return removed
 
 
@@ -88,6 +96,47 @@ def all_lists(catalog: Catalog) -> list[HashList]:
     """The lists, by name."""
     with catalog.reading() as connection:
         return hash_lists.lists(connection)
+
+
+def known_places(catalog: Catalog, name: str | None = None) -> Iterator[KnownPlace]:
+    """The places whose contents lists hold; see `Case.known_places`."""
+    with catalog.reading() as connection:
+        if name is not None and name not in {each.name for each in hash_lists.lists(connection)}:
+            raise _no_list(catalog, name)
+        ids = hash_lists.known_ids(connection, name).tolist()
+        for start in range(0, len(ids), _RECORDS):
+            for image in gallery.records(connection, ids[start : start + _RECORDS]).values():
+                for known, place in product(image.known, image.places):
+                    if name in (None, known.list):
+                        yield _known_place(known, image.sha256, place)
+        failures = [each for each in runs.failures(connection) if each.sha256]
+        roots = {each.name: each.root for each in catalog.sources()} if failures else {}
+        hashes = {at: Digests(each.sha256 or "", "", "") for at, each in enumerate(failures)}
+        for at, lists in hash_lists.known(connection, hashes).items():
+            failure = failures[at]
+            place = Place(failure.source, roots[failure.source], failure.path, "")
+            for known in lists:
+                if name in (None, known.list):
+                    said = f"{failure.error}: {failure.message}"
+                    yield replace(_known_place(known, failure.sha256 or "", place), failure=said)
+
+
+def _known_place(known: KnownHash, sha256: str, place: Place) -> KnownPlace:
+    return KnownPlace(
+        list=known.list,
+        algorithm=known.algorithm,
+        category=known.category,
+        sha256=sha256,
+        place=f"{place.source}:{place.path}",
+        root=place.root,
+        gone_since=place.gone_since,
+    )
+
+
+def _no_list(catalog: Catalog, name: str) -> UsageError:
+    return UsageError(
+        f"{catalog.path} has no hash list {name!r}", hint="see: image-similarity hashlist list"
+    )
 
 
 def _refuse_known(name: str, lists: list[HashList]) -> None:

@@ -33,6 +33,7 @@ _KNOWN = (
     "SELECT id FROM image WHERE EXISTS (SELECT 1 FROM hash_entry"
     " WHERE digest IN (bytes_of(sha256), bytes_of(sha1), bytes_of(md5)){of_list})"
 )
+_OF_LIST = " AND list_id = (SELECT id FROM hash_list WHERE name = :name)"
 _KNOWN_FAILURES = (
     "SELECT count(*) FROM failure WHERE resolved_run_id IS NULL AND sha256 IS NOT NULL"
     " AND EXISTS (SELECT 1 FROM hash_entry WHERE digest = bytes_of(sha256){of_list})"
@@ -122,18 +123,20 @@ def _sealed(digest: bytes, category: str) -> bytes:
     return bytes([len(digest)]) + digest + category.encode("utf-8", "surrogatepass") + b"\xff"
 
 
-def known_ids(connection: Connection) -> npt.NDArray[np.int64]:
-    """The contents, int64, that any list holds: each is looked up by its three hashes, seconds for a million."""
-    rows = plain_rows(connection, text(_KNOWN.format(of_list="")))
+def known_ids(connection: Connection, name: str | None = None) -> npt.NDArray[np.int64]:
+    """The contents, int64, that any list holds, or this one: each is looked up by its three hashes."""
+    if name is None:
+        statement = text(_KNOWN.format(of_list=""))
+    else:
+        statement = text(_KNOWN.format(of_list=_OF_LIST)).bindparams(name=name)
+    rows = plain_rows(connection, statement)
     return np.fromiter(chain.from_iterable(rows), np.int64, len(rows))
 
 
 def held_by(connection: Connection, name: str) -> tuple[int, int]:
     """How many contents, and how many open failures whose bytes were read, one list holds."""
-    of_list = {"of_list": " AND list_id = (SELECT id FROM hash_list WHERE name = :name)"}
-    pictures = connection.execute(text(_KNOWN.format(**of_list)), {"name": name}).all()
-    failures = connection.execute(text(_KNOWN_FAILURES.format(**of_list)), {"name": name})
-    return len(pictures), int(failures.scalar_one())
+    failures = connection.execute(text(_KNOWN_FAILURES.format(of_list=_OF_LIST)), {"name": name})
+    return len(known_ids(connection, name)), int(failures.scalar_one())
 
 
 def known(

@@ -59,6 +59,32 @@ def test_a_file_that_could_not_be_decoded_is_found_in_a_list(
     assert (report["pictures"], report["unreadable"]) == (0, 1)
 
 
+def test_matches_are_listed_with_every_place(run: Run, case: Made, tmp_path: Path) -> None:
+    text = f"sha256,category\n{digest(case.first)},2\n{digest(case.folder / 'broken.jpg')},\n"
+    (tmp_path / "a.csv").write_text(text)
+    (tmp_path / "b.txt").write_text(digest(case.folder / "picture-3.png", "sha1"))
+    for name in ("a.csv", "b.txt"):
+        assert run("hashlist", "import", tmp_path / name, "-dp", case.database).code == 0
+    asked = ["hashlist", "matches", "-dp", case.database]
+    found = run(*asked, "--format", "json").objects()
+    assert [
+        (each["list"], each["algorithm"], each["category"], each["place"]) for each in found
+    ] == [
+        ("a", "sha256", "2", "evidence:picture-0.png"),
+        ("a", "sha256", "2", "evidence:rooms/copy.png"),
+        ("b", "sha1", "", "evidence:picture-3.png"),
+        ("a", "sha256", "", "evidence:broken.jpg"),
+    ]
+    assert [each["failure"] is None for each in found] == [True, True, True, False]
+    table = run(*asked, "b")
+    assert (table.code, table.err) == (0, "1 place\n")
+    assert table.out.splitlines()[1].split() == ["b", "SHA-1", "evidence:picture-3.png"]
+    lines = run(*asked, "a", "--format", "csv").out.splitlines()
+    assert lines[0] == "list,algorithm,category,sha256,place,root,gone_since,failure"
+    assert len(lines) == 4
+    assert run(*asked, "none").code == 2
+
+
 def test_a_list_is_named_and_removed(run: Run, case: Made, listed: Path) -> None:
     arguments = ["hashlist", "import", listed, "-dp", case.database, "--name", "NSRL 3"]
     assert run(*arguments).code == 0
