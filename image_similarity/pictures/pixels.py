@@ -18,18 +18,17 @@ _LONGEST_RATIO = 16
 def prepare(frame: Image.Image, preprocess: Preprocess) -> NDArray[np.uint8]:
     """Return the frame as a C-contiguous array (size, size, 3) of 8-bit RGB.
 
-    "reduce" and "within" leave a frame as it is, (height, width, 3), if neither side is longer than size; else "reduce"
-    is "squash", and "within" makes the long side `size` and keeps the shape.
+    "within" is another shape, (height, width, 3): the long side is reduced to size, a smaller frame stays as it is.
     "squash" resizes the whole frame; "crop" resizes the short side and cuts the middle out, rounded as torchvision
     rounds. Reducing averages over all pixels (antialiased).
     """
     size, resample = preprocess.size, _FILTERS[preprocess.interpolation]
-    if preprocess.fit in ("reduce", "within") and max(frame.size) <= size:
-        return np.array(frame, dtype=np.uint8, order="C")
     if preprocess.fit == "within":
-        shape = [max(1, round(side * size / max(frame.size))) for side in frame.size]
-        return np.array(frame.resize((shape[0], shape[1]), resample), dtype=np.uint8, order="C")
-    if preprocess.fit != "crop":
+        if max(frame.size) > size:
+            width, height = (max(1, round(side * size / max(frame.size))) for side in frame.size)
+            frame = frame.resize((width, height), resample)
+        return np.array(frame, dtype=np.uint8, order="C")
+    if preprocess.fit == "squash":
         return np.array(frame.resize((size, size), resample), dtype=np.uint8, order="C")
     frame = _shortened(frame)
     short, long = preprocess.resize or size, max(frame.size)

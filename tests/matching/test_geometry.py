@@ -6,9 +6,11 @@ import sys
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from image_similarity.errors import ExtraMissing
 from image_similarity.matching import geometry
+from image_similarity.pictures.pixels import prepare
 
 cv2 = pytest.importorskip("cv2")
 
@@ -76,6 +78,13 @@ def test_descriptors_are_unit_vectors_and_points_lie_in_the_picture() -> None:
     assert (found.points >= 0).all()
     assert (found.points <= 320).all()
     assert len(found) <= geometry.MOST_FEATURES
+
+
+def test_a_large_picture_is_reduced_in_its_shape_and_a_small_one_stays_as_it_is() -> None:
+    wanted = geometry.PREPROCESS
+    assert prepare(Image.new("RGB", (4000, 1000)), wanted).shape == (256, 1024, 3)
+    assert prepare(Image.new("RGB", (9000, 2)), wanted).shape == (1, 1024, 3)
+    assert prepare(Image.new("RGB", (30, 40)), wanted).shape == (40, 30, 3)
 
 
 def test_a_missing_opencv_is_said_with_the_extra_that_brings_it(
