@@ -8,6 +8,7 @@ Matas, CVPR 2020), all as OpenCV has them. No weights, no randomness: the same t
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal
@@ -114,25 +115,49 @@ def compare(one: Features, other: Features) -> Match:
     Raises:
         ExtraMissing: OpenCV is not installed.
     """
-    cv2 = _opencv()
     rows, columns = _mutual(one.descriptors, other.descriptors)
     here, there = _distinct(one.points[rows], other.points[columns])
     nothing = np.zeros(len(here), dtype=np.bool_)
     if len(here) < FEWEST_MATCHES:
         return Match(here[nothing], there[nothing], len(here), "none")
-    trials = {"confidence": _CONFIDENCE, "maxIters": _MOST_TRIALS}
-    plane = cv2.findHomography(here, there, cv2.USAC_MAGSAC, _HOMOGRAPHY_PIXELS, **trials)[1]
-    space = cv2.findFundamentalMat(
-        here, there, cv2.USAC_MAGSAC, _EPIPOLAR_PIXELS, _CONFIDENCE, _MOST_TRIALS
-    )[1]
-    flat, deep = (
-        nothing if mask is None else mask.ravel().astype(np.bool_) for mask in (plane, space)
-    )
+    flat, deep = _plane(here, there), _space(here, there)
     if max(flat.sum(), deep.sum()) == 0:
         return Match(here[nothing], there[nothing], len(here), "none")
     if flat.sum() >= deep.sum():
         return Match(here[flat], there[flat], len(here), "homography")
     return Match(here[deep], there[deep], len(here), "fundamental matrix")
+
+
+def _plane(here: Floats, there: Floats) -> npt.NDArray[np.bool_]:
+    """Which pairs the best homography explains."""
+    cv2 = _opencv()
+    trials = {"confidence": _CONFIDENCE, "maxIters": _MOST_TRIALS}
+
+    def fit() -> Any:
+        return cv2.findHomography(here, there, cv2.USAC_MAGSAC, _HOMOGRAPHY_PIXELS, **trials)
+
+    return _explained(fit, len(here))
+
+
+def _space(here: Floats, there: Floats) -> npt.NDArray[np.bool_]:
+    """Which pairs the best fundamental matrix explains."""
+    cv2 = _opencv()
+
+    def fit() -> Any:
+        return cv2.findFundamentalMat(
+            here, there, cv2.USAC_MAGSAC, _EPIPOLAR_PIXELS, _CONFIDENCE, _MOST_TRIALS
+        )
+
+    return _explained(fit, len(here))
+
+
+def _explained(fit: Callable[[], Any], count: int) -> npt.NDArray[np.bool_]:
+    try:
+        mask = fit()[1]
+    except _opencv().error:
+        # OpenCV gives up so, and not with an empty mask, where every sample of the pairs is degenerate.
+        mask = None
+    return np.zeros(count, dtype=np.bool_) if mask is None else mask.ravel().astype(np.bool_)
 
 
 def _mutual(one: Floats, other: Floats) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:

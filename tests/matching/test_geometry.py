@@ -71,6 +71,33 @@ def test_a_picture_without_features_matches_nothing(shape: tuple[int, int, int])
         assert (match.inliers, match.geometry) == (0, "none")
 
 
+@pytest.mark.parametrize("kind", ["one line", "one point", "a grid"])
+def test_points_through_which_nothing_can_be_fitted_are_no_error(kind: str) -> None:
+    random = np.random.default_rng(3)
+    descriptors = random.random((40, 128), dtype=np.float32)
+    descriptors /= np.linalg.norm(descriptors, axis=1, keepdims=True)
+    at = np.arange(40, dtype=np.float32)
+    points = {
+        "one line": np.stack([9 * at, 9 * at], axis=1),
+        "one point": np.stack([at % 2, at % 2], axis=1),
+        "a grid": np.stack([20 * (at % 8), 20 * (at // 8)], axis=1),
+    }[kind]
+    one = geometry.Features(points, descriptors, 400, 400)
+    other = geometry.Features(points[::-1].copy(), descriptors, 400, 400)
+    assert 0 <= geometry.compare(one, other).inliers <= 40
+
+
+def test_where_opencv_gives_up_nothing_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
+    def give_up(*arguments: object, **settings: object) -> None:
+        raise cv2.error("model.empty()")
+
+    picture = texture(1)
+    monkeypatch.setattr(cv2, "findFundamentalMat", give_up)
+    assert inliers(picture, tilted(picture)).geometry == "homography"
+    monkeypatch.setattr(cv2, "findHomography", give_up)
+    assert inliers(picture, tilted(picture)).inliers == 0
+
+
 def test_descriptors_are_unit_vectors_and_points_lie_in_the_picture() -> None:
     found = geometry.features(texture(1))
     assert found.descriptors.dtype == found.points.dtype == np.float32
