@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
+from fractions import Fraction
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +14,18 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
 
 from image_similarity.ranking import bounded, exhaustive
+from tests.ranking import hostile
+
+GOLDEN = [
+    "0x0.0p+0",
+    "0x1.770e0d4f41c11p+0",
+    "0x1.5a479ca9257a5p+0",
+    "0x1.5e30f8833598bp+0",
+    "0x1.7ad41d0516c88p+0",
+    "0x1.68ec9d39e09d2p+0",
+    "0x1.4537d69a21089p+0",
+    "0x1.6571186afe48ep+0",
+]
 
 
 def unit_vectors(count: int, dim: int, seed: int) -> npt.NDArray[np.float16]:
@@ -86,3 +100,39 @@ def test_in_an_empty_gallery_nothing_is_near() -> None:
     bounds = bounded.bounds_of_vectors(empty, query)
     assert bounded.within_reach(bounds, 5, None).tolist() == []
     assert bounded.nearest(empty, query, 5, None) == []
+
+
+@given(kind=st.sampled_from(hostile.KINDS), seed=st.integers(0, 2**32), dim=st.integers(1, 300))
+@settings(max_examples=60, deadline=None)
+def test_a_distance_does_not_depend_on_the_order_of_the_dimensions(
+    kind: str, seed: int, dim: int
+) -> None:
+    vector, query = hostile.make(kind, 2, dim, seed)
+    shuffled = np.random.default_rng(seed).permutation(dim)
+    found = exhaustive.exact_distance(vector, query)
+    assert found == exhaustive.exact_distance(vector[shuffled], query[shuffled])
+    assert found == exhaustive.exact_distance(query, vector)
+
+
+@given(seed=st.integers(0, 2**32), dim=st.integers(1, 300))
+@settings(max_examples=60, deadline=None)
+def test_the_square_of_a_distance_of_unit_vectors_is_the_true_one_rounded_once(
+    seed: int, dim: int
+) -> None:
+    vector, query = hostile.make("normalised", 2, dim, seed)
+    pairs = zip(vector.tolist(), query.tolist(), strict=True)
+    true = sum((Fraction(a) - Fraction(b)) ** 2 for a, b in pairs)
+    assert exhaustive.exact_distance(vector, query) == math.sqrt(float(true))
+
+
+def test_distances_are_those_of_every_other_machine() -> None:
+    """Bit by bit; the vectors come of SHA-256, so no generator of random numbers has a say in them."""
+    data = b"".join(hashlib.sha256(bytes([number])).digest() for number in range(64))
+    vectors = (
+        np.frombuffer(data, dtype=np.uint8).reshape(8, 256).astype(np.float64) - 127.5
+    ) / 1200
+    found = [
+        exhaustive.exact_distance(row, vectors[0].astype(np.float16)).hex()
+        for row in vectors.astype(np.float16)
+    ]
+    assert found == GOLDEN

@@ -17,10 +17,12 @@ from hypothesis import strategies as st
 
 from image_similarity.case import Case, manifest_writer, search_cases
 from image_similarity.errors import InvalidSetting, ManifestRefused, UsageError
+from image_similarity.indexing import packing
 from image_similarity.records.manifest import Manifest, ManifestResult
 from image_similarity.records.replay import replay
-from image_similarity.search import SearchRequest
+from image_similarity.search import SearchRequest, sight
 from image_similarity.settings import IndexOptions
+from image_similarity.store import packs
 from image_similarity.store.catalog import Catalog
 from image_similarity.values import Difference, ReplayReport
 from tests.records.searches import DIM, ask, case, rows
@@ -50,7 +52,19 @@ def execute(database: Path, statement: str, *values: object) -> None:
 
 @pytest.fixture(scope="module")
 def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return case(tmp_path_factory.mktemp("replay") / "case.db")
+    """A case whose first ranges are packed, 32 contents each: it is searched by bounds, and replayed without them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(packs, "LARGEST_RANGE", 32)
+        path = case(tmp_path_factory.mktemp("replay") / "case.db", 150)
+        catalog = Catalog.open(path, read_only=False)
+        assert packing.pack(catalog) == 8
+        catalog.close()
+    return path
+
+
+@pytest.fixture(autouse=True)
+def small_packs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packs, "LARGEST_RANGE", 32)
 
 
 @pytest.fixture
@@ -177,7 +191,7 @@ def test_another_database_is_searched_as_it_stands_and_that_is_said(
     database: Path, tmp_path: Path
 ) -> None:
     manifest = ask([database], "picture-001", k=5)
-    other = case(tmp_path / "other.db")
+    other = case(tmp_path / "other.db", 150)
     execute(
         other,
         "INSERT INTO audit (id, at, actor, action, detail, previous, digest) VALUES (99, '', '', '', '{}', '', 'x')",
@@ -227,6 +241,22 @@ def test_the_querys_own_place_stays_out_after_a_source_was_moved(tmp_path: Path,
     assert again([own], moved).same
     execute(own, "UPDATE source SET root_path = '/mnt/elsewhere'")
     assert again([own], moved).same
+
+
+def test_searches_by_bounds_and_by_codes_alone_are_replayed(
+    database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sight, "CANDIDATES", 20)
+    names = [f"picture-{number:03d}" for number in range(1, 120, 7)]
+    kinds_of = {}
+    for approximate in (False, True):
+        manifest = ask([database], *names, k=15, scene=("off",), approximate=approximate)
+        report = again([database], manifest)
+        assert report.same
+        kinds_of[approximate] = {query.search for query in manifest.queries}
+        missed = sum(len(query.missed) for query in report.queries)
+        assert missed > 0 if approximate else missed == 0
+    assert kinds_of == {False: {"bounded"}, True: {"approximate"}}
 
 
 def test_what_an_approximate_search_missed_is_listed_and_no_difference(database: Path) -> None:
