@@ -40,8 +40,14 @@ COMMANDS = dict(commands())
 def test_these_are_the_commands() -> None:
     assert sorted(COMMANDS) == [
         "analyse ann",
+        "audit head",
+        "audit show",
+        "audit verify",
         "calibrate",
         "case merge",
+        "case new",
+        "case set",
+        "case show",
         "compare",
         "db backup",
         "db import",
