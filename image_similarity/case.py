@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         DatabaseStatus,
         Decision,
         Duplicates,
+        Explanation,
         Failure,
         HashList,
         HashListReport,
@@ -196,6 +197,9 @@ class Case:
         verify: bool = False,
         by_inliers: bool = False,
         candidates: int = 200,
+        known: Literal["mark", "hide", "only"] = "mark",
+        include_irrelevant: bool = False,
+        tags: Sequence[str] = (),
         on_event: Listener = ignore,
     ) -> SearchResult:
         """Rank the pictures of this database by their distance to one query. See `image_similarity.search.search`.
@@ -204,7 +208,9 @@ class Case:
         codes of the vectors are kept in memory, up to 4 GiB, until the database changes. A `region` searches with
         part of the picture. `near` (with `turned` in any orientation) also finds near duplicates; `verify` counts the
         local features that one geometry explains, and `by_inliers` orders the `candidates` nearest by them. `strength`,
-        implied by `max_expected_false`, adds how many unrelated pictures are expected.
+        implied by `max_expected_false`, adds how many unrelated pictures are expected. `known` says what becomes of
+        pictures of hash lists, `include_irrelevant` brings back what was judged so, `tags` are those of which a picture
+        must have one.
         """
         from image_similarity.search import SearchRequest, search
 
@@ -232,6 +238,9 @@ class Case:
             verify=verify or by_inliers,
             by_inliers=by_inliers,
             candidates=candidates,
+            known=known,
+            include_irrelevant=include_irrelevant,
+            tags=tuple(tags),
         )
         return search([self._catalog], request, on_event=on_event)
 
@@ -322,6 +331,51 @@ class Case:
         )
         self.record_export("index", info.path, model=info.model, vectors=info.vectors)
         return info
+
+    def explain(
+        self,
+        query: str | Path,
+        hit: str | Path,
+        target: str | Path | None = None,
+        *,
+        model: str | None = None,
+        method: str = "auto",
+        device: str = "auto",
+        runtime: str = "auto",
+        on_event: Listener = ignore,
+    ) -> Explanation:
+        """Say why two pictures came out as similar, and draw it; see `image_similarity.explain.pair.explain`.
+
+        Args:
+            query: A path on disk, a SHA-256, or a place as hits print it.
+            hit: Likewise.
+            target: A PNG to write, which shows both side by side; an existing file is replaced.
+            model: Whose vectors; not needed where the database holds those of one.
+            method: "auto", "points" or "occlusion".
+            device: Where the network runs.
+            runtime: What runs it.
+            on_event: Gets `Started` and `Progress`, counted in views.
+
+        Raises:
+            InvalidSetting, UnknownImage, ImageUnreadable, ExtraMissing, AmbiguousModel, ModelError, OSError.
+        """
+        from image_similarity.explain.pair import explain
+
+        pair = explain(
+            self._catalog,
+            os.fspath(query),
+            os.fspath(hit),
+            model=model,
+            method=method,
+            device=device,
+            runtime=runtime,
+            on_event=on_event,
+        )
+        if target is not None:
+            from image_similarity.explain.draw import write
+
+            write(pair, Path(target))
+        return pair.explanation
 
     # -- looking things up --------------------------------------------------------------------------------------
 
@@ -717,7 +771,12 @@ class Case:
         return report
 
     def merge(
-        self, other: str | Path, *, prefix: str = "", allow_models: bool = False
+        self,
+        other: str | Path,
+        *,
+        prefix: str = "",
+        allow_models: bool = False,
+        on_event: Listener = ignore,
     ) -> MergeReport:
         """Take over another database, which is only read: every place, its history, and its audit chain whole.
 
@@ -728,6 +787,7 @@ class Case:
             other: The other database, of the same schema and without an open run.
             prefix: Put before the names of its sources; a name that is taken becomes "name (2)".
             allow_models: Take over also models that this database lacks; else these are refused, unless it has none.
+            on_event: Gets `Started` and `Progress`, of the check of the other database, then of its rows.
 
         Raises:
             UsageError: It is this database, a copy of it, or merged already.
@@ -737,7 +797,13 @@ class Case:
         """
         from image_similarity.records.merge import merge
 
-        report = merge(self._catalog, Path(other), prefix=prefix, allow_models=allow_models)
+        report = merge(
+            self._catalog,
+            Path(other),
+            prefix=prefix,
+            allow_models=allow_models,
+            on_event=on_event,
+        )
         self.pack()
         return report
 

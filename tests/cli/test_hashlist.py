@@ -177,3 +177,19 @@ def test_hostile_categories_are_shown_as_text(run: Run, case: Made, tmp_path: Pa
     assert run("hashlist", "import", path, "-dp", case.database).code == 0
     shown = run("show", case.folder / "picture-1.png", "-dp", case.database).out
     assert "set by MD5, category =1+1\\x1b[31m\\u202e" in shown
+
+
+@pytest.mark.parametrize("known", ["hide", "only"])
+def test_a_manifest_of_a_search_without_known_pictures_is_replayed_so(
+    run: Run, case: Made, listed: Path, tmp_path: Path, known: str
+) -> None:
+    run("hashlist", "import", listed, "-dp", case.database)
+    run("review", "irrelevant", case.first, "picture-3.png", "-dp", case.database)
+    manifest = tmp_path / "hits.json"
+    asked = ["query", case.first, "-dp", case.database, "--known", known, "--manifest", manifest]
+    assert run(*asked).code == 0
+    # What is decided later does not change what was answered then.
+    run("review", "irrelevant", case.first, "picture-4.png", "-dp", case.database)
+    run("hashlist", "remove", "known", "-dp", case.database)
+    outcome = run("replay", manifest)
+    assert outcome.code == 0, outcome.out
