@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import re
 from collections.abc import Callable, Collection
 from dataclasses import fields
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 from image_similarity.errors import ManifestRefused
+from image_similarity.pictures.names import from_text
 from image_similarity.records.manifest import (
     FORMAT,
     KIND,
@@ -108,6 +110,12 @@ class _Entries:
             self._refuse(key, f"a text of at most {MAX_TEXT} characters is expected")
         return value
 
+    def place(self, key: str) -> str:
+        value = self.text(key)
+        if not _is_path(value):
+            self._refuse(key, "the text form of a path is expected")
+        return value
+
     def maybe(self, key: str, read: Callable[[str], Value]) -> Value | None:
         return None if self._values.get(key) is None else read(key)
 
@@ -167,6 +175,12 @@ class _Entries:
             self._refuse(key, "an object of texts is expected")
         return value
 
+    def places(self, key: str) -> dict[str, str]:
+        found = self.pairs(key)
+        if not all(map(_is_path, found.values())):
+            self._refuse(key, "an object of text forms of paths is expected")
+        return found
+
     def inner(self, key: str, kind: type) -> _Entries:
         return _Entries(self._values.get(key), f"{self._where}: {key}", _names(kind))
 
@@ -192,6 +206,14 @@ class _Entries:
 
     def _refuse(self, key: str, reason: str) -> NoReturn:
         raise ValueError(f"{self._where}: {key}: {reason}" if key else f"{self._where}: {reason}")
+
+
+def _is_path(text: str) -> bool:
+    """Whether a text is the text form of a path that this system could open."""
+    try:
+        return b"\0" not in os.fsencode(from_text(text))
+    except ValueError:
+        return False
 
 
 def _names(kind: type) -> set[str]:
@@ -240,7 +262,7 @@ def _database(entries: _Entries) -> ManifestDatabase:
     moment = entries.inner("moment", Moment)
     number = moment.whole("audit_number")
     return ManifestDatabase(
-        path=entries.text("path"),
+        path=entries.place("path"),
         name=entries.text("name"),
         moment=Moment(
             run_id=moment.whole("run_id"),
@@ -252,7 +274,7 @@ def _database(entries: _Entries) -> ManifestDatabase:
             audit_digest=moment.digest("audit_digest") if number else "",
         ),
         rows_sha256=entries.digest("rows_sha256"),
-        roots=tuple(entries.pairs("roots").items()),
+        roots=tuple(entries.places("roots").items()),
     )
 
 
@@ -270,7 +292,7 @@ def _query(entries: _Entries, dim: int, k: int, exclusions: int, databases: int)
         query=entries.text("query"),
         sha256=entries.digest("sha256"),
         vector=vector,
-        own_path=entries.maybe("own_path", entries.text),
+        own_path=entries.maybe("own_path", entries.place),
         stored=entries.flag("stored"),
         made=entries.text("made"),
         mode=entries.one_of("mode", "auto", "hard", "off", "named"),

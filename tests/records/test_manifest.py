@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 from pathlib import Path
@@ -11,16 +12,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from image_similarity.errors import ManifestRefused, UsageError
+from image_similarity.errors import ImageSimilarityError, ManifestRefused, UsageError
 from image_similarity.records import manifest as manifests
 from image_similarity.records.manifest import Manifest
 from image_similarity.records.manifest_reading import parse, read
+from image_similarity.records.replay import replay
+from image_similarity.store.catalog import Catalog
 from tests.records.searches import ask, case
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
-    database = case(tmp_path_factory.mktemp("manifest") / "case.db", 20)
+def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return case(tmp_path_factory.mktemp("manifest") / "case.db", 20)
+
+
+@pytest.fixture(scope="module")
+def made(database: Path) -> Manifest:
     return ask([database], "picture-001", "picture-002", k=4, max_distance=1.5)
 
 
@@ -125,6 +132,9 @@ def changes() -> list[tuple[str, tuple[Any, ...], Any, str]]:
         ("more exclusions than databases", (*query, "excluded"), [None, None], "exclusion"),
         ("a database twice", (*query, "databases"), [0, 0], "once"),
         ("cut off", (*query, "cut_off"), -1, "cut_off"),
+        ("a path with a NUL", ("databases", 0, "path"), "/a\\u0000b", "text form"),
+        ("a path that is no text form", (*query, "own_path"), "/a\\b", "text form"),
+        ("a root that is no text form", ("databases", 0, "roots"), {"disk": "\ud800"}, "text form"),
         ("mode", (*query, "mode"), "everything", "mode"),
         ("search", (*query, "search"), "guessed", "search"),
         ("scenes", (*query, "scenes"), "bedroom", "scenes"),
@@ -158,13 +168,9 @@ json_values = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None)
-@given(data=st.data())
-def test_any_change_of_an_entry_is_read_soundly_or_refused(
-    made: Manifest, data: st.DataObject
-) -> None:
-    values: Any = copy.deepcopy(json.loads(manifests.text(made)))
-    inner = values
+def changed(values: Any, data: st.DataObject) -> bytes:
+    """The values with one entry, anywhere, taken out or replaced."""
+    inner = values = copy.deepcopy(values)
     while True:
         key = data.draw(
             st.sampled_from(sorted(inner) if isinstance(inner, dict) else range(len(inner)))
@@ -176,12 +182,34 @@ def test_any_change_of_an_entry_is_read_soundly_or_refused(
             inner[key] = data.draw(json_values)
         else:
             del inner[key]
-        break
-    try:
-        found = parse(json.dumps(values).encode())
-    except ValueError:
+        return json.dumps(values).encode()
+
+
+@settings(max_examples=300, deadline=None)
+@given(data=st.data())
+def test_any_change_of_an_entry_is_read_soundly_or_refused(
+    made: Manifest, data: st.DataObject
+) -> None:
+    found = changed(json.loads(manifests.text(made)), data)
+    if not refused(found):
+        read_again = parse(found)
+        assert parse(manifests.text(read_again).encode()) == read_again
+
+
+@settings(max_examples=100, deadline=None)
+@given(data=st.data())
+def test_what_is_read_can_be_replayed_or_is_refused_in_one_line(
+    database: Path, made: Manifest, data: st.DataObject
+) -> None:
+    values = json.loads(manifests.text(made))
+    values["queries"][0]["own_path"] = "/evidence/disk/picture-001.png"
+    found = changed(values, data)
+    if refused(found):
         return
-    assert parse(manifests.text(found).encode()) == found
+    with contextlib.suppress(ImageSimilarityError):
+        catalog = Catalog.open(database, read_only=True)
+        assert isinstance(replay([catalog], parse(found)).same, bool)
+        catalog.close()
 
 
 @settings(max_examples=300, deadline=None)
