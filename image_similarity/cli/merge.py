@@ -36,7 +36,7 @@ def merge(
     """
     evidence.require_database(database)
     with progress.listener(talk) as on_event, Case.open(database, on_event=on_event) as case:
-        report = case.merge(other, prefix=prefix, allow_models=allow_models)
+        report = case.merge(other, prefix=prefix, allow_models=allow_models, on_event=on_event)
     if form == "json":
         output.emit(report)
     else:

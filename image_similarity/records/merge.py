@@ -7,6 +7,8 @@ Contents that both hold become one; a vector, label or decision that both hold, 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +20,7 @@ from image_similarity.errors import (
     UsageError,
     VerificationFailed,
 )
+from image_similarity.events import Listener, Progress, Started, ignore
 from image_similarity.pictures.names import to_text
 from image_similarity.store import audit, merging, runs
 from image_similarity.store import catalog as stored
@@ -33,12 +36,17 @@ SEALS_AT_ONCE = 16
 
 
 def merge(
-    catalog: Catalog, other: Path, *, prefix: str = "", allow_models: bool = False
+    catalog: Catalog,
+    other: Path,
+    *,
+    prefix: str = "",
+    allow_models: bool = False,
+    on_event: Listener = ignore,
 ) -> MergeReport:
     """Take over another database; see `Case.merge`."""
     if not prefix.isprintable():
         raise InvalidSetting("the prefix must be printable text")
-    _check_sound(other)
+    _check_sound(other, on_event)
     if other.samefile(catalog.path):
         raise UsageError(f"{other} is the database itself", hint="name the other one")
     with other.open("rb") as stream:
@@ -49,7 +57,13 @@ def merge(
         _check_models(connection, catalog, other, allow_models=allow_models)
         theirs, nested = merging.chains(connection)
         facts = merging.facts(connection)
-        named, counts, seals = merging.merge_rows(connection, prefix)
+        total = merging.count_rows(connection)
+        on_event(Started(to_text(other.name), to_text(str(other.absolute())), total, "rows"))
+
+        def tell(done: int) -> None:
+            on_event(Progress(done, total, 0, 0))
+
+        named, counts, seals = merging.merge_rows(connection, prefix, tell)
         detail: dict[str, Any] = {
             "path": to_text(str(other.absolute())),
             "sha256": sha256,
@@ -76,19 +90,17 @@ def merge(
     )
 
 
-def _check_sound(other: Path) -> None:
+def _check_sound(other: Path, on_event: Listener) -> None:
     """Open the other database for reading, as any command does, and check it as `db verify` and `audit verify` do."""
-    opened = Catalog.open(other, read_only=True)
-    try:
+    with closing(Catalog.open(other, read_only=True, on_event=on_event)) as opened:
+        _refuse_writing([run.run_id for run in opened.runs() if run.status == "running"], other)
         with opened.reading() as connection:
             problems = stored.integrity_problems(connection)
         if problems:
             raise DatabaseDamaged(
                 f"{other} is damaged: {problems[0]}", hint="restore a backup; nothing was merged"
             )
-        report = check(opened)
-    finally:
-        opened.close()
+        report = check(opened, on_event=on_event)
     if report.findings:
         raise VerificationFailed(
             f"the audit chain of {other} does not agree with it: {report.findings[0].message}",
@@ -96,13 +108,17 @@ def _check_sound(other: Path) -> None:
         )
 
 
-def _check_runs(connection: Connection, catalog: Catalog, other: Path) -> None:
-    writing = merging.open_runs(connection)
-    if writing:
+def _refuse_writing(open_runs: Sequence[int], other: Path) -> None:
+    if open_runs:
         raise DatabaseLocked(
-            f"run {writing[0]} of {other} is still writing, or was killed",
-            hint=f"wait for it; if it is dead: image-similarity runs close {writing[0]} -dp {other}",
+            f"run {open_runs[0]} of {other} is still writing, or was killed",
+            hint=f"wait for it; if it is dead: image-similarity runs close {open_runs[0]} -dp {other}",
         )
+
+
+def _check_runs(connection: Connection, catalog: Catalog, other: Path) -> None:
+    # Again, now that nobody can write to it.
+    _refuse_writing(merging.open_runs(connection), other)
     shared, runs_there = merging.shared_runs(connection)
     if shared and shared == runs_there:
         raise UsageError(

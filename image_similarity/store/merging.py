@@ -6,7 +6,7 @@ Ids differ between the two, so the first thing made of each table is a map from 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Table
@@ -33,6 +33,13 @@ from image_similarity.store.sources import free_name
 from image_similarity.values import AuditEntry
 
 _MAPS = ("to_run", "to_source", "to_image", "to_model", "to_scene", "to_list")
+# The tables that take time, in the order in which they are done.
+_STEPS = (
+    ("image", "file", "failure", "skipped"),
+    ("embedding",),
+    ("image_scene",),
+    ("pdq", "thumbnail", "hash_entry"),
+)
 # What tells one run from every other, wherever it was copied to.
 _RUN_IS = (
     "kind",
@@ -81,10 +88,24 @@ def holds_models(connection: Connection) -> bool:
     return bool(_number(connection, "SELECT count(*) FROM main.model"))
 
 
+def count_rows(connection: Connection) -> int:
+    """How many rows they have in the tables that take time."""
+    return sum(
+        _number(connection, f"SELECT count(*) FROM theirs.{name}")
+        for names in _STEPS
+        for name in names
+    )
+
+
 def merge_rows(
-    connection: Connection, prefix: str
+    connection: Connection, prefix: str, told: Callable[[int], None]
 ) -> tuple[dict[str, str], dict[str, int], list[dict[str, Any]]]:
     """Take over all rows but the audit chain and the facts of the case.
+
+    Args:
+        connection: Of `Catalog.writing_beside`.
+        prefix: Put before the names of their sources.
+        told: Called now and then with how many rows of `count_rows` are done.
 
     Returns:
         Their sources with the names that they have now, how many rows were taken of what, and the seals of these.
@@ -98,19 +119,32 @@ def merge_rows(
     models = _models(connection)
     counts = {"models": len(models)}
     counts |= {"runs": _runs(connection)}
+    steps = _told(connection, told)
     counts |= _contents(connection)
+    next(steps)
     vectors, counts["vectors"], counts["vectors_otherwise"] = _vectors(connection)
+    next(steps)
     labels, counts["labels"], counts["labels_otherwise"] = _labels(connection)
+    next(steps)
     pdq, counts["pdq"] = _hashes(connection)
     counts["thumbnails"] = _by_image(connection, thumbnail_table)
     counts |= _decisions(connection)
     counts |= _hash_lists(connection)
+    next(steps)
     _drop_packs(connection, vectors, labels)
     runs = _ids(connection, "SELECT ours FROM to_run ORDER BY ours")
     seals = list(_seals(connection, before, models, labels, pdq, runs))
     for name in _MAPS:
         connection.exec_driver_sql(f"DROP TABLE temp.{name}")
     return named, counts, seals
+
+
+def _told(connection: Connection, told: Callable[[int], None]) -> Iterator[None]:
+    done = 0
+    for names in _STEPS:
+        done += sum(_number(connection, f"SELECT count(*) FROM theirs.{name}") for name in names)
+        told(done)
+        yield
 
 
 def chains(connection: Connection) -> tuple[list[AuditEntry], dict[int, list[AuditEntry]]]:

@@ -21,6 +21,7 @@ from image_similarity.errors import (
     UsageError,
     VerificationFailed,
 )
+from image_similarity.events import Event, Progress, Started
 from image_similarity.indexing import packing
 from image_similarity.records import merge as records_merge
 from image_similarity.store import packs, sealing
@@ -112,6 +113,16 @@ def test_everything_is_counted_and_the_other_database_is_not_touched(
     assert (report.failures, report.skipped) == (2, 0)
     assert theirs.database.read_bytes() == before
     assert theirs.database.stat().st_mtime_ns == when
+
+
+def test_progress_is_told_in_rows(ours: Desk, theirs: Desk) -> None:
+    events: list[Event] = []
+    merge(ours, theirs, on_event=events.append)
+    started = [each for each in events if isinstance(each, Started)][-1]
+    told = [each.done for each in events if isinstance(each, Progress)][-4:]
+    assert started.unit == "rows"
+    assert told == sorted(told)
+    assert told[-1] == started.total > 0
 
 
 def test_history_and_failures_come_with_their_runs(ours: Desk, theirs: Desk) -> None:
@@ -336,7 +347,7 @@ def test_what_cannot_be_merged_is_refused_and_changes_nothing(
         for path, error in expected.items():
             with pytest.raises(error):
                 case.merge(path)
-        with pytest.raises((DatabaseLocked, VerificationFailed)):
+        with pytest.raises(DatabaseLocked, match="run 2 of"):
             case.merge(copies["open"].database)
     ours.change("UPDATE run SET status = 'running', host = 'another'")
     with pytest.raises(DatabaseLocked):

@@ -113,7 +113,9 @@ def test_a_database_of_another_program_is_refused_and_untouched(
 def test_the_earlier_systems_database_is_named_as_such(tmp_path: Path) -> None:
     path = tmp_path / "old.db"
     with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("CREATE TABLE metadata (imageId INTEGER, image_path TEXT)")
+        connection.execute(
+            "CREATE TABLE metadata (imageId INTEGER, image_path TEXT, embedding TEXT, scene_type TEXT)"
+        )
     with pytest.raises(NotOurDatabase, match="earlier image-similarity"):
         Catalog.open(path, read_only=True)
 
