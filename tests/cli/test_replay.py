@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Made, Run, index_arguments
+from tests.conftest import draw_picture
 
 
 @pytest.fixture
@@ -112,3 +113,21 @@ def test_what_decisions_kept_out_stays_out(case: Made, run: Run, tmp_path: Path)
     (exclusion,) = json.loads((tmp_path / "m.json").read_text())["exclusions"]
     assert exclusion == [hit]
     assert run("replay", tmp_path / "m.json").code == 0
+
+
+def test_a_merge_and_a_move_of_a_source_change_nothing(
+    manifest: Path, case: Made, indexed: Made, run: Run, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    for name in ("picture-0.png", "picture-1.png"):
+        shutil.copyfile(case.folder / name, other / name)
+    draw_picture(77, (64, 48)).save(other / "new.png")
+    assert run(*index_arguments(other, tmp_path / "other.db", case.model)).code == 0
+    merged = run("case", "merge", tmp_path / "other.db", "-dp", case.database)
+    assert merged.code == 0, merged.err
+    moved = case.folder.rename(tmp_path / "mounted-elsewhere")
+    relinked = run("relink", "evidence", moved, "-dp", case.database)
+    assert relinked.code in (0, 3), relinked.err
+    replayed = run("replay", manifest)
+    assert replayed.code == 0, replayed.out
