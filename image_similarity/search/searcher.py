@@ -118,8 +118,13 @@ def _answers(
     for each in waiting:
         if isinstance(each, Failure):
             yield each
-        else:
-            yield beside.add(next(answers), Path(each.label))
+            continue
+        answer = next(answers)
+        try:
+            yield beside.add(answer, Path(each.label))
+        except ImageUnreadable as error:
+            # Readable a moment ago: the others of the folder are searched all the same.
+            yield Failure(answer.query, "read", "Changed", error.message)
 
 
 def _query_of(searcher: Searcher, entry: FileEntry) -> Query | Failure | None:

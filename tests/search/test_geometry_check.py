@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from image_similarity.case import Case
+from image_similarity.case import Case, search_cases_folder
 from image_similarity.errors import ImageUnreadable, InvalidSetting
 from image_similarity.events import Event, Progress, Started
+from image_similarity.search import SearchRequest
+from image_similarity.search.beside import Beside
 from image_similarity.settings import IndexOptions
+from image_similarity.values import Failure, SearchResult
 
 pytest.importorskip("cv2")
 
@@ -124,3 +127,28 @@ def test_what_has_no_answer_is_refused(scene: tuple[Path, Path]) -> None:
         pytest.raises(InvalidSetting, match="0 pictures"),
     ):
         case.search(query, verify=True, candidates=0)
+
+
+def test_a_query_of_a_folder_that_changed_meanwhile_does_not_keep_the_others_from_being_searched(
+    scene: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    query, database = scene
+    folder = query.parent / "queries"
+    folder.mkdir()
+    for number in (20, 21):
+        patches(number).save(folder / f"{number}.png")
+    really_add = Beside.add
+
+    def add(self: Beside, result: SearchResult, path: Path | None) -> SearchResult:
+        if path is not None and path.name == "20.png":
+            path.write_bytes(b"gone")
+        return really_add(self, result, path)
+
+    monkeypatch.setattr(Beside, "add", add)
+    with Case.open(database, read_only=True) as case:
+        request = SearchRequest(verify=True, k=1)
+        changed, searched = search_cases_folder([case], folder, request)
+    assert isinstance(changed, Failure)
+    assert "cannot be checked" in changed.message
+    assert isinstance(searched, SearchResult)
+    assert searched.hits[0].inliers is not None
