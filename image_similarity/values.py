@@ -738,7 +738,8 @@ class ReplayReport:
 class Trace:
     """A file that the program wrote of a case: what it is, where, when and by whom, as its audit entry says.
 
-    `state` says what lies there now: "as written", "changed", "gone", or "unreadable".
+    `state` says what lies there now: "as written", "changed", "gone", or "unreadable". `merge` is the entry by which
+    the database was merged into this one whose entry it is; None for this one's own.
     """
 
     entry: int
@@ -749,6 +750,7 @@ class Trace:
     at: str
     actor: str
     state: Literal["as written", "changed", "gone", "unreadable"]
+    merge: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

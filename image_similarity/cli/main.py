@@ -53,6 +53,7 @@ class LazyGroup(click.Group):
         "replay": "image_similarity.cli.replay",
         "duplicates": "image_similarity.cli.duplicates",
         "show": "image_similarity.cli.show",
+        "explain": "image_similarity.cli.explain",
         "report": "image_similarity.cli.report",
         "calibrate": "image_similarity.cli.calibrate",
         "evaluate": "image_similarity.cli.evaluate",

@@ -35,13 +35,13 @@ def decode_for(
     """
     # Pillow and its many formats load with the first picture, not with a query that the database answers.
     from image_similarity.pictures import isolate, ordinary
-    from image_similarity.pictures.decode import decode, decode_here
+    from image_similarity.pictures.decode import decode_here
     from image_similarity.pictures.pixels import prepare
 
     if region is not None:
-        picture = decode(data, {0}, max_pixels=max_pixels)
-        shown = cut(picture.frames[0], region)
-        return picture.facts, {p: prepare(shown, p) for p in preprocessings}
+        facts, frames = isolate.frames(data, {0}, max_pixels=max_pixels)
+        shown = cut(frames[0], region)
+        return facts, {p: prepare(shown, p) for p in preprocessings}
     looks = ordinary.look(data)
     if careful or not looks.plain or not ordinary.is_proven(looks.profile):
         found = isolate.prepared(data, preprocessings, max_pixels=max_pixels)

@@ -145,18 +145,19 @@ def _mask(path: Path, frame: Image.Image) -> npt.NDArray[np.bool_]:
     import numpy as np
     from PIL import Image
 
-    from image_similarity.pictures.decode import decode
+    from image_similarity.pictures import isolate
     from image_similarity.pictures.picture_error import PictureError
 
     try:
-        picture = decode(path.read_bytes(), {0}, max_pixels=int(MAX_MEGAPIXELS * 1_000_000))
+        limit = int(MAX_MEGAPIXELS * 1_000_000)
+        _, frames = isolate.frames(path.read_bytes(), {0}, max_pixels=limit)
     except OSError as error:
         raise InvalidSetting(f"the mask {path} cannot be read: {error.strerror}") from error
     except PictureError as error:
         raise InvalidSetting(
             f"the mask {path} is no picture: {error.message}", hint="give a black and white picture"
         ) from error
-    mask = picture.frames[0].convert("L")
+    mask = frames[0].convert("L")
     shape, wanted = mask.width / mask.height, frame.width / frame.height
     if mask.size != frame.size and abs(shape / wanted - 1) > _SHAPES_DIFFER:
         raise InvalidSetting(

@@ -192,6 +192,10 @@ class Networks:
 
     def encode(self, model: Chosen, pixels: npt.NDArray[np.uint8]) -> Encoded:
         """What the network says of one picture (size, size, 3)."""
+        return self.of(model).encode(pixels[None])
+
+    def of(self, model: Chosen) -> Encoder:
+        """The network of a model."""
         fingerprint = model.info.fingerprint
         if fingerprint not in self._loaded:
             from image_similarity.encoding.encoder import Encoder
@@ -199,7 +203,7 @@ class Networks:
             self._loaded[fingerprint] = Encoder.load(
                 find_spec(model), device=self._device, runtime=self._runtime
             )
-        return self._loaded[fingerprint].encode(pixels[None])
+        return self._loaded[fingerprint]
 
 
 def labels_of(model: Chosen, encoded: Encoded) -> tuple[SceneScore, ...]:

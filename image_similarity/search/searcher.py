@@ -37,6 +37,7 @@ from image_similarity.store import gallery, hash_lists
 from image_similarity.store.catalog import Catalog
 from image_similarity.values import (
     Digests,
+    DistanceTable,
     Failure,
     SceneScore,
     SearchResult,
@@ -44,6 +45,8 @@ from image_similarity.values import (
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
+
+    from image_similarity.encoding.encoder import Encoder
 
 Mode = Literal["auto", "hard", "off", "named"]
 
@@ -194,6 +197,19 @@ class Searcher:
                 Opened(catalog, shelf, stack.enter_context(catalog.reading()))
                 for catalog, shelf in self._shelves
             ]
+
+    @property
+    def table(self) -> DistanceTable | None:
+        """The reference table of the model, if it has one here."""
+        return self._asked.meaning.table
+
+    def encoder(self) -> Encoder:
+        """The network of the model.
+
+        Raises:
+            ModelError: It cannot be loaded.
+        """
+        return self._networks.of(self.model)
 
     @contextmanager
     def vectors(self) -> Iterator[Callable[[str], npt.NDArray[np.float16]]]:
