@@ -13,6 +13,7 @@ PACKAGES = (
     "numpy",
     "pillow",
     "pi-heif",
+    "pdqhash",
     "sqlalchemy",
     "simsimd",
 )
