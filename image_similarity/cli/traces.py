@@ -32,7 +32,18 @@ def traces(talk: Talk, /, database: Path, form: str) -> None:
         return
     output.table(
         ("entry", "written", "by", "kind", "now", "bytes", "file"),
-        [(t.entry, t.at, t.actor, t.kind, t.state, t.size, t.path) for t in found.files],
+        [
+            (
+                f"{t.merge}:{t.entry}" if t.merge else t.entry,
+                t.at,
+                t.actor,
+                t.kind,
+                t.state,
+                t.size,
+                t.path,
+            )
+            for t in found.files
+        ],
     )
     output.line(
         f"{output.count(len(found.files), 'file')}; in the database "

@@ -20,35 +20,47 @@ ACTIONS = ("export", "upgrade")
 def traces(catalog: Catalog) -> TraceReport:
     """Give every file that the audit chain tells of, in the order of writing, with what lies there now.
 
-    Each file is read to compare its SHA-256. What was written while the database could not be, or before there was a
-    chain, is not among them; nor is what was copied by other programs.
+    Those of databases that were merged into this one follow its own. Each file is read to compare its SHA-256. What was
+    written while the database could not be, or before there was a chain, is not among them; nor is what was copied by
+    other programs.
     """
     with catalog.reading() as connection:
-        entries = audit.entries(connection)
-        files = [found for entry in entries if (found := _trace(entry)) is not None]
+        files = [_trace(entry, None) for entry in audit.entries(connection)]
+        for merge, entries in audit.merged(connection):
+            files += [_trace(entry, merge) for entry in entries]
         count, size = thumbnails.extent(connection)
-    return TraceReport(tuple(files), count, size)
+    return TraceReport(tuple(each for each in files if each is not None), count, size)
 
 
-def _trace(entry: AuditEntry) -> Trace | None:
+def _trace(entry: AuditEntry, merge: int | None) -> Trace | None:
     if entry.action not in ACTIONS:
         return None
-    said: Mapping[str, Any] = json.loads(entry.detail)
-    path, sha256 = said.get("path"), said.get("sha256", "")
-    if entry.action == "upgrade" and "copy" in said:
-        path = to_text(said["copy"])
-    if path is None:
+    said = _detail(entry)
+    path, sha256, size = said.get("path"), said.get("sha256"), said.get("size")
+    if entry.action == "upgrade":
+        path = to_text(str(said["copy"])) if "copy" in said else None
+    if not isinstance(path, str) or not isinstance(sha256, str) or not isinstance(size, int):
         return None
     return Trace(
         entry=entry.number,
-        kind=said.get("kind", "copy before an upgrade"),
+        kind=str(said.get("kind", "copy before an upgrade")),
         path=path,
         sha256=sha256,
-        size=int(said.get("size", 0)),
+        size=size,
         at=entry.at,
         actor=entry.actor,
         state=_state(path, sha256),
+        merge=merge,
     )
+
+
+def _detail(entry: AuditEntry) -> Mapping[str, Any]:
+    """What an entry says; nothing where it was tampered with, which `audit verify` names."""
+    try:
+        said = json.loads(entry.detail)
+    except ValueError:
+        return {}
+    return said if isinstance(said, dict) else {}
 
 
 def _state(path: str, sha256: str) -> Literal["as written", "changed", "gone", "unreadable"]:

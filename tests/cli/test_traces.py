@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.cli.conftest import Made, Run, index_arguments
+from tests.conftest import draw_picture
 
 
 def test_traces_lists_what_was_written_and_what_became_of_it(
@@ -39,3 +40,18 @@ def test_a_missing_database_is_not_created(run: Run, tmp_path: Path) -> None:
     for command in ("traces", "purge-thumbnails"):
         assert run("case", command, "-dp", tmp_path / "none.db").code == 10
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_merged_database_had_written_is_listed_behind(
+    case: Made, run: Run, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    draw_picture(77, (64, 48)).save(other / "new.png")
+    run(*index_arguments(other, tmp_path / "other.db", case.model))
+    run("db", "backup", tmp_path / "copy-of-other.db", "-dp", tmp_path / "other.db")
+    run("db", "backup", tmp_path / "copy.db", "-dp", case.database)
+    assert run("case", "merge", tmp_path / "other.db", "-dp", case.database).code == 0
+    _, own, merged, _ = run("case", "traces", "-dp", case.database).out.splitlines()
+    assert own.endswith(str(tmp_path / "copy.db")) and ":" not in own.split()[0]
+    assert merged.endswith(str(tmp_path / "copy-of-other.db")) and ":" in merged.split()[0]

@@ -62,3 +62,15 @@ def test_thumbnails_are_counted(tmp_path: Path) -> None:
             assert first is not None
             thumbnails.write(connection, 1, {first: b"12345"})
         assert (opened.traces().thumbnails, opened.traces().thumbnail_bytes) == (1, 5)
+
+
+def test_an_entry_that_was_tampered_with_is_left_to_audit_verify(tmp_path: Path) -> None:
+    database = case(tmp_path / "case.db", 5)
+    with Case.open(database) as opened:
+        opened.backup(tmp_path / "copy.db")
+    for detail in ("[]", "no json", '{"path": 5, "sha256": "x", "size": 1}', "{}"):
+        with closing(sqlite3.connect(database)) as connection, connection:
+            connection.execute("DROP TRIGGER IF EXISTS audit_no_update")
+            connection.execute("UPDATE audit SET detail = ? WHERE action = 'export'", (detail,))
+        with Case.open(database, read_only=True) as opened:
+            assert opened.traces().files == ()
