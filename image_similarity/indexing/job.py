@@ -116,6 +116,9 @@ def index_place(
     except BaseException as error:
         run.give_up("interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
         raise
+    if run.hashed:
+        # Beside the account: a picture that got nothing else counts as unchanged there.
+        on_event(Notice(f"{name}: {run.hashed} pictures got a PDQ hash"))
     report = catalog.run(run_id)
     on_event(Finished(report))
     return report

@@ -105,7 +105,7 @@ class Run:
         self.catalog, self.run_id = catalog, run_id
         self.source_id, self.source = source_id, source
         self.options, self.tasks, self.known, self.on_event = options, tasks, known, on_event
-        self.total = 0
+        self.total = self.hashed = 0
         self.careful = careful
         self.account = Account()
         self._knows_contents = False
@@ -289,6 +289,7 @@ class Run:
                 packing.pack_completed(connection, contents, len(self.known.images))
                 runs.save_account(connection, self.run_id, account)
             self._saved = account
+            self.hashed += len(rows.hashes)
         self.on_event(
             Progress(self.account.seen, self.total, self.account.embedded, self.account.failed)
         )

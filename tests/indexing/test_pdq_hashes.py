@@ -12,6 +12,7 @@ import pytest
 
 from image_similarity.case import Case
 from image_similarity.errors import ExtraMissing
+from image_similarity.events import Event, Notice
 from image_similarity.matching import pdq
 from image_similarity.matching.pdq import PdqHash
 from tests.indexing.desk import Desk
@@ -62,8 +63,11 @@ def test_a_later_run_fills_in_what_is_missing_and_embeds_nothing_again(desk: Des
     desk.put_many(5)
     run(desk, asked=False)
     desk.put("later.png", seed=50)
+    events: list[Event] = []
     with Case.open(desk.database) as case:
-        report = case.index(desk.evidence, options=replace(desk.options, pdq=True))
+        options = replace(desk.options, pdq=True)
+        report = case.index(desk.evidence, options=options, on_event=events.append)
+    assert Notice("evidence: 6 pictures got a PDQ hash") in events
     assert (report.new, report.unchanged, report.embedded) == (1, 5, 1)
     assert {run_id for _, run_id, _ in hashes(desk).values()} == {2}
     assert len(hashes(desk)) == 6
