@@ -86,9 +86,11 @@ def _work_line(report: RunReport) -> str:
         if report.seconds and report.embedded
         else ""
     )
-    models = f" with {', '.join(report.models)}" if report.models else ""
+    by = "of" if report.kind == "import" else "with"
+    models = f" {by} {', '.join(report.models)}" if report.models else ""
+    done = "with vectors taken over" if report.kind == "import" else "embedded"
     return (
-        f"{count(report.embedded, 'picture')} embedded{models} in {report.seconds:.1f} s{rate}, "
+        f"{count(report.embedded, 'picture')} {done}{models} in {report.seconds:.1f} s{rate}, "
         f"{size(report.bytes_read)} read"
     )
 

@@ -50,7 +50,7 @@ def _print(report: MergeReport) -> None:
     renamed = ", ".join(
         name if name == named else f"{name} as {named}" for name, named in report.sources
     )
-    chain = f"{report.chain[0]} entries, head {report.chain[1]}" if report.chain else "none"
+    chain = f"up to entry {report.chain[0]}, head {report.chain[1]}" if report.chain else "none"
     output.pairs(
         [
             ("SHA-256", report.other_sha256),

@@ -59,7 +59,7 @@ def refresh(
 
         case.refresh(sources, options=IndexOptions(**given), on_event=tell, stop=stop)
     if not reports and form != "json":
-        output.line("The database knows no source yet.")
+        output.line("There is no source to index again.")
     return account.exit_code(reports, stop.exit_code)
 
 

@@ -47,7 +47,7 @@ def refresh_sources(
     for name in names or known:
         if stop():
             break
-        for target, recorded in _recorded_runs(catalog, name, known[name]):
+        for target, recorded in _recorded_runs(catalog, name, known[name], on_event):
             try:
                 again = records.repeat(options, recorded)
                 if not options.thumbnails and _are_purged(catalog):
@@ -75,12 +75,14 @@ def refresh_sources(
 
 
 def _recorded_runs(
-    catalog: Catalog, name: str, root: str
+    catalog: Catalog, name: str, root: str, on_event: Listener
 ) -> Iterator[tuple[Path, Mapping[str, Any]]]:
     """What to walk again: the whole folder if it ever was walked, else each single picture that was given."""
     with catalog.reading() as connection:
         recorded = runs.latest_options(connection, name)
     folder = Path(from_text(root))
+    if not recorded:
+        on_event(Notice(f"source {name}: it was only imported; `index` searches it anew"))
     whole = [options for options in recorded if options.get("only") is None]
     if whole:
         yield folder, whole[0]

@@ -132,8 +132,9 @@ def compare(catalog: Catalog, path: Path, sources: Sequence[str] = ()) -> Agains
 def _leads(entries: Iterable[Acquired], record: _Record, *, certain: bool) -> dict[str, Lead]:
     """For each source that the list's paths can be told of, how; `certain` sources are told by name alone, if needed.
 
-    Of several sources one counts only if at least half of the paths that it shares with the list have the same hash:
-    two telephones have folders and names alike, and the list of one must not contradict the other.
+    Of several sources one counts only if at least half of the paths that it shares with the list have the same hash,
+    and these are half of the source or of the list: two telephones have folders and names alike, and some pictures in
+    common, and the list of one must not contradict the other.
     """
     with_path = [entry for entry in entries if entry.path]
     names = {each.source for each in (*record.live, *record.failed)}
@@ -173,14 +174,15 @@ def _lead(votes: Counter[Lead]) -> Lead:
     return min(lead for lead, count in votes.items() if count == most)
 
 
-def _mostly_agrees(entries: Iterable[Acquired], record: _Record, source: str, lead: Lead) -> bool:
+def _mostly_agrees(entries: Sequence[Acquired], record: _Record, source: str, lead: Lead) -> bool:
     met = agreeing = 0
     for entry in entries:
         place = record.at.get((source, lead.path(entry.path) or ""))
         if place is not None and place.sha256 is not None:
             met += 1
             agreeing += _agrees(entry, place)
-    return 2 * agreeing >= met > 0
+    held = sum(each.source == source for each in record.live)
+    return 2 * agreeing >= max(met, min(held, len(entries)))
 
 
 # -- where an entry belongs -----------------------------------------------------------------------------------------

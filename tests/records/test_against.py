@@ -130,6 +130,17 @@ def test_the_list_of_one_disk_does_not_contradict_another_with_the_same_names(de
         against(desk, sums(desk), "third")
 
 
+def test_one_picture_in_common_does_not_make_the_list_that_of_another_source(desk: Desk) -> None:
+    other = desk.folder / "second"
+    other.mkdir()
+    for number in range(4):
+        shutil.copy2(desk.put(f"../made/{number}.png", seed=30 + number), other)
+    shutil.copy2(desk.evidence / "a.png", other)
+    desk.index(other)
+    report = against(desk, sums(desk))
+    assert (report.sources, report.confirmed, report.unlisted) == (("evidence",), 3, 0)
+
+
 def test_bare_hashes_are_looked_up_by_content(desk: Desk) -> None:
     report = against(desk, [line.split()[0].upper() for line in sums(desk)])
     assert (report.form, report.confirmed, report.failed, report.unknown) == ("plain", 3, 1, 1)
