@@ -584,7 +584,7 @@ class Case:
             path: The file, in UTF-8 or with a byte order mark.
             name: What the list is called; the file's name without its suffix by default.
             form: What it is; told from its beginning by default.
-            on_event: Gets `Started` and `Progress`, counted in megabytes.
+            on_event: Gets `Started` and `Progress`, counted in megabytes that were read, then in hashes stored.
 
         Raises:
             HashListRefused: It is not of the form, damaged, or holds no hash that could be used.

@@ -66,9 +66,11 @@ def import_list(
                 + (f": {counts.first_malformed}" if counts.first_malformed else ""),
                 hint=f"it was read as {source.form}; --form takes {', '.join(FORMS)}",
             )
+        entries = _told(sorter.sorted(), counts.rows, on_event)
+        on_event(Started(name, str(path), counts.rows, "hashes"))
         with catalog.writing() as connection:
             _refuse_known(name, hash_lists.lists(connection))
-            stored = hash_lists.add(connection, name, source.form, source.sha256(), sorter.sorted())
+            stored = hash_lists.add(connection, name, source.form, source.sha256(), entries)
     with catalog.reading() as connection:
         pictures, unreadable = hash_lists.held_by(connection, name)
     return HashListReport(
@@ -169,6 +171,16 @@ def _read(source: Opened, sorter: _Sorter, counts: _Counts, on_event: Listener) 
             counts.first_malformed = counts.first_malformed or f"{row.where}: {row.problem}"
         if number % _ROWS_BETWEEN_EVENTS == 0:
             on_event(Progress(source.bytes_read // _MEGABYTE, total, 0, 0))
+    on_event(Progress(total, total, 0, 0))
+
+
+def _told(entries: Iterator[Entry], total: int, on_event: Listener) -> Iterator[Entry]:
+    """The entries, with events on the way; fewer than the total if rows repeat a hash."""
+    for number, entry in enumerate(entries, start=1):
+        yield entry
+        if number % _ROWS_BETWEEN_EVENTS == 0:
+            on_event(Progress(number, total, 0, 0))
+    on_event(Progress(total, total, 0, 0))
 
 
 class _Sorter:

@@ -12,6 +12,8 @@ MAX_VALUE = 2**24
 _CHUNK = 2**18
 # Arrays within arrays that are walked through; the forms that are read need three.
 _DEPTH = 8
+# What may stand behind a value.
+_BEHIND = tuple(" \t\n\r,:]}")
 _BLANK = re.compile(r"[ \t\n\r]*")
 
 
@@ -127,8 +129,8 @@ class _Reader:
         while True:
             try:
                 value, end = self._decode(self._window, self._at)
-                # A number may go on behind the window.
-                if end < len(self._window) or not self._more():
+                # A number may go on behind the window, which may end with "1" or "1." or "1e+".
+                if self._window[end : end + 1] in _BEHIND or not self._more():
                     self._at = end
                     return value
             except RecursionError:

@@ -28,6 +28,7 @@ from image_similarity.store import engine, runs
 from image_similarity.store.catalog import Catalog
 from image_similarity.values import Decision
 from tests.conftest import draw_picture
+from tests.indexing.desk import Desk
 from tests.search.synthetic import Row, at_angle, write_case
 
 
@@ -327,3 +328,40 @@ def test_a_row_that_was_changed_behind_the_chain_is_named(
     found = told(decided)
     for words in said:
         assert any(words in message for message in found), found
+
+
+def test_decisions_and_lists_of_a_merged_database_agree_with_its_chain(
+    tmp_path: Path, tiny_model: Path
+) -> None:
+    ours, theirs = Desk(tmp_path / "ours", tiny_model), Desk(tmp_path / "theirs", tiny_model)
+    ours.put_many(2)
+    theirs.put_many(2, start=1)
+    for desk, source in ((ours, "disk"), (theirs, "phone")):
+        desk.index(source=source)
+    both, new = "picture-001.png", "picture-002.png"
+    with Case.open(theirs.database) as case:
+        (tmp_path / "set.txt").write_text(case.images_at(new)[0].sha256)
+        case.import_hash_list(tmp_path / "set.txt")
+        for picture, kind, value in (
+            (both, "tag", "sofa"),
+            (both, "category", "3"),
+            (new, "tag", "their own"),
+        ):
+            case.decide(picture, kind, value)  # type: ignore[arg-type]
+        case.judge(new, both, "relevant")
+        query = case.images_at(new)[0].sha256
+    with Case.open(ours.database) as case:
+        case.decide(both, "tag", "sofa")
+        case.decide(both, "category", "2")
+        case.judge(query, both, "irrelevant")
+        case.merge(theirs.database)
+        (image,) = case.images_at(both)
+        assert (image.tags, image.category) == (("sofa",), "2"), "ours stays"
+        assert case.images_at(new)[0].tags == ("their own",)
+        assert [each.name for each in case.hash_lists()] == ["set"]
+        assert case.verify_audit().findings == ()
+    with closing(sqlite3.connect(ours.database)) as connection:
+        connection.execute("UPDATE mark SET value = 'ours' WHERE value = 'their own'")
+        connection.commit()
+    (found,) = told(ours.database)
+    assert "the tag 'ours' of" in found

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from image_similarity.case import Case
 from image_similarity.errors import HashListRefused, InvalidSetting, UsageError
+from image_similarity.events import Event, Progress, Started
 from image_similarity.records import hash_files, hash_lists
 from image_similarity.records.hash_files import Row, opened
 from image_similarity.store import catalog as stored
@@ -226,6 +227,50 @@ def test_no_file_breaks_a_parser(data: bytes, form: Any) -> None:
         assert len(row.category) <= hash_files.MAX_CATEGORY
 
 
+NAMES = st.sampled_from(["value", "Value", "Media", "MD5", "Tags", "é"])
+VALUES = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), st.text()),
+    lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(NAMES, inner, max_size=4)),
+    max_leaves=25,
+)
+
+
+def walked(value: Any, *, listed: bool = False) -> list[dict[str, Any]]:
+    """The objects that a stream should give, from a document that is in memory as a whole."""
+    found = []
+    if isinstance(value, list) and listed:
+        for each in value:
+            if isinstance(each, dict):
+                found += [*walked(each), plain_members(each)]
+    elif isinstance(value, dict):
+        for name, each in value.items():
+            if isinstance(each, list):
+                found += walked(each, listed=name.lower() in ("value", "media"))
+    return found
+
+
+def plain_members(value: dict[str, Any]) -> dict[str, Any]:
+    return {name: each for name, each in value.items() if not isinstance(each, dict | list)}
+
+
+@given(
+    st.one_of(st.lists(VALUES, max_size=4), st.dictionaries(NAMES, VALUES, max_size=4)),
+    st.sampled_from([1, 3, 50]),
+    st.sampled_from([None, 2]),
+)
+def test_json_that_is_read_in_pieces_has_the_objects_of_the_whole(
+    document: Any, size: int, indent: int | None
+) -> None:
+    from image_similarity.records import json_objects
+
+    text = io.StringIO(json.dumps(document, indent=indent))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(json_objects, "_CHUNK", size)
+        patch.setattr(json_objects, "_DEPTH", 50)
+        found = list(json_objects.objects_in(text, within=("value", "media")))
+    assert found == walked(document, listed=True)
+
+
 # -- in a database ------------------------------------------------------------------------------------------------
 
 
@@ -286,6 +331,20 @@ def test_a_picture_is_known_by_any_of_its_hashes_and_it_is_said_by_which(databas
             KnownHash("both", "sha1"),
             KnownHash("weak", "md5", "2"),
         )
+
+
+def test_progress_is_told_of_reading_and_of_storing(database: Path, tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text(f"{MD5}\n{MD5}\n{SHA1}\n")
+    events: list[Event] = []
+    with Case.open(database) as case:
+        case.import_hash_list(tmp_path / "list.txt", on_event=events.append)
+    path = str(tmp_path / "list.txt")
+    assert events == [
+        Started("list", path, 0, "MB"),
+        Progress(0, 0, 0, 0),
+        Started("list", path, 3, "hashes"),
+        Progress(3, 3, 0, 0),
+    ]
 
 
 def test_several_categories_of_one_hash_are_all_kept(database: Path) -> None:
