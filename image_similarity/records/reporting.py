@@ -217,7 +217,7 @@ def _about(
     return About(
         what=what,
         asked=asked if hits else saying.selection_pairs(chosen),
-        extent=f"{held} {'hits' if hits else 'pictures'}{left_out}",
+        extent=f"{held} {'hit' if hits else 'picture'}{'' if held == 1 else 's'}{left_out}",
         coverages=(covered,),
         written=clock.now(),
         strength=tuple(strength),

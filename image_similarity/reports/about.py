@@ -160,8 +160,15 @@ def _run(run: RunReport) -> str:
     return (
         f"{run.run_id} ({run.kind}) over {run.source}, {run.started_at} to {run.finished_at or '?'}, {run.status}: "
         f"{run.seen} files seen, {run.new} new contents, {run.duplicate} copies, {run.unchanged} unchanged, "
-        f"{run.failed} failed, {sum(run.skipped.values())} left out"
+        f"{run.failed} failed, {sum(run.skipped.values())} left out" + _mount(run)
     )
+
+
+def _mount(run: RunReport) -> str:
+    """How the evidence was mounted, where the system said it."""
+    if run.mount is None:
+        return ""
+    return f"; evidence mounted {'read-only' if run.mount.read_only else 'writable'}"
 
 
 def _not_searched(coverage: Coverage) -> Iterator[Pair]:

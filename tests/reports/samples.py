@@ -20,6 +20,7 @@ from image_similarity.values import (
     ImageRecord,
     KnownHash,
     ModelInfo,
+    Mount,
     Place,
     Preprocess,
     RunReport,
@@ -143,6 +144,7 @@ def sample_coverage(**changes: Any) -> Coverage:
         new=50,
         failed=2,
         skipped={"video": 5, "archive": 3},
+        mount=Mount("/evidence", True, "off"),
     )
     status = DatabaseStatus(
         path="case.db",

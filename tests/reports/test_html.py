@@ -86,6 +86,7 @@ def test_a_report_says_the_case_and_what_was_not_searched_and_ends_with_the_audi
         assert said in text, said
     assert re.search(r"Archives, not opened</dt><dd>3<", text)
     assert re.search(r"Videos, [^<]*</dt><dd>5<", text)
+    assert "evidence mounted read-only" in text
     assert re.search(r"Deleted data</dt><dd>never", text)
     assert re.search(r"Could not be read</dt><dd>2 \(decode 2\)", text)
     assert "Formats that can hold several: GIF 6 (how many do is not recorded)" in text
