@@ -35,18 +35,21 @@ beside = options.together(
     click.option(
         "--candidates",
         type=int,
-        default=200,
-        show_default=True,
         metavar="N",
-        help="How many of the nearest are checked.",
+        help="How many of the nearest are checked.  [default: 200]",
     ),
 )
 
 
 def implied(given: dict[str, Any]) -> dict[str, Any]:
-    """Return the options of a query with what some of these imply."""
+    """Return the options of a query as a search takes them, with what some of these imply."""
+    candidates = given.pop("candidates")
+    verify = given["verify"] or given["by_inliers"]
+    if candidates is not None and not verify:
+        raise click.UsageError("--candidates goes with --verify or --by-inliers.")
     return {
         **given,
+        **({} if candidates is None else {"candidates": candidates}),
         "near": given["near"] or given["turned"],
-        "verify": given["verify"] or given["by_inliers"],
+        "verify": verify,
     }

@@ -127,6 +127,12 @@ def test_verify_adds_inliers_to_the_hits(run: Run, indexed: Made) -> None:
     )
 
 
+def test_candidates_without_a_check_are_wrong_usage(run: Run, indexed: Made) -> None:
+    outcome = run("query", indexed.first, "-dp", indexed.database, "--candidates", 50)
+    assert outcome.code == 2
+    assert "--candidates goes with --verify or --by-inliers." in outcome.err
+
+
 def test_an_unknown_source_is_wrong_usage(run: Run, indexed: Made) -> None:
     assert run("duplicates", "-dp", indexed.database, "--source", "elsewhere").code == 2
 

@@ -98,6 +98,12 @@ def test_where_opencv_gives_up_nothing_is_explained(monkeypatch: pytest.MonkeyPa
     assert inliers(picture, tilted(picture)).inliers == 0
 
 
+@pytest.mark.parametrize("shape", [(1, 1024), (1024, 1), (2, 2), (5, 1024), (1024, 3), (16, 16)])
+def test_strips_and_specks_of_noise_are_no_error(shape: tuple[int, int]) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
+    assert inliers(noise, texture(1)).inliers == 0
+
+
 def test_descriptors_are_unit_vectors_and_points_lie_in_the_picture() -> None:
     found = geometry.features(texture(1))
     assert found.descriptors.dtype == found.points.dtype == np.float32
