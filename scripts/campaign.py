@@ -21,7 +21,7 @@ from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
 
-PARTS = ("faults", "store", "pictures", "names", "together", "models", "evidence")
+PARTS = ("faults", "store", "pictures", "names", "together", "models", "parsers", "evidence")
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "reliability.md"
 BEGIN, END = "<!-- the table begins -->", "<!-- the table ends -->"

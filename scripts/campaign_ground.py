@@ -99,16 +99,27 @@ def forked(
     work: Callable[[], Any], *, kill_after: float | None = None, longest: float = LONGEST
 ) -> Ended:
     """Run a function in a process of its own, which may be killed after so many seconds."""
+    return ended(started(work), kill_after=kill_after, longest=longest)
+
+
+def started(work: Callable[[], Any]) -> tuple[int, int]:
+    """Start a function in a process of its own; gives what `ended` wants."""
     source, target = os.pipe()
     child = os.fork()
     if child == 0:
         os.close(source)
-        # What one kills is itself and what it started.
-        os.setpgid(0, 0)
         with os.fdopen(target, "wb") as pipe:
             pickle.dump(_result_of(work), pipe)
         os._exit(0)
     os.close(target)
+    return child, source
+
+
+def ended(
+    process: tuple[int, int], *, kill_after: float | None = None, longest: float = LONGEST
+) -> Ended:
+    """Wait for a process that was started, and kill it after so many seconds."""
+    child, source = process
     killed = b""
     end = time.monotonic() + longest
     until = time.monotonic() + kill_after if kill_after is not None else end
