@@ -124,7 +124,8 @@ class Catalog:
                 with connection.begin():
                     yield connection
             finally:
-                raw.execute("DETACH DATABASE theirs")
+                # Closed, not given back: after a failed write DETACH could fail, too, and hide the error.
+                connection.invalidate()
 
     # -- looking things up --------------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from image_similarity.case import Case
 from image_similarity.errors import (
+    DatabaseDamaged,
     DatabaseInsideEvidence,
     DatabaseMissing,
     FolderMissing,
@@ -281,6 +282,16 @@ def test_what_is_no_such_database_or_has_no_pictures_there_is_refused(
             with pytest.raises(error):
                 case.import_earlier(path, folder)
         assert (case.runs(), case.sources()) == ([], [])
+
+
+def test_a_damaged_one_is_named_as_damaged(desk: Desk) -> None:
+    path = write(desk.folder / "old.db", rows(desk) * 200)
+    data = bytearray(path.read_bytes())
+    for page in range(8192, len(data) - 4096, 4096):
+        data[page : page + 64] = b"\xff" * 64
+    path.write_bytes(data)
+    with Case.open(desk.database) as case, pytest.raises(DatabaseDamaged, match=str(path)):
+        case.import_earlier(path, desk.evidence)
 
 
 def test_opening_it_says_how_to_take_it_over(desk: Desk) -> None:
