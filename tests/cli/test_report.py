@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from tests.cli.conftest import Made, Run, index_arguments
+from tests.conftest import draw_picture
 
 FORMS = ("html", "csv", "jsonl", "vics", "case-uco")
 
@@ -261,6 +263,21 @@ def test_the_case_facts_stand_on_every_report(run: Run, case: Made, tmp_path: Pa
         text = (tmp_path / "csv.about.json" if form == "csv" else target).read_text("utf-8")
         for value in facts.values():
             assert (escape(value) if form == "html" else value) in text
+
+
+def test_hostile_exif_stays_text(run: Run, case: Made, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x010F] = "=1+1<script>alert(1)</script>"
+    draw_picture(9, (64, 48)).save(case.folder / "exif.jpg", exif=exif)
+    run(*index_arguments(case.folder, case.database, case.model))
+    for form in FORMS:
+        assert run("report", form, "-dp", case.database, "-o", tmp_path / form).code == 0
+    assert "<script" not in (tmp_path / "html").read_text("utf-8")
+    assert "=1+1&lt;script&gt;" in (tmp_path / "html").read_text("utf-8")
+    with (tmp_path / "csv").open(encoding="utf-8-sig", newline="") as file:
+        makes = {row["exif_make"] for row in csv.DictReader(file)}
+    assert makes == {"", "'=1+1<script>alert(1)</script>"}
+    assert exif[0x010F] in {each["exif_make"] for each in files(tmp_path / "jsonl")}
 
 
 @pytest.mark.skipif(os.name == "nt", reason="such names do not exist there")
