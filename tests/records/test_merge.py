@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -99,6 +100,42 @@ def test_a_merged_database_answers_as_one_that_indexed_both(
     for query in (*queries, both.put("new.png", seed=70)):
         for scene in ("off", "auto"):
             assert hits(ours, query, scene=scene) == hits(both, query, scene=scene)
+    assert sound(ours)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_whatever_two_folders_hold_the_answers_are_those_of_one_database(
+    tmp_path: Path, tiny_model: Path, seed: int
+) -> None:
+    draw = random.Random(seed)
+    desks = [a_desk(tmp_path / name, tiny_model) for name in ("one", "two", "both")]
+    for desk in desks[:2]:
+        for number in draw.sample(range(9), draw.randrange(1, 7)):
+            desk.put(f"{draw.choice(['', 'room/', 'a/b/'])}{number}.png", seed=number)
+    for name, desk in zip(("one", "two"), desks, strict=False):
+        desk.index(source=name)
+        desks[2].index(desk.evidence, source=name)
+    for name, desk in zip(("one", "two"), desks, strict=False):
+        for path in draw.sample(sorted(desk.evidence.rglob("*.png")), 1):
+            path.unlink()
+            desk.put("changed.png", seed=draw.randrange(20))
+        desk.index(source=name)
+        desks[2].index(desk.evidence, source=name)
+    one, two, both = desks
+    merge(one, two)
+    query = both.put("query.png", seed=draw.randrange(30))
+    for asked in ({}, {"include_gone": True}, {"sources": ("two",)}, {"under": "room"}):
+        assert hits(one, query, **asked) == hits(both, query, **asked)
+    assert sound(one)
+
+
+def test_what_is_kept_beside_vectors_comes_too(ours: Desk, theirs: Desk) -> None:
+    pytest.importorskip("pdqhash")
+    theirs.index(source="disk-02", thumbnails=True, pdq=True)
+    ours.index(source="disk-01", thumbnails=True)
+    report = merge(ours, theirs)
+    live = len(set(theirs.live().values()))
+    assert (report.pdq, report.thumbnails) == (live, live - 2)
     assert sound(ours)
 
 
