@@ -1,9 +1,11 @@
 """Is "about y unrelated pictures expected as close" true? Predict on some pictures, count on others.
 
-    python scripts/evaluate_strength.py --data MINIPLACES [--part heldout|val] [--searched 1000 2000]
+    python scripts/evaluate_strength.py --data MINIPLACES [--part heldout|val] [--searched 500 1000]
+    python scripts/evaluate_strength.py --folder FOLDER [--searched 500 1000]
 
 With --part heldout half of the pictures make the reference tail and the other half are the case; with
---part val the shipped table of the model predicts for pictures that it has never met. Each picture of
+--part val the shipped table of the model predicts for pictures that it has never met, and with --folder
+(a folder a class) for pictures of another kind. Each picture of
 the case is a query among M of the others: the greatest distance is taken at which at most y unrelated
 ones are expected, and the pictures of another scene within it are counted. Printed as Markdown, for
 all pictures and behind the scene filter; docs/distances.md says how the table is read.
@@ -42,13 +44,25 @@ STEP = 0.0025
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True, help="folder of MiniPlaces")
+    where = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument("--data", type=Path, help="folder of MiniPlaces")
+    where.add_argument("--folder", type=Path, help="any pictures, in a folder for each class")
     parser.add_argument("--model", default=registry.BUILTIN, help="name, or weights file")
     parser.add_argument("--part", choices=("heldout", "val"), default="heldout")
     parser.add_argument("--searched", type=int, nargs="+", default=[500, 1000], metavar="M")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
     return parser.parse_args()
+
+
+def pictures(arguments: argparse.Namespace) -> tuple[list[Path], np.ndarray]:
+    """The pictures and what each shows: pictures of two labels are unrelated."""
+    if arguments.folder is None:
+        names, labels = chosen_pictures(arguments.data, arguments.part)
+        return [arguments.data / name for name in names], labels
+    paths = sorted(path for path in arguments.folder.glob("*/*") if path.is_file())
+    classes = sorted({path.parent for path in paths})
+    return paths, np.array([classes.index(path.parent) for path in paths])
 
 
 def embed(encoder: Encoder, paths: Sequence[Path]) -> tuple[np.ndarray, list[list[tuple]]]:
@@ -103,10 +117,10 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     spec = registry.get(arguments.model)
     encoder = Encoder.load(spec, device="cpu")
-    names, labels = chosen_pictures(arguments.data, arguments.part)
-    vectors, scenes = embed(encoder, [arguments.data / name for name in names])
+    paths, labels = pictures(arguments)
+    vectors, scenes = embed(encoder, paths)
     random = np.random.default_rng(arguments.seed)
-    if arguments.part == "val":
+    if arguments.folder or arguments.part == "val":
         table = read_table(table_path(spec.weights))
         if table is None or not table.tail:
             raise SystemExit(f"{spec.name} has no reference table with a tail")

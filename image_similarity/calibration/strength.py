@@ -2,9 +2,9 @@
 
 A distance is first said in the query's own terms, as speaker recognition does with its scores (Z-norm: Auckenthaler,
 Carey and Lloyd-Thomas, "Score normalization for text-independent speaker verification systems", 2000): how many
-standard deviations -log(distance) lies above its mean over a cohort, a sample of the pictures of the case (without the
-nearest twentieth). Of the reference pictures, each against all others, it is known which are unrelated and so how often
-these reach such a score. Times the number of pictures searched that is the number expected. The logarithm makes a
+standard deviations -log(distance) lies above its mean over a cohort, a sample of the pictures of the case, of which the
+farther half counts. Of the reference pictures, each against all others, it is known which are unrelated and so how
+often these reach such a score. Times the number of pictures searched that is the number expected. The logarithm makes a
 distance of 0 infinitely far out, and what is expected never falls as the distance grows, so no order of hits changes.
 """
 
