@@ -23,6 +23,7 @@ from tqdm import tqdm
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from image_similarity.calibration.reference import share  # noqa: E402
 from image_similarity.encoding import registry  # noqa: E402
 from image_similarity.encoding.encoder import Encoder  # noqa: E402
 from image_similarity.matching import geometry  # noqa: E402
@@ -187,10 +188,20 @@ def rooms(eye: Eye, houses: int, per_house: int) -> None:
     for name, pictures in later.items():
         found = compared([(i, firsts[i], j, pictures[j]) for i in numbers for j in numbers])
         shares = [
-            (getattr(found, by).reshape(total, total).argmax(axis=1) == np.arange(total)).mean()
+            share(int((ranked(getattr(found, by), total) == np.arange(total)).sum()), total)
             for by in ("inliers", "nearness")
         ]
-        print(f"| {name} degrees apart | {100 * shares[0]:.0f} % | {100 * shares[1]:.0f} % |")
+        texts = [
+            f"{each.count} of {total} ({100 * each.low:.0f} to {100 * each.high:.0f} %)"
+            for each in shares
+        ]
+        print(f"| {name} degrees apart | {' | '.join(texts)} |")
+
+
+def ranked(likeness: np.ndarray, total: int) -> np.ndarray:
+    """The picture that stands first for each query."""
+    first: np.ndarray = likeness.reshape(total, total).argmax(axis=1)
+    return first
 
 
 def cut_out(picture: Image.Image, random: np.random.Generator) -> Image.Image:
