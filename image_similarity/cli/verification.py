@@ -28,6 +28,7 @@ def show(report: VerifyReport, compared: AgainstReport | None, form: str) -> Non
         )
     elif compared is None:
         output.line("The files themselves were not read; --rehash does that.")
+    output.line("The audit chain was not checked; `audit verify` does that.")
     if compared is not None:
         _print_comparison(compared)
 
