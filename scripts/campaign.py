@@ -1,6 +1,6 @@
 """Try to break the program in every way that docs/reliability.md lists, and write its table.
 
-    python scripts/campaign.py [--quick] [--only PART ...] [--seed N] [--share X] [--write]
+    python scripts/campaign.py [--quick] [--only PART ...] [--seed N] [--share X] [--minutes N] [--write]
 
 Each part runs in a process of its own; its rows go to .campaign/PART.json as soon as they are there, so that a broken
 campaign goes on with the parts that are missing (--again forgets them). With --write the table of all parts takes the
@@ -36,6 +36,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=20261121)
     parser.add_argument("--odd", type=Path, help="a folder of odd pictures to take as well")
     parser.add_argument("--results", type=Path, default=ROOT / ".campaign")
+    parser.add_argument("--minutes", type=float, default=0, help="at most, for each part")
     parser.add_argument("--again", action="store_true", help="forget earlier results")
     parser.add_argument("--write", action="store_true", help="write the table to the docs")
     parser.add_argument("--part", help=argparse.SUPPRESS)
@@ -84,6 +85,7 @@ def start_part(part: str, arguments: argparse.Namespace) -> None:
             environment |= preload(Path(work))
         command = [sys.executable, __file__, "--part", part, "--work", work]
         command += ["--seed", str(arguments.seed), "--share", str(arguments.share)]
+        command += ["--minutes", str(arguments.minutes)]
         command += ["--results", str(arguments.results)]
         command += ["--odd", str(arguments.odd)] if arguments.odd else []
         subprocess.run(command, check=False, env=environment)
@@ -93,7 +95,9 @@ def run_part(arguments: argparse.Namespace) -> int:
     from campaign_ground import Settings
 
     began = time.monotonic()
-    settings = Settings(arguments.seed, arguments.share, arguments.work, arguments.odd)
+    settings = Settings(
+        arguments.seed, arguments.share, arguments.work, arguments.odd, arguments.minutes
+    )
     rows = import_module(f"campaign_{arguments.part}").run(settings)
     result = {
         "seed": arguments.seed,

@@ -14,7 +14,8 @@ import shutil
 import sqlite3
 import subprocess
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -60,8 +61,19 @@ class Scene:
     essence: Callable[[Desk], dict[str, Any]]
 
 
+@dataclass(frozen=True)
+class Trial:
+    """One disturbance of one scene; what it counts for is `row`."""
+
+    row: str
+    scene: Scene
+    desk: Desk
+    wanted: Any
+    disturb: Callable[[Desk], ground.Ended]
+
+
 def run(settings: Settings) -> list[Row]:
-    rows: list[Row] = []
+    trials: list[Trial] = []
     for scene, desk in scenes(settings):
         calm = copy_of(desk, settings.work / "calm", scene)
         began = time.monotonic()
@@ -70,12 +82,26 @@ def run(settings: Settings) -> list[Row]:
         if ended.kind != "done":
             raise SystemExit(f"{scene.name} undisturbed: {ended}")
         wanted = scene.essence(calm)
-        if PRELOADED in os.environ:
-            rows += every_operation(settings, scene, desk, wanted)
-        else:
-            rows.append(every_size(settings, scene, desk, wanted))
-        rows.append(kills(settings, scene, desk, wanted, seconds))
-    return rows
+        disturb = every_operation if PRELOADED in os.environ else every_size
+        found = [*disturb(settings, scene, desk), *kills(settings, scene, seconds)]
+        trials += [Trial(row, scene, desk, wanted, work) for row, work in found]
+    tallies = {trial.row: Tally("faults", trial.row) for trial in trials}
+    total = Counter(trial.row for trial in trials)
+    # In any order: should the time end before they do, some of everything was tried.
+    settings.random.shuffle(trials)
+    for trial in trials:
+        if settings.is_over():
+            break
+        copy = copy_of(trial.desk, settings.work / "trial", trial.scene)
+        ended = trial.disturb(copy)
+        judge(tallies[trial.row], ended, copy, trial.scene, trial.wanted)
+    rows = [tally.row() for tally in tallies.values()]
+    return [
+        row
+        if row.times == total[row.tried]
+        else replace(row, tried=f"{row.tried} (of {total[row.tried]})")
+        for row in rows
+    ]
 
 
 def scenes(settings: Settings) -> list[tuple[Scene, Desk]]:
@@ -203,7 +229,10 @@ def judge(tally: Tally, ended: ground.Ended, desk: Desk, scene: Scene, wanted: A
     )
 
 
-def every_operation(settings: Settings, scene: Scene, desk: Desk, wanted: Any) -> list[Row]:
+Found = Iterator[tuple[str, Callable[[Desk], ground.Ended]]]
+
+
+def every_operation(settings: Settings, scene: Scene, desk: Desk) -> Found:
     fault = ctypes.CDLL(None)
 
     def armed(copy: Desk, at: int, error: int, last: int, kill: int) -> int:
@@ -213,51 +242,44 @@ def every_operation(settings: Settings, scene: Scene, desk: Desk, wanted: Any) -
 
     counted = copy_of(desk, settings.work / "trial", scene)
     total = ground.forked(lambda: armed(counted, 0, 0, 0, 0)).value
-    rows = []
     for name, error, last, kill in (
         ("fails once (EIO)", errno.EIO, 0, 0),
         ("and all after it fail (ENOSPC)", errno.ENOSPC, 1, 0),
         ("is cut in half by SIGKILL", 0, 0, 1),
     ):
-        step = max(1, round(1 / settings.share))
-        first = settings.random.randrange(min(step, total))
-        what = f"{scene.name}: each of {total} writes, syncs, truncates and unlinks in turn {name}"
-        if step > 1:
-            what = (
-                f"{scene.name}: one in {step} of {total} writes, syncs, truncates, unlinks {name}"
+        chosen = settings.random.sample(range(1, total + 1), settings.times(total))
+        share = f"each of {total}" if len(chosen) == total else f"{len(chosen)} of {total}"
+        row = f"{scene.name}: a write, sync, truncate or unlink {name}, {share} in turn"
+        for at in chosen:
+            yield (
+                row,
+                lambda copy, at=at, e=error, ls=last, k=kill: ground.forked(
+                    lambda: armed(copy, at, e, ls, k)
+                ),
             )
-        tally = Tally("faults", what)
-        for at in range(1 + first, total + 1, step):
-            copy = copy_of(desk, settings.work / "trial", scene)
-            ended = ground.forked(
-                lambda copy=copy, at=at, e=error, ls=last, k=kill: armed(copy, at, e, ls, k)
-            )
-            judge(tally, ended, copy, scene, wanted)
-        rows.append(tally.row())
-    return rows
 
 
-def every_size(settings: Settings, scene: Scene, desk: Desk, wanted: Any) -> Row:
+def every_size(settings: Settings, scene: Scene, desk: Desk) -> Found:
     """Without a compiler: files may grow to so many bytes and no further."""
-    tally = Tally("faults", f"{scene.name}: no file may grow beyond a limit, at steps of the limit")
+    row = f"{scene.name}: no file may grow beyond a limit, drawn at random"
     largest = (settings.work / "calm" / "case.db").stat().st_size + PAGE_SIZE
     for _ in range(settings.times(100)):
         limit = settings.random.randrange(largest)
-        copy = copy_of(desk, settings.work / "trial", scene)
 
-        def act(copy: Desk = copy, limit: int = limit) -> None:
+        def act(copy: Desk, limit: int = limit) -> None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
             scene.act(copy)
 
-        judge(tally, ground.forked(act), copy, scene, wanted)
-    return tally.row()
+        yield row, lambda copy, act=act: ground.forked(lambda: act(copy))
 
 
-def kills(settings: Settings, scene: Scene, desk: Desk, wanted: Any, seconds: float) -> Row:
-    tally = Tally("faults", f"{scene.name}: SIGKILL at a random moment")
+def kills(settings: Settings, scene: Scene, seconds: float) -> Found:
+    row = f"{scene.name}: SIGKILL at a random moment"
     for _ in range(settings.times(KILLS.get(scene.name, 25))):
-        copy = copy_of(desk, settings.work / "trial", scene)
         moment = settings.random.uniform(0, seconds)
-        ended = ground.forked(lambda copy=copy: scene.act(copy) and None, kill_after=moment)
-        judge(tally, ended, copy, scene, wanted)
-    return tally.row()
+        yield (
+            row,
+            lambda copy, moment=moment: ground.forked(
+                lambda: scene.act(copy) and None, kill_after=moment
+            ),
+        )

@@ -52,16 +52,26 @@ class Row:
 
 @dataclass
 class Settings:
-    """How much is tried: `share` of the full counts, drawn from `seed`; `work` is a folder for what is made."""
+    """How much is tried: `share` of the full counts, drawn from `seed`, at most for so many `minutes` (0: for ever).
+
+    `work` is a folder for what is made.
+    """
 
     seed: int
     share: float
     work: Path
     odd: Path | None = None
+    minutes: float = 0.0
     random: random.Random = field(init=False)
+    _end: float = field(init=False)
 
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)
+        self._end = time.monotonic() + 60 * self.minutes if self.minutes else float("inf")
+
+    def is_over(self) -> bool:
+        """Whether the time for this part has ended."""
+        return time.monotonic() > self._end
 
     def times(self, full: int, least: int = 1) -> int:
         """The share of a full count."""

@@ -6,7 +6,7 @@ import filecmp
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -402,7 +402,9 @@ def copy_database(source: Path, target: Path) -> Path:
             original.backup(copy)
     except BaseException as error:
         if made:
-            target.unlink(missing_ok=True)
+            # What hinders this, too, must not take the place of the first error.
+            with suppress(OSError):
+                target.unlink(missing_ok=True)
         if not isinstance(error, OSError | sqlite3.Error):
             raise
         raise DatabaseNotWritable(f"cannot copy {source} to {target}: {error}") from error
@@ -417,13 +419,16 @@ def keep_copy(source: Path, target: Path) -> None:
     """
     # Under another name until it is whole: a kill must not leave half a copy where the next try finds a file.
     part = target.with_name(f"{target.name}.part")
-    part.unlink(missing_ok=True)
-    copy_database(source, part)
-    if not target.exists():
-        part.rename(target)
-        return
-    is_same = filecmp.cmp(part, target, shallow=False)
-    part.unlink()
+    try:
+        part.unlink(missing_ok=True)
+        copy_database(source, part)
+        if not target.exists():
+            part.rename(target)
+            return
+        is_same = filecmp.cmp(part, target, shallow=False)
+        part.unlink()
+    except OSError as error:
+        raise DatabaseNotWritable(f"cannot copy {source} to {target}: {error}") from error
     if not is_same:
         raise DatabaseNotWritable(
             f"cannot copy {source} to {target}: another file is there",
