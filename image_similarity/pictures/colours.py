@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -25,6 +26,8 @@ _DEPTHS = (255, 1023, 4095, 16383, 65535)
 # The pictures of a case come from few cameras, and making a transform takes as long as using it on 500 x 400 pixels.
 # At most 16 times the largest profile stays in memory.
 _TRANSFORMS = 16
+# Of deep grey, scaled in float64: tens of megabytes.
+_PIXELS_AT_ONCE = 1_000_000
 
 # Made once: the profile itself is never changed.
 _SRGB = ImageCms.createProfile("sRGB")
@@ -96,12 +99,29 @@ def _lab_to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _grey_to_8_bits(image: Image.Image) -> Image.Image:
-    values = np.nan_to_num(np.asarray(image, dtype=np.float64), posinf=0.0, neginf=0.0)
-    low, high = float(values.min()), float(values.max())
-    if low < 0 or high > (_DEPTHS[-1] if image.mode != "F" else 255.0):
-        scaled: NDArray[np.float64] = (values - low) * 255.0 / ((high - low) or 1.0)
-    elif image.mode == "F":
-        scaled = values * (255.0 if high <= 1.0 else 1.0)
-    else:
-        scaled = values * 255.0 / next(depth for depth in _DEPTHS if high <= depth)
-    return Image.fromarray(np.rint(scaled).astype(np.uint8))
+    """The scaling that the module states, some rows at a time: whole, it would take 24 bytes a pixel."""
+    width, height = image.size
+    rows = max(1, _PIXELS_AT_ONCE // width)
+    # The bands are views of the decoded pixels, in their own type.
+    pixels = np.asarray(image)
+
+    def bands() -> Iterator[NDArray[np.float64]]:
+        for top in range(0, height, rows):
+            band = pixels[top : top + rows].astype(np.float64)
+            yield np.nan_to_num(band, copy=False, posinf=0.0, neginf=0.0)
+
+    ends = [(float(band.min()), float(band.max())) for band in bands()]
+    low, high = min(end[0] for end in ends), max(end[1] for end in ends)
+    scaled = np.empty((height, width), np.uint8)
+    for top, band in zip(range(0, height, rows), bands(), strict=True):
+        scaled[top : top + rows] = np.rint(_scaled(band, low, high, image.mode))
+    return Image.fromarray(scaled)
+
+
+def _scaled(values: NDArray[np.float64], low: float, high: float, mode: str) -> NDArray[np.float64]:
+    """Values of a picture whose least and greatest are `low` and `high`, from 0 to 255."""
+    if low < 0 or high > (_DEPTHS[-1] if mode != "F" else 255.0):
+        return (values - low) * 255.0 / ((high - low) or 1.0)
+    if mode == "F":
+        return values * (255.0 if high <= 1.0 else 1.0)
+    return values * 255.0 / next(depth for depth in _DEPTHS if high <= depth)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
+from image_similarity.pictures import colours
 from image_similarity.pictures.colours import to_rgb
 from image_similarity.pictures.decode import decode
 
@@ -239,3 +240,18 @@ def test_the_input_is_not_changed_and_the_result_bears_no_metadata() -> None:
     assert found is not image
     assert found.info == {}
     assert image.info == {"comment": b"private"}
+
+
+@pytest.mark.parametrize("mode", ["I;16", "I", "F"])
+@pytest.mark.parametrize("scale", [1.0, 300.0, -900.0])
+def test_deep_grey_is_scaled_alike_whether_at_once_or_some_rows_at_a_time(
+    monkeypatch: pytest.MonkeyPatch, mode: str, scale: float
+) -> None:
+    values = np.random.default_rng(1).random((50, 40)) * scale
+    dtype = {"I;16": np.uint16, "I": np.int32, "F": np.float32}[mode]
+    image = Image.fromarray(
+        np.abs(values).astype(dtype) if mode == "I;16" else values.astype(dtype)
+    )
+    at_once = to_rgb(image)
+    monkeypatch.setattr(colours, "_PIXELS_AT_ONCE", 130)
+    assert to_rgb(image).tobytes() == at_once.tobytes()
