@@ -67,9 +67,6 @@ def read_hits(lines: Iterable[bytes], name: str) -> list[Row]:
         if not line.strip():
             continue
         row = _row(line)
-        if row is None and b'"found_by": "pdq"' in line:
-            # A near duplicate, which stands in no order with the hits.
-            continue
         if row is None:
             raise UsageError(f"{name}: line {number} is no hit", hint=_HINT)
         queries.setdefault((row["query"], row["query_sha256"]), len(queries))

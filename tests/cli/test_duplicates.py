@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from image_similarity.reports.hits_file import read_hits
 from image_similarity.reports.rows import COLUMNS
 from tests.cli.conftest import Made, Run
 from tests.search.near_cases import ORIGINAL, flipped, give_hashes
@@ -102,6 +103,20 @@ def test_rows_of_near_duplicates_follow_the_hits_and_have_no_rank(
     assert [row["found_by"] for row in rows] == ["embedding", "pdq", "pdq"]
     assert [str(row["rank"] or "-") for row in rows] == ["1", "-", "-"]
     assert [str(row["pdq_distance"]) for row in rows] == ["0", "0", "6"]
+
+
+def test_saved_hits_are_read_back_with_the_near_duplicates_behind_them(
+    run: Run, hashed: Made
+) -> None:
+    picture = hashed.folder / "picture-0.png"
+    outcome = run(
+        "query", picture, "-dp", hashed.database, "--near", "-k", 2, "--scene", "off",
+        "--format", "json",
+    )  # fmt: skip
+    found = read_hits([line.encode() for line in outcome.out.splitlines()], "hits.jsonl")
+    assert [(row["rank"], row["found_by"]) for row in found] == [
+        (1, "embedding"), (2, "embedding"), (None, "pdq"), (None, "pdq"),
+    ]  # fmt: skip
 
 
 def test_a_database_without_hashes_says_how_to_make_them(run: Run, indexed: Made) -> None:
