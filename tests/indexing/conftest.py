@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from image_similarity.indexing import taskset
+from image_similarity.pictures import read
 from tests.indexing.desk import Desk, Misbehaving
 
 
@@ -28,3 +29,9 @@ def network(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Misbehaving]:
         return misbehaving
 
     return install
+
+
+@pytest.fixture
+def an_hour_is_young(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine more than the two seconds of the program pass between the writing of a file and its reading."""
+    monkeypatch.setattr(read, "_SETTLING_NS", 3_600_000_000_000)

@@ -160,6 +160,7 @@ def fingerprint(model: Path) -> str:
     return registry.info(registry.get(str(model))).fingerprint
 
 
+@pytest.mark.usefixtures("an_hour_is_young")
 def test_a_young_picture_that_the_network_refused_is_tried_again(
     desk: Desk, network: Callable[..., Misbehaving]
 ) -> None:

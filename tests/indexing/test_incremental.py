@@ -56,6 +56,7 @@ def test_a_second_run_reads_no_file_and_writes_only_its_own_row_and_the_chain(
     assert (report.unchanged, report.failed, report.bytes_read) == (5, 1, 0)
 
 
+@pytest.mark.usefixtures("an_hour_is_young")
 def test_a_file_too_young_to_trust_its_time_is_read_once_more(
     desk: Desk, read_files: list[str]
 ) -> None:
@@ -70,6 +71,7 @@ def test_a_file_too_young_to_trust_its_time_is_read_once_more(
     assert old.exists()
 
 
+@pytest.mark.usefixtures("an_hour_is_young")
 @pytest.mark.parametrize("first", ["failure", "skipped"])
 def test_a_young_file_that_was_not_taken_is_tried_again_by_the_next_run(
     desk: Desk, first: str
