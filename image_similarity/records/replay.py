@@ -75,6 +75,16 @@ class _Opened:
     scene_model_id: int | None
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Block:
+    """Some contents: which count, bool (n,), the row of each by its SHA-256, and the scenes of each, see `_labels`."""
+
+    contents: as_of.Contents
+    counts: npt.NDArray[np.bool_]
+    rows: Mapping[str, int]
+    labels: npt.NDArray[np.int64]
+
+
 def replay(
     catalogs: Sequence[Catalog],
     manifest: Manifest,
@@ -191,14 +201,19 @@ def _look(
     ]
     listed = [{result.sha256 for result in query.results} for query in queries]
     ids = as_of.counting(opened.connection, opened.moment, manifest.places)
+    scenes: dict[str, int] = {}
     for contents in as_of.contents(
         opened.connection, opened.moment, opened.model_id, manifest.dim, block
     ):
-        counts, labels = np.isin(contents.image_ids, ids), _labels(opened, contents)
+        here = _Block(
+            contents,
+            np.isin(contents.image_ids, ids),
+            {sha256: row for row, sha256 in enumerate(contents.sha256)},
+            _labels(opened, contents, scenes),
+        )
         for near, wanted in zip(nears, listed, strict=True):
-            passing = counts & _passing(near, contents, labels)
-            _add(near, contents, np.flatnonzero(passing), manifest.k + 1)
-            near.listed.update(_distances(near.vector, contents, wanted))
+            _add(near, here, np.flatnonzero(_passing(near, here, scenes)), manifest.k + 1)
+            near.listed.update(_distances(near.vector, here, wanted))
     return nears
 
 
@@ -209,34 +224,41 @@ def _excluded(
     return frozenset() if at is None else exclusions[at]
 
 
-def _labels(opened: _Opened, contents: as_of.Contents) -> Mapping[int, list[str]]:
-    if opened.scene_model_id is None:
-        return {}
-    first, last = int(contents.image_ids[0]), int(contents.image_ids[-1])
-    return as_of.labels(opened.connection, opened.scene_model_id, first, last)
+def _labels(
+    opened: _Opened, contents: as_of.Contents, scenes: dict[str, int]
+) -> npt.NDArray[np.int64]:
+    """The scenes of each content, (n, K), the most probable first, -1 for none; `scenes` numbers their names."""
+    found: Mapping[int, list[str]] = {}
+    if opened.scene_model_id is not None:
+        first, last = int(contents.image_ids[0]), int(contents.image_ids[-1])
+        found = as_of.labels(opened.connection, opened.scene_model_id, first, last)
+    width = max(map(len, found.values()), default=1)
+    labels = np.full((len(contents.image_ids), width), -1, dtype=np.int64)
+    for row, image_id in enumerate(contents.image_ids.tolist()):
+        names = found.get(image_id, ())
+        labels[row, : len(names)] = [scenes.setdefault(name, len(scenes)) for name in names]
+    return labels
 
 
-def _passing(
-    near: _Near, contents: as_of.Contents, labels: Mapping[int, list[str]]
-) -> npt.NDArray[np.bool_]:
-    """Who is not excluded and passes the filter: a label among the scenes, none at all, or the content of the query."""
-    query, scenes = near.query, set(near.query.scenes)
-    kept = np.array([sha not in near.excluded for sha in contents.sha256], dtype=np.bool_)
+def _passing(near: _Near, block: _Block, scenes: Mapping[str, int]) -> npt.NDArray[np.bool_]:
+    """Who counts, is not excluded, and passes the filter: a label among the scenes, none, or the query's content."""
+    query, kept = near.query, block.counts.copy()
+    kept[[block.rows[sha256] for sha256 in near.excluded & block.rows.keys()]] = False
     if query.mode == "off":
         return kept
-    for at, (image_id, sha256) in enumerate(
-        zip(contents.image_ids.tolist(), contents.sha256, strict=True)
-    ):
-        own = labels.get(image_id)
-        if own and sha256 != query.sha256:
-            kept[at] &= not scenes.isdisjoint(own[:1] if query.mode == "hard" else own)
-    return kept
+    wanted = [scenes[name] for name in query.scenes if name in scenes]
+    compared = block.labels[:, :1] if query.mode == "hard" else block.labels
+    fits = np.isin(compared, wanted).any(axis=1) | (block.labels[:, 0] < 0)
+    if query.sha256 in block.rows:
+        fits[block.rows[query.sha256]] = True
+    return kept & fits
 
 
-def _add(near: _Near, contents: as_of.Contents, rows: bounded.Rows, count: int) -> None:
-    if not len(rows):
-        return
-    furthest = None if math.isinf(near.furthest) else near.furthest
+def _add(near: _Near, block: _Block, rows: bounded.Rows, count: int) -> None:
+    """Take those of some rows that are among the nearest so far; a product in float32 rules most of the others out."""
+    contents, furthest = block.contents, None if math.isinf(near.furthest) else near.furthest
+    rough = bounded.bounds_of_vectors(contents.vectors[rows], near.vector)
+    rows = rows[bounded.within_reach(rough, count, furthest)]
     found = bounded.nearest(contents.vectors[rows], near.vector, count, furthest)
     near.add(
         [
@@ -247,13 +269,12 @@ def _add(near: _Near, contents: as_of.Contents, rows: bounded.Rows, count: int) 
     )
 
 
-def _distances(vector: Half, contents: as_of.Contents, wanted: set[str]) -> dict[str, float]:
-    if not wanted or not np.isfinite(vector).all():
-        return {}
+def _distances(vector: Half, block: _Block, wanted: set[str]) -> dict[str, float]:
+    vectors, found = block.contents.vectors, wanted & block.rows.keys()
     return {
-        sha256: exhaustive.exact_distance(contents.vectors[row], vector)
-        for row, sha256 in enumerate(contents.sha256)
-        if sha256 in wanted and np.isfinite(contents.vectors[row]).all()
+        sha256: exhaustive.exact_distance(vectors[block.rows[sha256]], vector)
+        for sha256 in found
+        if np.isfinite(vectors[block.rows[sha256]]).all() and np.isfinite(vector).all()
     }
 
 
