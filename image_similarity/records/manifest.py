@@ -167,7 +167,9 @@ class Writer:
         if first is None:
             raise UsageError("there is no answer to make a manifest of")
         assert first.model.dim is not None  # noqa: S101 - a model that was searched with has vectors
-        scene_model = first.scene_model.fingerprint if first.scene_model else None
+        # Labels that no query was filtered by say nothing, and are the most to read.
+        filtered = any(query.mode != "off" for query in self._queries)
+        scene_model = first.scene_model.fingerprint if first.scene_model and filtered else None
         return Manifest(
             made_at=clock.now(),
             version=__version__,

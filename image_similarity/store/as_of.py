@@ -208,33 +208,62 @@ def digest(
     It covers, each in the order of ids: the SHA-256 and the vector of every content that the model had a vector of; the
     scenes of every content with their ranks, if a scene model is given; and every place, with the content that it held
     and whether it still did.
+
+    Raises:
+        DatabaseDamaged: A row holds what its column cannot.
     """
+    try:
+        return _digest(connection, moment, model_id, scene_model_id)
+    except (OverflowError, TypeError, ValueError) as error:
+        # SQLite keeps any type in any column.
+        raise DatabaseDamaged(
+            f"a stored row is not what its column holds: {error}",
+            hint="see which: image-similarity audit verify; then restore a backup",
+        ) from error
+
+
+def _digest(
+    connection: Connection, moment: Moment, model_id: int, scene_model_id: int | None
+) -> str:
     whole = hashlib.sha256()
     for rows in _blocks(connection, _vectors(moment, model_id), PORTION):
         whole.update(b"".join(bytes.fromhex(sha256) + vector for _, sha256, vector in rows))
-    for statement in _texts(moment, scene_model_id):
-        whole.update(b"\n")
-        for rows in _blocks(connection, statement, PORTION):
-            whole.update("".join(_line(row) for row in rows).encode("utf-8", "surrogatepass"))
+    if scene_model_id is not None:
+        whole.update(b"\nscenes\n")
+        for rows in _blocks(connection, _scenes(scene_model_id), PORTION):
+            whole.update(_lines(rows))
+        for rows in _blocks(connection, _labels(moment, scene_model_id), PORTION):
+            whole.update(np.array(rows, dtype="<i8").tobytes())
+    whole.update(b"\nplaces\n")
+    for rows in _blocks(connection, _places(moment), PORTION):
+        whole.update(_lines(rows))
     return whole.hexdigest()
 
 
-def _line(row: Iterable[object]) -> str:
+def _lines(rows: Iterable[Iterable[object]]) -> bytes:
     # No text of ours holds a NUL byte or a line feed: names are stored in their text form.
-    return "\0".join(map(str, row)) + "\n"
+    lines = ("\0".join(map(str, row)) + "\n" for row in rows)
+    return "".join(lines).encode("utf-8", "surrogatepass")
 
 
-def _texts(moment: Moment, scene_model_id: int | None) -> Iterator[Executable]:
-    if scene_model_id is not None:
-        yield (
-            select(image_scene_table.c.image_id, scene_table.c.position, image_scene_table.c.rank)
-            .join(scene_table, scene_table.c.id == image_scene_table.c.scene_id)
-            .where(scene_table.c.model_id == scene_model_id)
-            # Those of contents that were added since are not of that moment.
-            .where(image_scene_table.c.image_id <= _last_image(moment))
-            .order_by(image_scene_table.c.image_id, scene_table.c.position)
-        )
-    yield (
+def _scenes(scene_model_id: int) -> Executable:
+    c = scene_table.c
+    return select(c.id, c.position, c.name).where(c.model_id == scene_model_id).order_by(c.id)
+
+
+def _labels(moment: Moment, scene_model_id: int) -> Executable:
+    """The labels of contents that were there; in the order of the primary key, so that nothing is sorted."""
+    c = image_scene_table.c
+    of_model = select(scene_table.c.id).where(scene_table.c.model_id == scene_model_id)
+    return (
+        select(c.image_id, c.scene_id, c.rank)
+        .where(c.image_id <= _last_image(moment), c.scene_id.in_(of_model))
+        .order_by(c.image_id, c.scene_id)
+    )
+
+
+def _places(moment: Moment) -> Executable:
+    return (
         select(
             file_table.c.image_id,
             source_table.c.name,

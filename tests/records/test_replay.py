@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from image_similarity.case import Case, manifest_writer, search_cases
-from image_similarity.errors import InvalidSetting, ManifestRefused, UsageError
+from image_similarity.errors import DatabaseDamaged, InvalidSetting, ManifestRefused, UsageError
 from image_similarity.indexing import packing
 from image_similarity.records.manifest import Manifest, ManifestResult
 from image_similarity.records.replay import replay
@@ -153,6 +153,26 @@ def test_a_changed_row_that_no_result_needs_is_still_seen(own: Path, statement: 
     execute(own, statement)
     report = again([own], manifest)
     assert kinds(report) == ["rows"] and not report.same
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE image SET sha256 = replace(sha256, substr(sha256, 1, 1), 'x') WHERE id = 3",
+        "UPDATE embedding SET vector = 'text' WHERE id = 3",
+        "UPDATE embedding SET vector = x'00' WHERE id = 3",
+        "UPDATE image_scene SET rank = 'first' WHERE image_id = 4",
+    ],
+)
+def test_a_row_of_another_type_is_named_as_damage_or_seen_as_a_change(
+    own: Path, statement: str
+) -> None:
+    manifest = ask([own], "picture-001", k=3)
+    execute(own, statement)
+    try:
+        assert not again([own], manifest).same
+    except DatabaseDamaged:
+        return
 
 
 def altered(manifest: Manifest, results: Sequence[ManifestResult]) -> Manifest:
