@@ -7,7 +7,6 @@ one short transaction, which waits while a run writes.
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -33,7 +32,7 @@ def checked(text: str, what: str, longest: int, *, hint: str = "") -> str:
     Raises:
         InvalidSetting: It is empty, too long, of several lines, or holds characters that steer a terminal or turn text.
     """
-    told = unicodedata.normalize("NFC", text).strip()
+    told = marks.spelled(text)
     if not told or visible(told) != told:
         raise InvalidSetting(
             f"{what} is one line of text, without control or direction characters: {text[:50]!r}",
@@ -90,7 +89,9 @@ def listed(catalog: Catalog, *, tag: str | None = None, withdrawn: bool = False)
         found = marks.decisions(connection, withdrawn=withdrawn)
     if tag is None:
         return found
-    those = {each.sha256 for each in found if (each.kind, each.value) == ("tag", tag)}
+    those = {
+        each.sha256 for each in found if (each.kind, each.value) == ("tag", marks.spelled(tag))
+    }
     return [each for each in found if each.sha256 in those]
 
 

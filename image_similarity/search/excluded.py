@@ -72,7 +72,8 @@ def left(
     """
     lists = hash_lists.lists(connection)
     if request.tags:
-        counting = counting & shelf.rows_with(marks.tagged(connection, request.tags))
+        tagged = connection.execute(marks.tagged(request.tags)).scalars().all()
+        counting = counting & shelf.rows_with(tagged)
     hidden_known = 0
     if request.known != "mark" and (lists or request.known == "only"):
         known = shelf.known(connection, lists)

@@ -142,7 +142,7 @@ class NearFinder:
         """The contents that hash lists, verdicts and tags leave in a search, as they do for hits; see `excluded`."""
         request, kept = self._request, set(records)
         if request.tags:
-            kept &= set(marks.tagged(connection, request.tags))
+            kept &= set(connection.execute(marks.tagged(request.tags)).scalars())
         if request.known != "mark":
             only = request.known == "only"
             kept = {id_ for id_ in kept if bool(records[id_].known) == only}

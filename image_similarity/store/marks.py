@@ -5,6 +5,7 @@ A row has time and actor of its entry. None is ever deleted: what is withdrawn s
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Collection
 from typing import Any
 
@@ -52,6 +53,11 @@ _VERDICTS = (
         pair_mark_table.c.withdrawn_at.is_(None),
     )
 )
+
+
+def spelled(text: str) -> str:
+    """A text as decisions are stored: composed characters, no blanks around it, so that equal ones are equal."""
+    return unicodedata.normalize("NFC", text).strip()
 
 
 def mark(
@@ -142,18 +148,17 @@ def verdicts(connection: Connection, query_sha256: str) -> dict[str, str]:
     return {sha256: said for sha256, said in connection.execute(_VERDICTS, {"query": query_sha256})}
 
 
-def tagged(connection: Connection, tags: Collection[str]) -> list[int]:
-    """The contents that have any of these tags."""
-    statement = (
+def tagged(tags: Collection[str]) -> Select[Any]:
+    """A statement that gives the ids of the contents that have any of these tags, however these are spelled."""
+    return (
         select(mark_table.c.image_id)
         .where(
             mark_table.c.kind == "tag",
-            mark_table.c.value.in_(tags),
+            mark_table.c.value.in_([spelled(tag) for tag in tags]),
             mark_table.c.withdrawn_at.is_(None),
         )
         .distinct()
     )
-    return list(connection.execute(statement).scalars())
 
 
 def decisions(connection: Connection, *, withdrawn: bool = False) -> list[Decision]:

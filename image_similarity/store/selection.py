@@ -6,13 +6,12 @@ from collections.abc import Collection
 
 from sqlalchemy import Connection, func, select, true
 
-from image_similarity.store import audit, facts, gallery, runs
+from image_similarity.store import audit, facts, gallery, marks, runs
 from image_similarity.store.schema import (
     failure_table,
     file_table,
     image_scene_table,
     image_table,
-    mark_table,
     scene_table,
 )
 from image_similarity.values import Coverage, DatabaseStatus, Selection
@@ -33,12 +32,7 @@ def image_ids(connection: Connection, selection: Selection) -> list[int]:
     placed = select(file_table.c.image_id).where(gallery.counting(place_filter(selection)))
     statement = select(image_table.c.id).where(image_table.c.id.in_(placed))
     if selection.tags:
-        tagged = select(mark_table.c.image_id).where(
-            mark_table.c.kind == "tag",
-            mark_table.c.value.in_(selection.tags),
-            mark_table.c.withdrawn_at.is_(None),
-        )
-        statement = statement.where(image_table.c.id.in_(tagged))
+        statement = statement.where(image_table.c.id.in_(marks.tagged(selection.tags)))
     if selection.scenes:
         shown = (
             select(image_scene_table.c.image_id)

@@ -61,6 +61,18 @@ def test_tags_travel_to_copies_also_to_those_found_later(
     }
 
 
+@pytest.mark.parametrize("spelled", ["Caf\u00e9", "Cafe\u0301", " Caf\u00e9 "])
+def test_a_tag_is_found_however_it_is_spelled(
+    run: Run, case: Made, tmp_path: Path, spelled: str
+) -> None:
+    run("review", "tag", case.first, "Cafe\u0301", "-dp", case.database)
+    asked = ["-dp", case.database, "--tag", spelled]
+    assert len(run("query", case.first, *asked, "--format", "json").objects()) == 1
+    assert len(run("review", "list", *asked, "--format", "json").objects()) == 1
+    reported = run("report", "html", *asked, "-o", tmp_path / "out.html")
+    assert reported.err == "1 picture in the report\n"
+
+
 def test_an_irrelevant_hit_does_not_come_back_and_it_is_said(
     run: Run, case: Made, tmp_path: Path
 ) -> None:
