@@ -235,6 +235,26 @@ worker.main()
     assert error_of(HEIC) == ("MemoryError", "not enough memory to decode the picture")
 
 
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="the system has no such clock")
+def test_the_clock_of_a_decoder_works_whatever_it_inherits_and_a_crash_leaves_no_core_file(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    script = """
+import signal, sys; signal.signal(signal.SIGALRM, signal.SIG_IGN)
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM})
+import resource, time; sys.path.append(sys.argv[1]); from image_similarity.pictures import worker
+def hold(*given, **named):
+    if resource.getrlimit(resource.RLIMIT_CORE) != (0, 0):
+        raise ValueError("core files")
+    time.sleep(60)
+worker.decode_here = hold
+worker.main()
+"""
+    monkeypatch.setattr(isolate, "COMMAND", [*isolate.COMMAND[:3], script, isolate.COMMAND[4]])
+    monkeypatch.setattr(isolate, "SECONDS", 0.3)
+    assert error_of(HEIC)[0] == "DecoderHung"
+
+
 def test_a_decoder_whose_parent_was_killed_ends_within_its_time() -> None:
     script = """
 from image_similarity.pictures import isolate
