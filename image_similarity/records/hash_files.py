@@ -282,7 +282,8 @@ def _vics(text: IO[str]) -> Iterator[Row]:
     for number, media in enumerate(objects_in(text, within=("value", "media")), start=1):
         named = {key.lower(): value for key, value in media.items()}
         hashes = [_text(named[name]) for name in _HASHES if name in named]
-        if hashes:
+        # A case is no record, but is given, too, behind those that it holds; without them it may be empty.
+        if hashes or (named and not any(name.startswith("case") for name in named)):
             yield _row(f"record {number}", hashes, _text(named.get("category")))
 
 

@@ -138,6 +138,7 @@ class _Reader:
             except ValueError as error:
                 if not self._more():
                     reason = getattr(error, "msg", "a number that is too long")
+                    reason = reason.removesuffix(" at").removesuffix(" starting")
                     raise JsonDamaged(f"{reason} {self.where()}") from None
 
     def _more(self, count: int = 0) -> bool:
