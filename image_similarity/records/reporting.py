@@ -80,15 +80,15 @@ def write_report(
             html.write(stream, entries, about, found, preview=_preview([catalog]))
         elif form == "csv":
             tables.write_csv(stream, entries, found)
+            # Within, so that the rows do not stand there without what they are of.
+            with target.writing(files[1]) as beside:
+                tables.write_about(beside, about)
         elif form == "jsonl":
             tables.write_jsonl(stream, entries, about)
         elif form == "vics":
             vics.write(stream, entries, about, len(wanted))
         else:
             case_uco.write(stream, entries, about, found)
-    if form == "csv":
-        with target.writing(files[1]) as stream:
-            tables.write_about(stream, about)
     said = [
         exports.record(catalog, "report", file, form=form, what=about.what, pictures=len(wanted))
         for file in files

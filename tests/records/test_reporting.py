@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from image_similarity.case import Case, search_cases, write_sheet
 from image_similarity.records import reporting
+from image_similarity.reports import tables
 from image_similarity.search import SearchRequest
 from image_similarity.settings import IndexOptions
 from image_similarity.values import Selection
@@ -46,6 +48,19 @@ def test_the_size_of_portions_does_not_show(
     assert files(tmp_path / "one") == files(tmp_path / "two")
     assert len(files(tmp_path / "one")) == 8
     assert len(events) == 1 + 7
+
+
+def test_a_csv_is_not_there_without_what_stands_beside_it(
+    database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(tables, "write_about", full)
+    (tmp_path / "out").mkdir()
+    with Case.open(database, read_only=True) as case, pytest.raises(OSError, match="No space"):
+        case.report("csv", tmp_path / "out" / "case.csv")
+    assert not list((tmp_path / "out").iterdir())
 
 
 def test_no_transaction_is_held_while_a_report_is_written(database: Path, tmp_path: Path) -> None:
