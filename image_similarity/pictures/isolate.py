@@ -128,8 +128,8 @@ class _Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            # One process decodes one picture; threads that only wait take address space.
-            env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
+            # Threads that only wait, and a heap for each of them, would take the address space that is limited.
+            env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"},
             creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
         )
         self._parent = os.getpid()

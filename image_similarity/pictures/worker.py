@@ -28,7 +28,8 @@ from image_similarity.pictures.pixels import prepare
 from image_similarity.values import Preprocess
 
 # What decoding may take beside what the process has when it starts: libraries, tables, the parts of a damaged file.
-SPARE_BYTES = 1024**3
+# Some decoders start a thread a core, and each takes a stack.
+SPARE_BYTES = 1024**3 + 32 * 1024**2 * (os.cpu_count() or 1)
 # A picture of float numbers is scaled in arrays of 8 bytes a pixel, some at once.
 BYTES_PER_PIXEL = 48
 
