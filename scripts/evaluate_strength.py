@@ -5,7 +5,8 @@
 
 With --part heldout half of the pictures make the reference tail and the other half are the case; with
 --part val the shipped table of the model predicts for pictures that it has never met, and with --folder
-(a folder a class) for pictures of another kind. Each picture of
+(a folder a class) for pictures of another kind. With --scenes N the case is all held-out pictures of N
+scenes, drawn at random: one of few kinds of pictures. Each picture of
 the case is a query among M of the others: the greatest distance is taken at which at most y unrelated
 ones are expected, and the pictures of another scene within it are counted. Printed as Markdown, for
 all pictures and behind the scene filter; docs/distances.md says how the table is read.
@@ -50,6 +51,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--model", default=registry.BUILTIN, help="name, or weights file")
     parser.add_argument("--part", choices=("heldout", "val"), default="heldout")
     parser.add_argument("--searched", type=int, nargs="+", default=[500, 1000], metavar="M")
+    parser.add_argument("--scenes", type=int, metavar="N", help="the case is of N scenes")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
     return parser.parse_args()
@@ -63,6 +65,17 @@ def pictures(arguments: argparse.Namespace) -> tuple[list[Path], np.ndarray]:
     paths = sorted(path for path in arguments.folder.glob("*/*") if path.is_file())
     classes = sorted({path.parent for path in paths})
     return paths, np.array([classes.index(path.parent) for path in paths])
+
+
+def split(
+    labels: np.ndarray, scenes: int | None, random: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Positions of the reference pictures and of the case: halves, or some scenes against all others."""
+    if scenes is None:
+        order = random.permutation(len(labels))
+        return order[: len(order) // 2], order[len(order) // 2 :]
+    chosen = np.isin(labels, random.choice(np.unique(labels), scenes, replace=False))
+    return np.flatnonzero(~chosen), np.flatnonzero(chosen)
 
 
 def embed(encoder: Encoder, paths: Sequence[Path]) -> tuple[np.ndarray, list[list[tuple]]]:
@@ -125,8 +138,7 @@ def main() -> None:
         if table is None or not table.tail:
             raise SystemExit(f"{spec.name} has no reference table with a tail")
     else:
-        order = random.permutation(len(vectors))
-        reference, case = order[: len(order) // 2], order[len(order) // 2 :]
+        reference, case = split(labels, arguments.scenes, random)
         table = measure_distances(
             vectors[reference], labels[reference], fingerprint=encoder.info.fingerprint, made_on="half"
         )  # fmt: skip
