@@ -1,7 +1,7 @@
 """What hash lists and decisions take out of a search, before anything is ranked or counted.
 
 Such pictures do not exist for the search: they are no hits, and the scene filter does not count them as hidden. What a
-database's hash lists say holds for its own pictures; a verdict or tag holds for the content in every database.
+database's hash lists and tags say holds for its own pictures; a verdict holds for the content in every database.
 """
 
 from __future__ import annotations

@@ -68,10 +68,12 @@ class NearFinder:
         own = self._hash_of(result.sha256, path)
         if own.quality < pdq.MIN_QUALITY:
             return replace(result, near=replace(found, quality=own.quality))
+        irrelevant = self._irrelevant(result.sha256)
         hits = [
             hit
             for catalog, hashes in self._databases
             for hit in self._near(catalog, hashes, own, result, path)
+            if hit.image.sha256 not in irrelevant
         ]
         distances = self._distances(own, result.hits)
         return replace(
@@ -119,7 +121,7 @@ class NearFinder:
         own_path = None if path is None else str(path.resolve())
         with catalog.reading() as connection:
             records = gallery.records(connection, ids, places=self._places)
-            kept = self._kept(connection, records, result.sha256)
+            kept = self._kept(connection, records)
         for row, id_ in zip(rows.tolist(), ids, strict=True):
             if id_ not in kept:
                 continue
@@ -136,19 +138,25 @@ class NearFinder:
                         database=str(catalog.path),
                     )
 
-    def _kept(
-        self, connection: Connection, records: Mapping[int, ImageRecord], sha256: str
-    ) -> set[int]:
-        """The contents that hash lists, verdicts and tags leave in a search, as they do for hits; see `excluded`."""
+    def _irrelevant(self, sha256: str) -> set[str]:
+        """The contents that were judged irrelevant for a query in any database, unless they are asked for."""
+        if self._request.include_irrelevant:
+            return set()
+        found: set[str] = set()
+        for catalog, _ in self._databases:
+            with catalog.reading() as connection:
+                said = marks.verdicts(connection, sha256)
+            found.update(each for each, verdict in said.items() if verdict == "irrelevant")
+        return found
+
+    def _kept(self, connection: Connection, records: Mapping[int, ImageRecord]) -> set[int]:
+        """The contents that hash lists and tags leave in a search, as they do for hits; see `excluded`."""
         request, kept = self._request, set(records)
         if request.tags:
             kept &= set(connection.execute(marks.tagged(request.tags)).scalars())
         if request.known != "mark":
             only = request.known == "only"
             kept = {id_ for id_ in kept if bool(records[id_].known) == only}
-        if not request.include_irrelevant:
-            judged = marks.verdicts(connection, sha256)
-            kept = {id_ for id_ in kept if judged.get(records[id_].sha256) != "irrelevant"}
         return kept
 
     def _distances(self, own: PdqHash, hits: Sequence[Hit]) -> dict[str, int]:

@@ -210,6 +210,23 @@ def test_what_was_judged_irrelevant_does_not_come_back_as_near(case: Path) -> No
     assert "copy.png" in dict(found(request(case, include_irrelevant=True)))
 
 
+def test_what_was_judged_irrelevant_in_one_database_is_near_in_none(
+    case: Path, tmp_path: Path
+) -> None:
+    other = write_case(tmp_path / "other.db", [Row("copy", at_angle(60), STREET, ["there.png"])])
+    give_hashes(other, {"there.png": (flipped(ORIGINAL, 4), 80)})
+    asked = SearchRequest(sha256=Row("query", ()).sha256, near=True)
+
+    def both() -> set[str]:
+        with Case.open(case, read_only=True) as one, Case.open(other, read_only=True) as two:
+            return set(dict(found(search_cases([one, two], asked))))
+
+    assert {"copy.png", "there.png"} <= both()
+    with Case.open(case) as opened:
+        opened.judge(Row("query", ()).sha256, Row("copy", ()).sha256, "irrelevant")
+    assert both().isdisjoint({"copy.png", "there.png"})
+
+
 def test_only_tagged_pictures_are_near_where_a_tag_is_asked_for(case: Path) -> None:
     with Case.open(case) as opened:
         opened.decide(Row("alike", ()).sha256, "tag", "exhibit")
