@@ -134,6 +134,8 @@ def query(
             if isinstance(answer, Failure):
                 failures += 1
                 output.note(f"not searched: {progress.failure_line(answer)}")
+                if sheet:
+                    sheet.miss(answer)
                 continue
             renderer.show(answer)
             queries.add(answer)

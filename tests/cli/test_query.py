@@ -313,6 +313,18 @@ def test_a_report_shows_the_hits_and_their_pictures(
     assert run(*arguments, "--force").code == 0
 
 
+def test_a_report_names_the_query_pictures_that_could_not_be_read(
+    run: Run, indexed: Made, tmp_path: Path
+) -> None:
+    queries, target = tmp_path / "queries", tmp_path / "report.html"
+    queries.mkdir()
+    shutil.copyfile(indexed.first, queries / "good.png")
+    (queries / "bad.png").write_bytes(b"no picture")
+    outcome = run("query", queries, "-dp", indexed.database, "--report", target)
+    assert outcome.code == 3
+    assert "<dt>not searched with (1)</dt><dd>bad.png: " in target.read_text("utf-8")
+
+
 def test_a_report_never_shows_another_picture_than_was_indexed(
     run: Run, case: Made, tmp_path: Path
 ) -> None:
