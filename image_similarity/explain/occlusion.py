@@ -16,7 +16,7 @@ Pixels = npt.NDArray[np.uint8]
 Heat = npt.NDArray[np.float64]
 Parts = npt.NDArray[np.bool_]
 
-# Parts a side. Measured (docs/explain.md): finer ones that overlap, or many at once at random, tell no more.
+# Parts a side. On held-out pictures larger parts that overlap, and many hidden at once at random, told no more.
 CELLS = 8
 
 
