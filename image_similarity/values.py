@@ -505,7 +505,8 @@ class Excluded:
 class SceneFilter:
     """What a scene filter did: the scenes searched, what it hid, and what that cost.
 
-    `hidden` counts the pictures left out; `hidden_nearer` those of them that would have ranked above the last hit.
+    `hidden` counts the pictures left out; `hidden_nearer` those of them that would have ranked above the last hit, or
+    among the candidates, where hits are ordered by inliers.
     """
 
     mode: Literal["auto", "hard", "off", "named"]

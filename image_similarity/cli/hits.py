@@ -86,15 +86,14 @@ def on_disk(place: Place) -> str:
 def explain(result: SearchResult) -> list[str]:
     """Return what a reader must know of a result beside its hits: what was searched, what was left out, and how."""
     found = result.filter
-    border = "stood among the nearest to a query" if result.fusion else "ranked above the last hit"
     total = found.searched + found.hidden
     if found.mode == "off":
         scenes = f"scenes searched: all; none of {count(total, 'picture')} left out"
     else:
         scenes = (
             f"scenes searched: {', '.join(found.scenes) or 'none'} ({found.mode}); "
-            f"left out {found.hidden} of {count(total, 'picture')}; {meaning.nearer_text(result)} of those "
-            f"would have {border} (--scene off shows them)"
+            f"left out {found.hidden} of {count(total, 'picture')}; {meaning.nearer_text(result)} "
+            "(--scene off shows them)"
         )
     near = "" if result.max_distance is None else f" within distance {result.max_distance:g}"
     model = f"model {result.model.name} ({result.model.fingerprint[:12]})"

@@ -45,10 +45,26 @@ def index_text(result: SearchResult) -> str:
 
 
 def nearer_text(result: SearchResult) -> str:
-    """Return how many hidden pictures would have ranked above the last hit: an approximate search may overlook some."""
-    nearer = result.filter.hidden_nearer
-    least = result.search == "approximate" or result.fusion is not None
-    return f"at least {nearer}" if least else f"{nearer}"
+    """Return how many of the hidden pictures would have been hits, but for the scene filter."""
+    return missed_text(
+        result.filter.hidden_nearer,
+        kind=result.search,
+        fused=result.fusion is not None,
+        by_inliers=result.geometry is not None and result.geometry.by_inliers,
+    )
+
+
+def missed_text(nearer: int | None, *, kind: str, fused: bool, by_inliers: bool) -> str:
+    """Return the same of what a row says; an approximate search may overlook some, of several the greatest counts."""
+    if by_inliers:
+        # Nobody matched them with the query, so their ranks are not known.
+        border = "been among the nearest, which were checked"
+    elif fused:
+        border = "stood among the nearest to a query"
+    else:
+        border = "ranked above the last hit"
+    least = "at least " if kind == "approximate" or fused else ""
+    return f"{least}{nearer} of those would have {border}"
 
 
 def as_close_text(found: AsClose) -> str:

@@ -79,7 +79,12 @@ def from_rows(rows: Sequence[Row]) -> list[Search]:
         first = hits[0]
         kind = str(first["search"] or "not stated")
         how = kind if first["recall"] is None else f"{kind} (recall on a sample {first['recall']})"
-        nearer = f"at least {first['hidden_nearer']}" if kind == "approximate" else ""
+        nearer = meaning.missed_text(
+            first["hidden_nearer"],
+            kind=kind,
+            fused=first["fused_score"] is not None,
+            by_inliers=first["distance_rank"] is not None,
+        )
         strength = dict.fromkeys(
             [
                 *(
@@ -90,7 +95,7 @@ def from_rows(rows: Sequence[Row]) -> list[Search]:
                 *(row["calibration"] for row in hits if row["calibration"]),
             ]
         )
-        pairs = _pairs(first, how, nearer or str(first["hidden_nearer"]))
+        pairs = _pairs(first, how, nearer)
         more = (
             ("Looked at of the query", str(first["query_made"] or "")),
             ("Known files", str(first["known_searched"] or "")),
@@ -170,10 +175,7 @@ def _pairs(row: Row, how: str, nearer: str) -> tuple[Pair, ...]:
     else:
         named = ", ".join(map(str, row["scenes_searched"] or ())) or "none"
         of = f" of {searched + hidden}" if searched is not None and hidden is not None else ""
-        scenes = (
-            f"{named} ({row['scene_filter']}); left out {hidden}{of} pictures; "
-            f"{nearer} of those would have ranked above the last hit"
-        )
+        scenes = f"{named} ({row['scene_filter']}); left out {hidden}{of} pictures; {nearer}"
     return (
         ("SHA-256", row["query_sha256"]),
         ("Model", f"{row['model']}, fingerprint {row['model_fingerprint']}"),

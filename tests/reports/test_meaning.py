@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from image_similarity.reports import html, meaning, searches
 from image_similarity.reports.rows import hit_rows
 from image_similarity.reports.searches import Entry
-from image_similarity.values import AsClose, LikelihoodRatio, SearchResult, Share
+from image_similarity.values import AsClose, GeometryCheck, LikelihoodRatio, SearchResult, Share
 from tests.reports.samples import (
     CALIBRATION,
     TABLE,
@@ -159,3 +159,17 @@ def test_no_share_is_written_in_powers_of_ten(
     share = Share(count, pairs, round(low, 12), round(high, 12))
     text = meaning.as_close_text(replace(NEAR, unrelated=share))
     assert "e-" not in text.replace("one scene", "")
+
+
+def test_what_the_scene_filter_hid_is_ranked_by_distance_only_where_hits_are() -> None:
+    hidden = "2 of those would have ranked above the last hit"
+    checked = "2 of those would have been among the nearest, which were checked"
+    by_inliers = sample_result(
+        sample_hit(inliers=40, distance_rank=3),
+        geometry=GeometryCheck(candidates=200, checked=200, by_inliers=True, features=900),
+    )
+    assert meaning.nearer_text(sample_result(sample_hit())) == hidden
+    assert meaning.nearer_text(by_inliers) == checked
+    for result, said in ((sample_result(sample_hit()), hidden), (by_inliers, checked)):
+        (search,) = searches.from_rows(list(hit_rows(result, on_disk)))
+        assert dict(search.pairs)["Scenes searched"].endswith(f"; {said}")
