@@ -3,7 +3,8 @@
     python scripts/campaign.py [--quick] [--only PART ...] [--seed N] [--share X] [--minutes N] [--write]
 
 Each part runs in a process of its own; its rows go to .campaign/PART.json as soon as they are there, so that a broken
-campaign goes on with the parts that are missing (--again forgets them). With --write the table of all parts takes the
+campaign goes on with the parts that are missing, and one that --minutes ended where it ended, as long as the program
+is the same (--again forgets them). With --write the table of all parts takes the
 place of the one in docs/reliability.md. The exit code is 1 if anything broke.
 """
 
@@ -13,10 +14,12 @@ import argparse
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
@@ -56,7 +59,7 @@ def main() -> int:
         target = arguments.results / f"{part}.json"
         if arguments.again:
             target.unlink(missing_ok=True)
-        if not target.exists():
+        if not is_finished(target):
             start_part(part, arguments)
     found = [
         {"part": part, **json.loads((arguments.results / f"{part}.json").read_text("utf-8"))}
@@ -98,26 +101,62 @@ def run_part(arguments: argparse.Namespace) -> int:
     settings = Settings(
         arguments.seed, arguments.share, arguments.work, arguments.odd, arguments.minutes
     )
+    target = arguments.results / f"{arguments.part}.json"
+    earlier = json.loads(target.read_text("utf-8")) if target.exists() else None
+    settings.done = earlier["done"] if earlier else 0
     rows = import_module(f"campaign_{arguments.part}").run(settings)
+    told = merged(earlier["rows"] if earlier else [], [asdict(row) for row in rows])
     result = {
         "seed": arguments.seed,
         "share": arguments.share,
-        "seconds": round(time.monotonic() - began),
+        "seconds": round(time.monotonic() - began) + (earlier["seconds"] if earlier else 0),
+        "done": settings.done,
         "python": platform.python_version(),
-        "rows": [asdict(row) for row in rows],
+        "rows": told,
     }
-    target = arguments.results / f"{arguments.part}.json"
     target.write_text(json.dumps(result, indent=1), encoding="utf-8")
     return 0
 
 
+def is_finished(target: Path) -> bool:
+    """Whether a part was done whole; one that its time ended goes on."""
+    if not target.exists():
+        return False
+    return all(times(row) >= row["total"] for row in json.loads(target.read_text("utf-8"))["rows"])
+
+
+def times(row: dict) -> int:
+    return sum(row["counts"].values())
+
+
+def merged(earlier: list[dict], rows: list[dict]) -> list[dict]:
+    """The rows of two calls, each what it tried once."""
+    found = {row["tried"]: row for row in earlier}
+    for row in rows:
+        before = found.get(row["tried"])
+        if before is not None:
+            row["counts"] = dict(Counter(before["counts"]) + Counter(row["counts"]))
+            row["broken"] = [*before["broken"], *row["broken"]]
+        found[row["tried"]] = row
+    return list(found.values())
+
+
+def line(row: dict) -> str:
+    """One line of the table; a row whose time ended says what its tries were drawn from."""
+    tried = row["tried"]
+    if times(row) < row["total"]:
+        tried = re.sub(", (each|[0-9]+) of ([0-9]+) in turn", r", drawn from \2", tried)
+    said = [
+        f"{count:,} {outcome}"
+        for outcome, count in sorted(row["counts"].items(), key=lambda x: -x[1])
+    ]
+    said += [row["note"]] if row["note"] else []
+    return f"| {row['part']} | {tried} | {times(row):,} | {'; '.join(said)} |"
+
+
 def as_table(parts: list[dict]) -> str:
     lines = ["| part | what was tried | times | outcome |", "|---|---|---:|---|"]
-    lines += [
-        f"| {part['part']} | {row['tried']} | {row['times']:,} | {row['outcome']} |"
-        for part in parts
-        for row in part["rows"]
-    ]
+    lines += [line(row) for part in parts for row in part["rows"]]
     took = ", ".join(
         f"{part['part']} {part['seconds']:,} s (seed {part['seed']})" for part in parts
     )

@@ -110,7 +110,7 @@ def read_only(settings: Settings, folder: Path, model: Path) -> Row:
         subprocess.run(["mount", "--bind", folder, mount], check=True)
         subprocess.run(["mount", "-o", "remount,ro,bind", mount], check=True)
     except subprocess.CalledProcessError:
-        return Row("evidence", f"{tally.tried} (not tried: no right to mount)", 0, "")
+        return Row("evidence", f"{tally.tried} (not tried: no right to mount)", {})
     try:
         for arguments, code in commands(settings, mount, model):
             found, said = call(arguments)
@@ -125,7 +125,7 @@ def without_network(settings: Settings, folder: Path, model: Path) -> Row:
     tally = Tally("evidence", "main commands in a network namespace without any interface")
     namespace = ("unshare", "-n", "--")
     if subprocess.run([*namespace, "true"], check=False).returncode:
-        return Row("evidence", f"{tally.tried} (not tried: no right to make one)", 0, "")
+        return Row("evidence", f"{tally.tried} (not tried: no right to make one)", {})
     for arguments, code in commands(settings, folder, model):
         found, said = call(arguments, *namespace)
         tally.add("done", "" if found == code else f"exit code {found}: {said}", arguments[0])

@@ -89,19 +89,14 @@ def run(settings: Settings) -> list[Row]:
     total = Counter(trial.row for trial in trials)
     # In any order: should the time end before they do, some of everything was tried.
     settings.random.shuffle(trials)
-    for trial in trials:
+    for trial in trials[settings.done :]:
         if settings.is_over():
             break
+        settings.done += 1
         copy = copy_of(trial.desk, settings.work / "trial", trial.scene)
         ended = trial.disturb(copy)
         judge(tallies[trial.row], ended, copy, trial.scene, trial.wanted)
-    rows = [tally.row() for tally in tallies.values()]
-    return [
-        row
-        if row.times == total[row.tried]
-        else replace(row, tried=f"{row.tried} (of {total[row.tried]})")
-        for row in rows
-    ]
+    return [replace(tally.row(), total=total[tally.tried]) for tally in tallies.values()]
 
 
 def scenes(settings: Settings) -> list[tuple[Scene, Desk]]:

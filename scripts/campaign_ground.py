@@ -41,13 +41,17 @@ LONGEST = 180.0
 
 @dataclass(frozen=True)
 class Row:
-    """One row of the table: `tried` so many `times`, with this `outcome`; `broken` says what went wrong."""
+    """One row of the table: what was tried, how often each outcome came, and what broke.
+
+    `total` is how often it is to be tried, 0 where nothing can end that early; `note` stands behind the outcomes.
+    """
 
     part: str
     tried: str
-    times: int
-    outcome: str
+    counts: dict[str, int]
     broken: tuple[str, ...] = ()
+    note: str = ""
+    total: int = 0
 
 
 @dataclass
@@ -62,6 +66,8 @@ class Settings:
     work: Path
     odd: Path | None = None
     minutes: float = 0.0
+    # What an earlier call did of a part that goes on where that one ended.
+    done: int = 0
     random: random.Random = field(init=False)
     _end: float = field(init=False)
 
@@ -92,8 +98,7 @@ class Tally:
             self.broken.append(f"{where}: {problem}" if where else problem)
 
     def row(self) -> Row:
-        said = "; ".join(f"{count} {outcome}" for outcome, count in self.outcomes.most_common())
-        return Row(self.part, self.tried, self.outcomes.total(), said, tuple(self.broken[:20]))
+        return Row(self.part, self.tried, dict(self.outcomes), tuple(self.broken[:20]))
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,8 @@ HANG_SECONDS = 20.0
 
 def run(settings: Settings) -> list[Row]:
     isolate.SECONDS = HANG_SECONDS
+    if settings.done:
+        return mutations(settings)
     rows = [all_bombs(settings)]
     if settings.odd is not None:
         rows.append(odd_files(settings.odd))
@@ -68,27 +71,28 @@ def mutations(settings: Settings) -> list[Row]:
         for form, files in formats.items()
     }
     count = settings.times(MUTATIONS)
-    for block, done in enumerate(range(0, count, AT_ONCE)):
-        for form, files in formats.items():
-            if settings.is_over():
-                break
-            seed = f"{settings.seed} {form} {block}"
+    blocks = [(start, form) for start in range(0, count, AT_ONCE) for form in formats]
+    for start, form in blocks[settings.done :]:
+        if settings.is_over():
+            break
+        settings.done += 1
+        seed = f"{settings.seed} {form} {start // AT_ONCE}"
 
-            def work(
-                seed: str = seed, files: list[bytes] = files, done: int = done
-            ) -> Counter[str]:
-                chance = random.Random(seed)
-                tries = range(min(AT_ONCE, count - done))
-                found = Counter(outcome(mutated(chance.choice(files), chance)) for _ in tries)
-                isolate.close()
-                return found
+        def work(
+            seed: str = seed, files: list[bytes] = formats[form], start: int = start
+        ) -> Counter[str]:
+            chance = random.Random(seed)
+            tries = range(min(AT_ONCE, count - start))
+            found = Counter(outcome(mutated(chance.choice(files), chance)) for _ in tries)
+            isolate.close()
+            return found
 
-            ended = ground.forked(work, longest=1800)
-            if ended.kind == "done":
-                tallies[form].outcomes.update(ended.value)
-            else:
-                tallies[form].add("", f"{ended.kind} {ended.text}", f"{form}, block {seed!r}")
-    return [tally.row() for tally in tallies.values()]
+        ended = ground.forked(work, longest=1800)
+        if ended.kind == "done":
+            tallies[form].outcomes.update(ended.value)
+        else:
+            tallies[form].add("", f"{ended.kind} {ended.text}", f"{form}, block {seed!r}")
+    return [replace(tally.row(), total=count) for tally in tallies.values()]
 
 
 def all_bombs(settings: Settings) -> Row:
@@ -118,8 +122,7 @@ def all_bombs(settings: Settings) -> Row:
         too_much = megabytes > MEGABYTES
         tally.add(found, f"{megabytes} MB" if too_much else "", name)
     row = tally.row()
-    told = f"{row.outcome}; at most {most[0]:.1f} s and {most[1]:,} MB"
-    return Row(row.part, row.tried, row.times, told, row.broken)
+    return replace(row, note=f"at most {most[0]:.1f} s and {most[1]:,} MB")
 
 
 def odd_files(odd: Path) -> Row:

@@ -64,7 +64,7 @@ def mounts(settings: Settings, desk: Desk) -> list[Row]:
                 said = "fitted" if ended.kind == "done" else "ended with a named error"
                 full.add(f"{said}, then completed to the same database", problem)
         except subprocess.CalledProcessError:
-            return [Row("store", f"{full.tried} (not tried: no right to mount)", 0, "")]
+            return [Row("store", f"{full.tried} (not tried: no right to mount)", {})]
     with mounted(folder, 9 * size):
         copy = moved(desk, folder)
         shutil.copy2(desk.database, copy.database)

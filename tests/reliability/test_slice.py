@@ -33,7 +33,9 @@ def broken(part: str, results: Path) -> str:
     if done.returncode:
         return f"{part}: {done.stdout[-2000:]} {done.stderr[-2000:]}"
     rows = json.loads((results / f"{part}.json").read_text("utf-8"))["rows"]
-    wanting = [row["tried"] for row in rows if not row["times"] and "not tried" not in row["tried"]]
+    wanting = [
+        row["tried"] for row in rows if not row["counts"] and "not tried" not in row["tried"]
+    ]
     return f"{part}: nothing tried of {wanting}" if wanting or len(rows) < 3 else ""
 
 
