@@ -145,6 +145,11 @@ class Place:
     gone_since: str | None = None
     atime_ns: int | None = None
 
+    @property
+    def full_path(self) -> str:
+        """The path on disk, in text form."""
+        return f"{self.root.rstrip('/')}/{self.path}"
+
 
 @dataclass(frozen=True, slots=True)
 class Decision:

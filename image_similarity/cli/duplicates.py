@@ -10,8 +10,8 @@ import click
 
 from image_similarity.case import Case
 from image_similarity.cli import beside_options, options, output, progress
-from image_similarity.cli.hits import on_disk
 from image_similarity.cli.options import Talk
+from image_similarity.pictures.names import on_disk
 from image_similarity.reports import beside, rows
 from image_similarity.reports.rows import Row
 from image_similarity.values import Duplicates, Stack

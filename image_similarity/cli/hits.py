@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import click
 
 from image_similarity.cli.output import count, line, note, table
+from image_similarity.pictures.names import on_disk
 from image_similarity.reports import beside, meaning, rows, taken_out
 from image_similarity.reports.text import visible
-from image_similarity.values import Hit, NearHit, Place, SearchResult
+from image_similarity.values import Hit, NearHit, SearchResult
 
 
 class Renderer:
@@ -69,18 +69,6 @@ class Renderer:
                 click.echo(visible(path))
             else:
                 click.echo(os.fsencode(path))
-
-
-def absolute(root: str, path: str) -> str:
-    """Return where a path below a source's root lies on disk, as this system opens it; both in text form."""
-    from image_similarity.pictures.names import from_text
-
-    return str(Path(from_text(root)) / from_text(path))
-
-
-def on_disk(place: Place) -> str:
-    """Return where a place lies on disk."""
-    return absolute(place.root, place.path)
 
 
 def explain(result: SearchResult) -> list[str]:

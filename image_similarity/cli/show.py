@@ -9,11 +9,11 @@ import click
 
 from image_similarity.case import Case
 from image_similarity.cli import options, output, progress
-from image_similarity.cli.hits import absolute
 from image_similarity.cli.options import Talk
 from image_similarity.errors import UnknownImage
+from image_similarity.pictures.names import on_disk
 from image_similarity.reports import taken_out
-from image_similarity.values import Failure, ImageRecord
+from image_similarity.values import Failure, ImageRecord, Place
 
 
 @click.command(context_settings=options.CONTEXT)
@@ -75,9 +75,8 @@ def _is_at(image: ImageRecord, source: str, path: str) -> bool:
 def _failed_at(failure: Failure, roots: Mapping[str, str], source: str | None, wanted: str) -> bool:
     if source is not None:
         return (failure.source, failure.path) == (source, wanted)
-    return failure.path == wanted or absolute(roots[failure.source], failure.path) == str(
-        Path(wanted).absolute()
-    )
+    place = Place(failure.source, roots[failure.source], failure.path, "")
+    return failure.path == wanted or on_disk(place) == str(Path(wanted).absolute())
 
 
 def _print(image: ImageRecord) -> None:

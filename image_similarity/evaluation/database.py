@@ -15,7 +15,7 @@ from image_similarity.errors import DatabaseDamaged, ModelError, UnknownModel
 from image_similarity.evaluation.embedders import Facts
 from image_similarity.evaluation.measures import Ints
 from image_similarity.evaluation.reading import Embedded
-from image_similarity.pictures.names import from_text
+from image_similarity.pictures.names import on_disk
 from image_similarity.store import gallery, models, runs
 from image_similarity.store.catalog import Catalog
 from image_similarity.values import ModelInfo, Place, SceneScore
@@ -182,7 +182,7 @@ def _ways(places: tuple[Place, ...]) -> list[str]:
     ways = []
     for place in places:
         ways += [place.path, f"{place.source}:{place.path}"]
-        ways.append(str(Path(from_text(place.root)) / from_text(place.path)))
+        ways.append(on_disk(place))
     return ways
 
 

@@ -15,7 +15,7 @@ from image_similarity.errors import ExtraMissing, ImageUnreadable, InvalidSettin
 from image_similarity.events import Listener, Progress, Started, ignore
 from image_similarity.explain import occlusion
 from image_similarity.matching import geometry, pdq
-from image_similarity.pictures.names import from_text, to_text
+from image_similarity.pictures.names import on_disk, to_text
 from image_similarity.pictures.picture_error import PictureError
 from image_similarity.pictures.prepared import decode_for
 from image_similarity.pictures.read import Contents, read_file
@@ -132,7 +132,7 @@ def _find(catalog: Catalog, named: str) -> tuple[Path, Contents]:
         for place in record.places:
             if place.gone_since is not None:
                 continue
-            path = Path(from_text(place.root)) / from_text(place.path)
+            path = Path(on_disk(place))
             try:
                 contents = _read(path)
             except ImageUnreadable as error:

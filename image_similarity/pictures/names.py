@@ -13,6 +13,10 @@ from __future__ import annotations
 
 import os
 import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from image_similarity.values import Place
 
 # Controls (C0, DEL, C1) and the two Unicode line separators would break a line of a report in two; surrogates cannot
 # be written as UTF-8 at all.
@@ -45,6 +49,15 @@ def from_text(text: str) -> str:
     if to_text(path) != text:
         raise ValueError(f"not the text form of a path: {text!r}")
     return path
+
+
+def on_disk(place: Place) -> str:
+    """Return where a place lies on disk, as this system opens it.
+
+    Raises:
+        ValueError: as `from_text`.
+    """
+    return from_text(place.full_path)
 
 
 def _escape(match: re.Match[str]) -> str:

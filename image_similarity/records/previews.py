@@ -48,4 +48,4 @@ def stored(catalogs: Iterable[Catalog], sha256: str) -> bytes | None:
 def paths_of(places: Iterable[Place]) -> list[str]:
     """Return where the first places of a content that are not gone lie on disk, in text form."""
     live = [place for place in places if place.gone_since is None]
-    return [f"{place.root.rstrip('/')}/{place.path}" for place in live[:_TRIED]]
+    return [place.full_path for place in live[:_TRIED]]

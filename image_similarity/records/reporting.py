@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Literal
 
 from image_similarity.errors import InvalidSetting, UnknownImage, UnknownScene, UnknownSource
 from image_similarity.events import Listener, Progress, Started, ignore
-from image_similarity.pictures.names import from_text
+from image_similarity.pictures.names import on_disk
 from image_similarity.records import exports, previews
 from image_similarity.reports import about as saying
 from image_similarity.reports import case_uco, html, searches, tables, target, vics
@@ -24,7 +23,6 @@ from image_similarity.values import (
     Hit,
     ImageRecord,
     NearHit,
-    Place,
     ReportWritten,
     SearchResult,
     Selection,
@@ -130,11 +128,6 @@ def write_sheet(
         for catalog in catalogs
     ]
     return ReportWritten((str(path),), hits, hits, tuple(note for note in said if note))
-
-
-def on_disk(place: Place) -> str:
-    """Where a place lies on disk, as this system opens it."""
-    return os.path.join(from_text(place.root), from_text(place.path))  # noqa: PTH118
 
 
 def _shown(result: SearchResult) -> tuple[Hit | NearHit, ...]:

@@ -248,7 +248,7 @@ def _file(file: str, image: ImageRecord, place: Place) -> Node:
         "@id": _id("file facet", file),
         "@type": "uco-observable:FileFacet",
         "uco-observable:fileName": name,
-        "uco-observable:filePath": f"{place.root.rstrip('/')}/{place.path}",
+        "uco-observable:filePath": place.full_path,
         "uco-observable:isDirectory": False,
         "uco-observable:sizeInBytes": image.size,
         "uco-observable:modifiedTime": _time(utc(place.mtime_ns)),

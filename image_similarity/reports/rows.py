@@ -142,7 +142,7 @@ def place_rows(image: ImageRecord) -> Iterator[Row]:
             "source": place.source,
             "root": place.root,
             "relative_path": place.path,
-            "path": f"{place.root.rstrip('/')}/{place.path}",
+            "path": place.full_path,
             "first_seen": place.first_seen,
             "modified": utc(place.mtime_ns),
             "accessed": utc(place.atime_ns),

@@ -106,6 +106,6 @@ def _file(place: Place) -> dict[str, Any]:
     times = {"Written": utc(place.mtime_ns), "Accessed": utc(place.atime_ns)}
     return {
         "FileName": place.path.rpartition("/")[2],
-        "FilePath": f"{place.root.rstrip('/')}/{place.path}",
+        "FilePath": place.full_path,
         **{name: value for name, value in times.items() if value is not None},
     }

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from image_similarity.pictures.names import from_text, to_text
+from image_similarity.pictures.names import on_disk, to_text
 from image_similarity.ranking import bounded
 from image_similarity.ranking.bounded import Half, Rows
 from image_similarity.ranking.scenes import likely_scenes
@@ -308,8 +308,7 @@ def _own_place(records: Iterable[ImageRecord], own_path: str | None) -> Place | 
         place
         for record in records
         for place in record.places
-        if own_path is not None
-        and str(Path(from_text(place.root)) / from_text(place.path)) == own_path
+        if own_path is not None and on_disk(place) == own_path
     ]
     return max(own, key=lambda place: (place.gone_since is None, place.first_seen), default=None)
 

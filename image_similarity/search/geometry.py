@@ -16,7 +16,7 @@ from image_similarity.errors import ImageUnreadable, UnknownImage
 from image_similarity.events import Listener, Progress, Started, ignore
 from image_similarity.matching import geometry
 from image_similarity.matching.geometry import Features
-from image_similarity.pictures.names import from_text
+from image_similarity.pictures.names import on_disk
 from image_similarity.pictures.picture_error import PictureError
 from image_similarity.pictures.prepared import decode_for
 from image_similarity.pictures.read import Contents, read_file
@@ -119,11 +119,7 @@ def _paths_of(catalogs: Sequence[Catalog], sha256: str) -> list[Path]:
 
 def _on_disk(places: Iterable[Place]) -> list[Path]:
     """Where a content may still lie."""
-    return [
-        Path(from_text(place.root)) / from_text(place.path)
-        for place in places
-        if place.gone_since is None
-    ]
+    return [Path(on_disk(place)) for place in places if place.gone_since is None]
 
 
 def _read(path: Path, sha256: str, limit: int, region: Region | None = None) -> Features:

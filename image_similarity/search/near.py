@@ -15,7 +15,7 @@ import numpy as np
 from image_similarity.errors import ImageUnreadable, InvalidSetting
 from image_similarity.matching import pdq
 from image_similarity.matching.pdq import PdqHash
-from image_similarity.pictures.names import from_text
+from image_similarity.pictures.names import on_disk
 from image_similarity.pictures.picture_error import PictureError
 from image_similarity.pictures.prepared import decode_for
 from image_similarity.pictures.read import Contents, read_file
@@ -127,7 +127,7 @@ class NearFinder:
                 continue
             record = records[id_]
             for place in record.places:
-                if str(Path(from_text(place.root)) / from_text(place.path)) != own_path:
+                if on_disk(place) != own_path:
                     yield NearHit(
                         distance=int(far[row]),
                         quality=int(hashes.qualities[row]),

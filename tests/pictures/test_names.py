@@ -8,7 +8,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from image_similarity.pictures.names import from_text, to_text
+from image_similarity.pictures.names import from_text, on_disk, to_text
+from image_similarity.values import Place
 
 # Everything a path can hold: any character, and the surrogates that stand for undecodable bytes.
 PATHS = st.text(st.characters(codec=None, categories=None), max_size=40)
@@ -73,3 +74,10 @@ def test_the_escapes_are_as_documented() -> None:
 def test_escapes_that_are_never_written_are_refused(text: str) -> None:
     with pytest.raises(ValueError, match="not the text form"):
         from_text(text)
+
+
+@posix
+@pytest.mark.parametrize("root", ["/", "/evidence", "/caf\udce9/disk\n7"])
+def test_a_place_lies_below_its_root(root: str) -> None:
+    place = Place("disk", to_text(root), to_text("a/b\\\udcff.jpg"), "")
+    assert on_disk(place) == os.path.join(root, "a/b\\\udcff.jpg")  # noqa: PTH118
