@@ -19,9 +19,9 @@ def record(catalog: Catalog, result: SearchResult, **asked: Any) -> str | None:
 
     To be called after the answer, outside of `Catalog.reading`.
     """
-    hits = [
-        [hit.image.sha256, hit.distance] for hit in result.hits if hit.database == str(catalog.path)
-    ]
+    here = str(catalog.path)
+    hits = [[hit.image.sha256, hit.distance] for hit in result.hits if hit.database == here]
+    near = result.near.hits if result.near else ()
     found = result.filter
     entry = {
         "asked": asked,
@@ -41,6 +41,8 @@ def record(catalog: Catalog, result: SearchResult, **asked: Any) -> str | None:
             "hidden": found.hidden,
         },
         "hits": hits[:LISTED],
+        # In bits of PDQ, not in the model's distance.
+        "near": [[hit.image.sha256, hit.distance] for hit in near if hit.database == here][:LISTED],
         "count": len(hits),
         "hits_sha256": hashlib.sha256(audit.canonical(hits).encode("ascii")).hexdigest(),
     }

@@ -12,6 +12,7 @@ import pytest
 
 from image_similarity import Case
 from tests.cli.conftest import Made, Outcome, Run
+from tests.search.near_cases import ORIGINAL, flipped, give_hashes
 from tests.store.audited import attacking, write_anew
 
 
@@ -151,6 +152,19 @@ def test_a_query_on_a_case_with_a_number_is_recorded_with_its_hits(
     assert isinstance(asked, dict)
     assert (asked["pictures"], asked["scene"]) == ([str(indexed.first)], ["off"])
     assert check(run, database).code == 0
+
+
+def test_near_duplicates_that_a_query_showed_are_recorded_beside_its_hits(
+    run: Run, database: Path, indexed: Made
+) -> None:
+    give_hashes(
+        database, {"picture-0.png": (ORIGINAL, 90), "picture-1.png": (flipped(ORIGINAL, 6), 80)}
+    )
+    done = run("query", indexed.first, "-dp", database, "-k", 1, "--near", "--format", "json")
+    near = [row for row in done.objects() if row["found_by"] == "pdq"]
+    (entry,) = entries(database, "query")
+    assert entry["near"] == [[row["sha256"], row["pdq_distance"]] for row in near]
+    assert [bits for _, bits in entry["near"]] == [0, 6]
 
 
 def test_a_folder_of_queries_is_one_entry_each(run: Run, database: Path, indexed: Made) -> None:
