@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import click
 
 from image_similarity.reports.rows import json_text
+from image_similarity.reports.text import count as count
 from image_similarity.reports.text import visible
 
 
@@ -48,11 +49,6 @@ def pairs(values: Sequence[tuple[str, object]], *, indent: int = 0) -> None:
     width = max((len(name) for name, _ in values), default=0)
     for name, value in values:
         line(f"{'':{indent}}{name:{width}}  {_text(value)}".rstrip())
-
-
-def count(number: int, noun: str) -> str:
-    """Return a number with its noun: "1 picture", "2 pictures"."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def size(number: int) -> str:

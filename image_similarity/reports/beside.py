@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from image_similarity.reports.rows import COLUMNS, Row, search_row
+from image_similarity.reports.text import count
 from image_similarity.values import Duplicates, GeometryCheck, Hit, NearSearch, Place, SearchResult
 
 BITS = 256
@@ -32,9 +33,9 @@ def lines(result: SearchResult) -> list[str]:
 
 def near_text(near: NearSearch) -> str:
     """Return what was compared for near duplicates, and what was not, as one line."""
-    hashed = f"{near.hashed} of {_pictures(near.pictures)} have a PDQ hash"
+    hashed = f"{near.hashed} of {count(near.pictures, 'picture')} have a PDQ hash"
     if not near.hashed:
-        return f"near duplicates: none of {_pictures(near.pictures)} has a PDQ hash; {_MAKE_THEM}"
+        return f"near duplicates: none of {count(near.pictures, 'picture')} has a PDQ hash; {_MAKE_THEM}"
     if near.quality < near.min_quality:
         return (
             f"near duplicates: not searched, the query shows too little (quality {near.quality} of its PDQ hash, "
@@ -52,23 +53,21 @@ def near_text(near: NearSearch) -> str:
 def duplicates_text(found: Duplicates) -> str:
     """Return what was compared for near duplicates in a database, and what was not, as one line."""
     if not found.near:
-        hashed = f"{found.hashed} of {_pictures(found.pictures)} have a PDQ hash"
+        hashed = f"{found.hashed} of {count(found.pictures, 'picture')} have a PDQ hash"
         return f"near duplicates: not asked for; --near shows them ({hashed})"
     missing = "" if found.hashed == found.pictures else f"; {_MAKE_THEM}"
     if not found.hashed:
-        return f"near duplicates: none of {_pictures(found.pictures)} has a PDQ hash{missing}"
+        return (
+            f"near duplicates: none of {count(found.pictures, 'picture')} has a PDQ hash{missing}"
+        )
     return (
         f"near duplicates: at most {found.limit} of {BITS} bits of PDQ differ"
         f"{' in any of 8 orientations' if found.turned else ''}, from picture to picture: the ends of a chain may "
-        f"differ in more; {found.hashed} of {_pictures(found.pictures)} have a PDQ hash{_poor(found)}{missing}"
+        f"differ in more; {found.hashed} of {count(found.pictures, 'picture')} have a PDQ hash{_poor(found)}{missing}"
     )
 
 
 _MAKE_THEM = "`image-similarity refresh --pdq` makes those that are missing"
-
-
-def _pictures(count: int) -> str:
-    return f"{count} picture{'' if count == 1 else 's'}"
 
 
 def _poor(found: NearSearch | Duplicates) -> str:

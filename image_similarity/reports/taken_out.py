@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from image_similarity.reports.text import count
 from image_similarity.values import Decision, Hit, ImageRecord, KnownHash, SearchResult
 
 ALGORITHMS = {"sha256": "SHA-256", "sha1": "SHA-1", "md5": "MD5"}
@@ -25,10 +26,10 @@ def _lines(result: SearchResult) -> Iterator[str]:
         yield f"searched: only known pictures ({of_lists})"
     if found.known == "hide":
         lists = of_lists if found.lists else "there is no hash list"
-        yield f"{_pictures(found.hidden_known)}, known, hidden ({lists}; --known mark shows them)"
+        yield f"{count(found.hidden_known, 'picture')}, known, hidden ({lists}; --known mark shows them)"
     if found.hidden_irrelevant:
         yield (
-            f"{_pictures(found.hidden_irrelevant)}, judged irrelevant for this query, hidden "
+            f"{count(found.hidden_irrelevant, 'picture')}, judged irrelevant for this query, hidden "
             "(review list shows them, --include-irrelevant brings them back)"
         )
 
@@ -60,7 +61,3 @@ def details(image: ImageRecord) -> list[tuple[str, str]]:
 def said_text(decision: Decision) -> str:
     """Return who decided it, and when: "m7, examiner@desk, 2026-11-21T12:00:00Z"."""
     return f"{decision.name}, {decision.actor}, {decision.at}"
-
-
-def _pictures(count: int) -> str:
-    return f"{count:,} picture{'' if count == 1 else 's'}"

@@ -27,6 +27,11 @@ def whole_text(text: str) -> str:
     return _SURROGATE.sub(_escape, text)
 
 
+def count(number: int, noun: str) -> str:
+    """Return a number with its noun: "1 picture", "2 pictures"."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def cell(value: object) -> object:
     """Return a value for a CSV cell: text is made visible, and never starts a formula; numbers stay numbers.
 
