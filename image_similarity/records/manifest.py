@@ -16,6 +16,7 @@ from typing import Any
 from image_similarity import __version__
 from image_similarity.errors import ManifestRefused, UsageError
 from image_similarity.pictures.names import to_text
+from image_similarity.reports import target
 from image_similarity.store import as_of, clock, models, versions
 from image_similarity.store.catalog import Catalog
 from image_similarity.store.gallery import PlaceFilter
@@ -26,8 +27,6 @@ KIND = "image_similarity manifest"
 FORMAT = 1
 # A folder of 1,000 queries with 500 hits each takes 150 MB.
 MAX_BYTES = 2**28
-# Who looks for a manifest needs no more of a file.
-_BEGINNING = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,27 +226,13 @@ def no_vectors(catalog: Catalog, fingerprint: str) -> ManifestRefused:
 # -- writing ---------------------------------------------------------------------------------------------------------
 
 
-def refuse_existing(target: Path, *, overwrite: bool) -> None:
-    """Refuse a target that exists, unless it is an earlier manifest that may be replaced.
+def refuse_existing(path: Path, *, overwrite: bool) -> None:
+    """Refuse a file that exists, unless it is an earlier manifest that may be replaced.
 
     Raises:
         UsageError.
     """
-    if not os.path.lexists(target):
-        if not os.access(target.absolute().parent, os.W_OK):
-            raise UsageError(f"the folder of {target} does not exist or cannot be written to")
-        return
-    if not overwrite:
-        raise UsageError(
-            f"{target} exists already", hint="choose another name; --force replaces a manifest"
-        )
-    if target.is_symlink() or not target.is_file() or not _begins_like_one(target):
-        raise UsageError(f"{target} is no manifest of this program and is not replaced")
-
-
-def _begins_like_one(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(_BEGINNING).startswith(f'{{"kind": "{KIND}"'.encode())
+    target.refuse_existing(path, mark=f'{{"kind": "{KIND}"', overwrite=overwrite)
 
 
 def write(path: Path, manifest: Manifest) -> None:

@@ -32,11 +32,12 @@ def refuse_existing(target: Path, *, mark: str, overwrite: bool) -> None:
         return
     if not overwrite:
         raise UsageError(
-            f"{target} exists already", hint="Choose another name; --force replaces a report."
+            f"{target} exists already",
+            hint="Choose another name; --force replaces an earlier file of the same kind.",
         )
     if not _is_report(target, mark):
         raise UsageError(
-            f"{target} is not a report of this program and of this kind and is not replaced"
+            f"{target} was not written by this program as a file of this kind, and is not replaced"
         )
 
 

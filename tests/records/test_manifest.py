@@ -65,7 +65,7 @@ def test_only_an_earlier_manifest_is_replaced_and_only_when_asked(
     with pytest.raises(UsageError, match="exists already"):
         manifests.refuse_existing(path, overwrite=False)
     manifests.refuse_existing(path, overwrite=True)
-    with pytest.raises(UsageError, match="no manifest"):
+    with pytest.raises(UsageError, match="not written by this program"):
         manifests.refuse_existing(letter, overwrite=True)
 
 

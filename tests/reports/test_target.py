@@ -47,7 +47,7 @@ def test_an_existing_file_is_replaced_only_on_demand_and_only_if_it_is_a_report(
     with pytest.raises(UsageError, match="exists already"):
         target.refuse_existing(report, mark=MARK, overwrite=False)
     for path in (other, link, tmp_path):
-        with pytest.raises(UsageError, match="not a report"):
+        with pytest.raises(UsageError, match="not written by this program"):
             target.refuse_existing(path, mark=MARK, overwrite=True)
     target.refuse_existing(report, mark=MARK, overwrite=True)
     target.refuse_existing(tmp_path / "new", mark=MARK, overwrite=False)
