@@ -173,7 +173,7 @@ def _of_hits(
 ) -> list[tuple[int, tuple[Row, ...]]]:
     """The ids of the contents that were hit, with their rows: one row each, or all of a content together."""
     with catalog.reading() as connection:
-        ids = selection.ids_of(connection, {row["sha256"] for row in hits})
+        ids = gallery.ids_of(connection, {row["sha256"] for row in hits})
     missing = {row["sha256"] for row in hits if row["sha256"] not in ids}
     if missing:
         raise UnknownImage(

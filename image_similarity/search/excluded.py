@@ -86,7 +86,7 @@ def left(
         those, hidden = counting, 0
         irrelevant = [sha256 for sha256, verdict in judged.items() if verdict == "irrelevant"]
         if irrelevant and not request.include_irrelevant:
-            out = shelf.rows_with(gallery.ids_of(connection, irrelevant)) & counting
+            out = shelf.rows_with([*gallery.ids_of(connection, irrelevant).values()]) & counting
             those, hidden = counting & ~out, int(np.count_nonzero(out))
         excluded = Excluded(
             known=request.known,

@@ -125,13 +125,14 @@ def id_of(connection: Connection, sha256: str) -> int | None:
     ).scalar()
 
 
-def ids_of(connection: Connection, hashes: Collection[str]) -> list[int]:
+def ids_of(connection: Connection, hashes: Collection[str]) -> dict[str, int]:
     """The ids of those contents that are stored, by their SHA-256."""
-    found: list[int] = []
+    found: dict[str, int] = {}
     waiting = iter(hashes)
     while portion := list(islice(waiting, PORTION)):
-        statement = select(image_table.c.id).where(image_table.c.sha256.in_(portion))
-        found += connection.execute(statement).scalars()
+        statement = select(image_table.c.sha256, image_table.c.id)
+        rows = connection.execute(statement.where(image_table.c.sha256.in_(portion)))
+        found.update({sha256: id_ for sha256, id_ in rows})
     return found
 
 

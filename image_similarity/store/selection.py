@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-
 from sqlalchemy import Connection, func, select, true
 
 from image_similarity.store import audit, facts, gallery, marks, runs
@@ -43,17 +41,6 @@ def image_ids(connection: Connection, selection: Selection) -> list[int]:
     if selection.sha256s:
         statement = statement.where(image_table.c.sha256.in_(selection.sha256s))
     return list(connection.execute(statement.order_by(image_table.c.id)).scalars())
-
-
-def ids_of(connection: Connection, sha256s: Collection[str]) -> dict[str, int]:
-    """The ids of those of these contents that the database holds, by SHA-256."""
-    ordered, found = list(sha256s), {}
-    for start in range(0, len(ordered), gallery.PORTION):
-        portion = ordered[start : start + gallery.PORTION]
-        statement = select(image_table.c.sha256, image_table.c.id)
-        rows = connection.execute(statement.where(image_table.c.sha256.in_(portion)))
-        found.update({sha256: id_ for sha256, id_ in rows})
-    return found
 
 
 def scene_names(connection: Connection) -> set[str]:
