@@ -139,14 +139,17 @@ def _outcomes(
     query: Features, hits: Sequence[Hit], limit: int, on_event: Listener
 ) -> dict[str, _Outcome]:
     """What comes of each content among the hits, by SHA-256; a thread holds one picture at a time."""
-    contents = {hit.image.sha256: hit.image for hit in hits}
+    # Of all databases: the source of one may be mounted, that of another not.
+    contents: dict[str, dict[Place, None]] = {}
+    for hit in hits:
+        contents.setdefault(hit.image.sha256, {}).update(dict.fromkeys(hit.image.places))
     on_event(Started("matching", "", len(contents), unit="pictures"))
     found: dict[str, _Outcome] = {}
     pool = ThreadPoolExecutor(min(MOST_WORKERS, os.cpu_count() or 1), thread_name_prefix="geometry")
     try:
         waiting = {
-            pool.submit(_outcome, query, sha256, image.places, limit): sha256
-            for sha256, image in contents.items()
+            pool.submit(_outcome, query, sha256, places, limit): sha256
+            for sha256, places in contents.items()
         }
         for done in as_completed(waiting):
             found[waiting[done]] = done.result()
@@ -156,7 +159,7 @@ def _outcomes(
     return found
 
 
-def _outcome(query: Features, sha256: str, places: Sequence[Place], limit: int) -> _Outcome:
+def _outcome(query: Features, sha256: str, places: Iterable[Place], limit: int) -> _Outcome:
     reason = "no longer there"
     for path in _on_disk(places):
         try:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from image_similarity.case import Case, search_cases_folder
+from image_similarity.case import Case, search_cases, search_cases_folder
 from image_similarity.errors import ImageUnreadable, InvalidSetting
 from image_similarity.events import Event, Progress, Started
 from image_similarity.search import SearchRequest
@@ -98,6 +99,19 @@ def test_files_that_changed_or_are_gone_are_said_and_stand_last(scene: tuple[Pat
     assert {hit.place.path for hit in result.hits[-2:]} == set(reasons)
     assert result.geometry is not None
     assert result.geometry.checked == 3
+
+
+def test_a_picture_of_two_databases_is_read_where_either_has_it(
+    scene: tuple[Path, Path], tmp_path: Path, tiny_model: Path
+) -> None:
+    query, database = scene
+    mounted, unmounted = query.parent / "evidence", tmp_path / "unmounted"
+    shutil.copytree(mounted, unmounted)
+    with Case.open(tmp_path / "other.db") as other, Case.open(database, read_only=True) as case:
+        other.index(unmounted, options=IndexOptions(models=(str(tiny_model),), scenes=None))
+        shutil.rmtree(unmounted)
+        result = search_cases([other, case], SearchRequest(query=query, k=10, verify=True))
+    assert [hit.not_checked for hit in result.hits] == [""] * 10
 
 
 def test_a_stored_query_is_read_where_it_lies(scene: tuple[Path, Path]) -> None:
