@@ -29,9 +29,10 @@ class Preprocess:
     """How a model wants its picture: from EXIF-oriented RGB to a uint8 array of shape (size, size, 3).
 
     `fit` "squash" resizes the whole frame to size x size; "crop" resizes the short side to `resize` and cuts the
-    centre out; "within", for no network, reduces the long side to `size` if it is longer, and keeps the shape. A JPEG may
-    be decoded at a reduced scale as long as both sides stay at least `decode_scale` times the side that the resize aims
-    at; 0 always decodes in full. `mean` and `std` (RGB, for values in [0, 1]) are applied by the encoder, on its device.
+    centre out; "within", for no network, reduces the long side to `size` if it is longer, and keeps the shape. A JPEG
+    may be decoded at a reduced scale as long as both sides stay at least `decode_scale` times the side that the resize
+    aims at; 0 always decodes in full. `mean` and `std` (RGB, for values in [0, 1]) are applied by the encoder, on its
+    device.
     """
 
     size: int
@@ -236,8 +237,8 @@ class DistanceTable:
     """How near different pictures lie under one model: pairs at or below 0.00, 0.01, ... 2.00, the last being all.
 
     `unrelated` are pairs of pictures of two scenes, `same_scene` pairs of two pictures of one scene; each of the
-    `pictures` stands in at most one pair of a kind. `made_on` says in words what the pictures are. `tail`, empty in older
-    tables, is what `calibration.strength` scales to a case: rising scores.
+    `pictures` stands in at most one pair of a kind. `made_on` says in words what the pictures are. `tail`, empty in
+    older tables, is what `calibration.strength` scales to a case: rising scores.
     """
 
     fingerprint: str
@@ -305,7 +306,7 @@ class LikelihoodRatio:
 
 @dataclass(frozen=True, slots=True)
 class FusedRank:
-    """Where a hit stands by reciprocal rank fusion: its score, and its best rank, in the list of which query (from 1)."""
+    """Where a hit stands by reciprocal rank fusion: its score; its best rank, in the list of which query (from 1)."""
 
     score: float
     best_rank: int
@@ -316,8 +317,8 @@ class FusedRank:
 class Fusion:
     """How several queries became one list: labels and SHA-256 of the queries and of those that hits must not be like.
 
-    Each query's `depth` nearest were ranked; a picture's score is the sum of 1/(`constant` + rank). `left_out` counts the
-    pictures above the last hit that are nearer to one of `against` than to every query.
+    Each query's `depth` nearest were ranked; a picture's score is the sum of 1/(`constant` + rank). `left_out` counts
+    the pictures above the last hit that are nearer to one of `against` than to every query.
     """
 
     queries: tuple[tuple[str, str], ...]
@@ -382,8 +383,8 @@ class Hit:
 class Strength:
     """What the numbers of unrelated pictures expected as close as hits are scaled to; see `calibration.strength`.
 
-    `searched` are the pictures that could have been hits if no scene were filtered, `cohort` those of them (0: none, and
-    the numbers are upper bounds) that tell how near the query lies to all. `left_out` of the k nearest were no hits
+    `searched` are the pictures that could have been hits if no scene were filtered, `cohort` those of them (0: none,
+    and the numbers are upper bounds) that tell how near the query lies to all. `left_out` of the k nearest were no hits
     because more than `max_expected_false` unrelated ones are expected there.
     """
 
@@ -800,9 +801,9 @@ class ExplainedPicture:
 class Explanation:
     """Why two pictures came out as similar, as far as it can be seen.
 
-    `points` are pairs of places that one geometry explains: x and y in the query, x and y in the hit, as shares of width
-    and height. Without them, `note` saying why, there are heat maps by occlusion. `pdq_distance` is in bits of 256, None
-    where PDQ is not installed; `pdq_quality` the lower of both.
+    `points` are pairs of places that one geometry explains: x and y in the query, x and y in the hit, as shares of
+    width and height. Without them, `note` saying why, there are heat maps by occlusion. `pdq_distance` is in bits of
+    256, None where PDQ is not installed; `pdq_quality` the lower of both.
     """
 
     query: ExplainedPicture
@@ -1051,8 +1052,9 @@ class AgainstReport:
 
     Every entry is in exactly one class: `entries == confirmed + elsewhere + contradicted + failed + sum(skipped) +
     unknown`. `confirmed` are recorded with that hash at that path (a list without paths: at any), `elsewhere` at
-    another path only; `skipped` are files left out by a rule, by what they seemed to be. `unlisted` are recorded places of which neither the path nor the hash is on the list, `copies`
-    those of which the hash is. `sources` are those whose paths could be told in the list's.
+    another path only; `skipped` are files left out by a rule, by what they seemed to be. `unlisted` are recorded places
+    of which neither the path nor the hash is on the list, `copies` those of which the hash is. `sources` are those
+    whose paths could be told in the list's.
     """
 
     path: str
@@ -1136,8 +1138,9 @@ class MergeReport:
 class ImportReport:
     """The account of the import of an earlier database: every row is in `run` or `repeated`: a path that came before.
 
-    `labelled` contents got the scene type as their one label, with probability 1. `rescaled` embeddings were not of unit
-    length before; `otherwise` are rows whose content came before with another embedding, of which the first was kept.
+    `labelled` contents got the scene type as their one label, with probability 1. `rescaled` embeddings were not of
+    unit length before; `otherwise` are rows whose content came before with another embedding, of which the first was
+    kept.
     """
 
     run: RunReport
