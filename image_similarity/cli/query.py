@@ -137,8 +137,11 @@ def query(
                 if sheet:
                     sheet.miss(answer)
                 continue
-            renderer.show(answer)
-            queries.add(answer)
+            try:
+                renderer.show(answer)
+            finally:
+                # Whoever reads may have seen enough and closed the pipe; what was asked stays on record.
+                queries.add(answer)
             if sheet:
                 sheet.add(answer)
             if record:

@@ -198,6 +198,16 @@ def test_of_several_databases_only_those_with_a_number_record_and_only_their_own
     assert entries(indexed.database, "query") == []
 
 
+def test_a_query_is_recorded_also_if_its_reader_closed_the_pipe(
+    database: Path, indexed: Made
+) -> None:
+    command = [sys.executable, "-m", "image_similarity", "query", indexed.first, "-dp", database]
+    with subprocess.Popen([*map(str, command), "-k", "2"], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+    assert len(entries(database, "query")) == 1
+
+
 def test_a_query_that_cannot_be_recorded_is_answered_and_that_is_said_once(
     run: Run, database: Path, indexed: Made, monkeypatch: pytest.MonkeyPatch
 ) -> None:
