@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from image_similarity import __version__
-from image_similarity.values import Coverage, RunReport, Selection
+from image_similarity.values import CaseFacts, Coverage, RunReport, Selection
 
 CAUTION = "Documented leads for examination, never findings."
 
@@ -108,9 +108,13 @@ def _of_each(
 
 
 def _case(coverages: Sequence[Coverage]) -> Iterator[Pair]:
-    said = False
+    """The facts of each case once; where they differ, each says of which databases it is."""
+    paths: dict[CaseFacts, list[str]] = {}
     for each in coverages:
-        facts = each.facts
+        paths.setdefault(each.facts, []).append(each.status.path)
+    said = False
+    for facts, of in paths.items():
+        where = f" ({', '.join(of)})" if len(paths) > 1 else ""
         for label, value in (
             ("Number", facts.number),
             ("Examiner", facts.examiner),
@@ -119,7 +123,7 @@ def _case(coverages: Sequence[Coverage]) -> Iterator[Pair]:
         ):
             if value:
                 said = True
-                yield label, value
+                yield label + where, value
     if not said:
         yield "Number", "not stated"
 

@@ -12,10 +12,11 @@ from html.parser import HTMLParser
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from image_similarity.reports import html, searches
+from image_similarity.reports import about, html, searches
 from image_similarity.reports.searches import Entry, Search
 from image_similarity.values import (
     CaseFacts,
+    Coverage,
     ImageRecord,
     MeasuredRecall,
     SceneFilter,
@@ -92,6 +93,19 @@ def test_a_report_says_the_case_and_what_was_not_searched_and_ends_with_the_audi
     assert "Formats that can hold several: GIF 6 (how many do is not recorded)" in text
     last = " ".join(re.sub(r"<[^>]*>", " ", text).split())
     assert last.endswith(f"Audit head entry 7 of {HEAD.at}, SHA-256 {HEAD.digest}")
+
+
+def test_case_facts_of_several_databases_stand_once_or_say_whose_they_are() -> None:
+    one = sample_coverage(facts=CaseFacts(number="17"))
+    other = replace(one, status=replace(one.status, path="other.db"))
+    third = replace(other, facts=CaseFacts(number="18"))
+
+    def case(*coverages: Coverage) -> tuple[about.Pair, ...]:
+        return about.parts(replace(sample_about(), coverages=coverages))[0].pairs
+
+    assert case(one, other) == (("Number", "17"),)
+    assert case(one, third) == ((f"Number ({one.status.path})", "17"), ("Number (other.db)", "18"))
+    assert case(replace(one, facts=CaseFacts())) == (("Number", "not stated"),)
 
 
 def test_every_place_of_a_content_stands_on_its_card() -> None:
