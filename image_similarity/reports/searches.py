@@ -18,6 +18,9 @@ from image_similarity.values import (
     Share,
 )
 
+# What became of pictures of hash lists; that they were marked only is nothing to say of a search.
+_KNOWN = {"hide": "left out", "only": "searched alone"}
+
 
 @dataclass(frozen=True, slots=True)
 class Search:
@@ -98,7 +101,7 @@ def from_rows(rows: Sequence[Row]) -> list[Search]:
         pairs = _pairs(first, how, nearer)
         more = (
             ("Looked at of the query", str(first["query_made"] or "")),
-            ("Known files", str(first["known_searched"] or "")),
+            ("Known files", _KNOWN.get(str(first["known_searched"]), "")),
             ("Hidden as known", str(first["hidden_known"] or "")),
             ("Hidden as irrelevant", str(first["hidden_irrelevant"] or "")),
         )
