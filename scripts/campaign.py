@@ -3,9 +3,9 @@
     python scripts/campaign.py [--quick] [--only PART ...] [--seed N] [--share X] [--minutes N] [--write]
 
 Each part runs in a process of its own; its rows go to .campaign/PART.json as soon as they are there, so that a broken
-campaign goes on with the parts that are missing, and one that --minutes ended where it ended, as long as the program
-is the same (--again forgets them). With --write the table of all parts takes the
-place of the one in docs/reliability.md. The exit code is 1 if anything broke.
+campaign goes on with the parts that are missing, and one that --minutes ended goes on where it ended, as long as the
+program is the same (--again forgets them). With --write the table of all parts takes the place of the one in
+docs/reliability.md. The exit code is 1 if anything broke.
 """
 
 from __future__ import annotations
