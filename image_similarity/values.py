@@ -696,13 +696,14 @@ class SearchResult:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """In what a replay differs from its manifest: `what` names a result or a database, `rank` is the manifest's.
+    """In what a replay differs from its manifest: `what` names a result, query or database, `rank` is the manifest's.
 
     "database": not the one of the manifest; "rows": other rows than were searched; "open": the same, where a run was
-    writing at that time; "distance", "missing", "added", "rank": of a result.
+    writing at that time; "query": a stored query's vector is another; "distance", "missing", "added", "rank": of a
+    result.
     """
 
-    kind: Literal["database", "rows", "open", "distance", "missing", "added", "rank"]
+    kind: Literal["database", "rows", "open", "query", "distance", "missing", "added", "rank"]
     rank: int | None
     what: str
     message: str

@@ -110,4 +110,5 @@ def _line(difference: Difference) -> str:
         if value
     ]
     shown = f" ({', '.join(values)})" if values else ""
-    return f"rank {difference.rank}: {difference.what}: {difference.message}{shown}"
+    place = "query" if difference.rank is None else f"rank {difference.rank}"
+    return f"{place}: {difference.what}: {difference.message}{shown}"

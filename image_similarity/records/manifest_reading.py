@@ -225,6 +225,9 @@ def _manifest(entries: _Entries) -> Manifest:
     exclusions = tuple(_digests(each) for each in entries.items("exclusions"))
     databases = tuple(_database(each) for each in entries.each("databases", ManifestDatabase))
     places = entries.inner("places", PlaceFilter)
+    if not entries.items("queries"):
+        # Replayed it would say "same" of nothing.
+        raise ValueError("it holds no query")
     return Manifest(
         made_at=entries.text("made_at"),
         version=entries.text("version"),

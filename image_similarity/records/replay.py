@@ -45,7 +45,8 @@ BLOCK = 4096
 class _Near:
     """The nearest contents of one database to one query so far: (distance, SHA-256, image id), and all ties.
 
-    `listed` are the distances of the contents that the manifest answers, by SHA-256, passing or not.
+    `listed` are the distances of the contents that the manifest answers, and of the query's own, by SHA-256, passing or
+    not.
     """
 
     query: ManifestQuery
@@ -132,9 +133,11 @@ def replay(
                 answers[at] += _answer(opened, manifest, near)
                 distances[at].update({(number, sha): far for sha, far in near.listed.items()})
         on_event(Progress(number + 1, len(manifest.databases), 0, 0))
+    # In another database the query's content may well have another vector; that it is another is said already.
+    elsewhere = any(difference.kind == "database" for difference in differences)
     return ReplayReport(
         queries=tuple(
-            _compare(query, _ranked(found, manifest, query), known)
+            _compare(query, _ranked(found, manifest, query), known, elsewhere=elsewhere)
             for query, found, known in zip(manifest.queries, answers, distances, strict=True)
         ),
         databases=tuple(differences),
@@ -199,7 +202,7 @@ def _look(
         )
         for query in queries
     ]
-    listed = [{result.sha256 for result in query.results} for query in queries]
+    listed = [{query.sha256, *(each.sha256 for each in query.results)} for query in queries]
     ids = as_of.counting(opened.connection, opened.moment, manifest.places)
     scenes: dict[str, int] = {}
     for contents in as_of.contents(
@@ -334,7 +337,11 @@ def _ranked(
 
 
 def _compare(
-    query: ManifestQuery, again: Sequence[ManifestResult], known: Mapping[tuple[int, str], float]
+    query: ManifestQuery,
+    again: Sequence[ManifestResult],
+    known: Mapping[tuple[int, str], float],
+    *,
+    elsewhere: bool,
 ) -> Replayed:
     """Where the manifest's answer is not the one that was computed again."""
     wrong = [
@@ -342,6 +349,10 @@ def _compare(
         for result in query.results
         if (difference := _distance_difference(result, known)) is not None
     ]
+    if query.stored and not elsewhere and not _is_own_vector(query, known):
+        message = "the manifest's vector is not the one that is stored of this content"
+        what = f"{query.query} ({query.sha256[:12]})"
+        wrong.insert(0, Difference("query", None, what, message))
     before, after = {_key(each) for each in query.results}, {_key(each) for each in again}
     added = [
         Difference(
@@ -379,6 +390,11 @@ def _compare(
         differences=(*wrong, *(() if approximate else added)),
         missed=tuple(added) if approximate else (),
     )
+
+
+def _is_own_vector(query: ManifestQuery, known: Mapping[tuple[int, str], float]) -> bool:
+    """Whether a database holds the query's vector as that of its content; else a manifest could name any picture."""
+    return any(sha256 == query.sha256 and far == 0.0 for (_, sha256), far in known.items())
 
 
 def _distance_difference(

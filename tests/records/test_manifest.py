@@ -139,6 +139,7 @@ def changes() -> list[tuple[str, tuple[Any, ...], Any, str]]:
         ("search", (*query, "search"), "guessed", "search"),
         ("scenes", (*query, "scenes"), "bedroom", "scenes"),
         ("an unknown entry", ("exclude",), [], "no such entry"),
+        ("no query, of which a replay would say same", ("queries",), [], "no query"),
         ("places", ("places",), None, "object"),
         ("flag", ("places", "include_gone"), 1, "include_gone"),
         ("row ids", ("databases", 0, "moment", "files"), -1, "files"),

@@ -196,6 +196,19 @@ def test_a_manifest_that_was_changed_is_contradicted(database: Path) -> None:
     assert report.queries[0].confirmed == 5
 
 
+def test_a_stored_query_by_the_name_or_the_vector_of_another_is_contradicted(
+    database: Path,
+) -> None:
+    manifest = ask([database], "picture-001", k=6, scene=("off",))
+    query = manifest.queries[0]
+    for other in (Row("picture-002", ()).sha256, "0" * 64):
+        forged = replace(manifest, queries=(replace(query, sha256=other),))
+        report = again([database], forged)
+        assert kinds(report) == ["query"] and not report.same
+    unknown = replace(manifest, queries=(replace(query, sha256="0" * 64, stored=False),))
+    assert again([database], unknown).same
+
+
 def test_a_picture_that_was_hidden_by_a_decision_stays_out(database: Path) -> None:
     manifest = ask([database], "picture-001", k=9, scene=("off",))
     hidden = manifest.queries[0].results[0].sha256
