@@ -930,11 +930,20 @@ def manifest_databases(manifest: str | Path) -> list[Path]:
 
     Raises:
         ManifestRefused.
+        DatabaseMissing: One lies there no more.
     """
+    from image_similarity.errors import DatabaseMissing
     from image_similarity.pictures.names import from_text
     from image_similarity.records import manifest_reading, replay
 
-    return [Path(from_text(path)) for path in replay.paths(manifest_reading.read(Path(manifest)))]
+    found = [Path(from_text(path)) for path in replay.paths(manifest_reading.read(Path(manifest)))]
+    for path in found:
+        if not path.is_file():
+            raise DatabaseMissing(
+                f"the database of the manifest is not at {path} any more",
+                hint="name where it lies now: -dp DB, once for each in the order of the manifest",
+            )
+    return found
 
 
 def replay_manifest(

@@ -115,6 +115,10 @@ def query(
         raise click.UsageError("Give either IMAGE (or DIR) or --sha256.")
     if null and form != "paths":
         raise click.UsageError("-0 goes with --format paths.")
+    if report and manifest and report.resolve() == manifest.resolve():
+        raise click.UsageError(
+            "--report and --manifest name one file; the second would replace the first."
+        )
     given["include_partial"] = not given.pop("no_partial")
     given["approximate"] |= given["index"] is not None
     given["calibration"] = _calibration(given["calibration"])

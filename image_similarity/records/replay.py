@@ -115,7 +115,7 @@ def replay(
     by_path = dict(zip(paths(manifest), catalogs, strict=False))
     if len(catalogs) != len(paths(manifest)):
         raise UsageError(
-            f"the manifest is of {len(paths(manifest))} databases, {len(catalogs)} were given",
+            f"databases in the manifest: {len(paths(manifest))}, given: {len(catalogs)}",
             hint="name one for each: " + ", ".join(paths(manifest)),
         )
     on_event(Started("replay", "", len(manifest.databases), "databases"))

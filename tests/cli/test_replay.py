@@ -131,3 +131,22 @@ def test_a_merge_and_a_move_of_a_source_change_nothing(
     assert relinked.code in (0, 3), relinked.err
     replayed = run("replay", manifest)
     assert replayed.code == 0, replayed.out
+
+
+def test_a_database_that_was_moved_is_named_with_what_to_do(
+    manifest: Path, case: Made, run: Run, tmp_path: Path
+) -> None:
+    moved = case.database.rename(tmp_path / "moved.db")
+    lost = run("replay", manifest)
+    assert (
+        lost.code == 10 and f"not at {case.database} any more" in lost.err and "-dp DB" in lost.err
+    )
+    assert run("replay", manifest, "-dp", moved).code == 0
+
+
+def test_a_report_and_a_manifest_never_replace_each_other(
+    case: Made, run: Run, tmp_path: Path
+) -> None:
+    both = tmp_path / "both.html"
+    asked = run("query", case.first, "-dp", case.database, "--report", both, "--manifest", both)
+    assert asked.code == 2 and "one file" in asked.err and not both.exists()

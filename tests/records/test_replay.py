@@ -261,7 +261,7 @@ def test_several_databases_are_replayed_together(database: Path, tmp_path: Path)
     assert len(manifest.databases) == 2
     assert again([database, other], manifest, block=9).same
     assert not again([other, database], manifest).same
-    with pytest.raises(UsageError, match="2 databases"):
+    with pytest.raises(UsageError, match="in the manifest: 2, given: 1"):
         again([database], manifest)
 
 
