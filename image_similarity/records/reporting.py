@@ -37,6 +37,8 @@ _MARKS = {
     "vics": vics.MARK,
     "case-uco": case_uco.MARK,
 }
+# A file of hits could have been edited since the query wrote it.
+_AS_GIVEN = ("Hits", "as the file gave them; the pictures were not ranked again")
 # Pictures read at once: some MB, and a transaction that no writer waits for.
 _PORTION = 500
 
@@ -209,7 +211,7 @@ def _about(
     )
     return About(
         what=what,
-        asked=asked if hits else saying.selection_pairs(chosen),
+        asked=(_AS_GIVEN, *asked) if hits else saying.selection_pairs(chosen),
         extent=f"{held} {'hit' if hits else 'picture'}{'' if held == 1 else 's'}{left_out}",
         coverages=(covered,),
         written=clock.now(),

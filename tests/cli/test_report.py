@@ -174,6 +174,7 @@ def test_a_search_becomes_a_report_from_its_hits(
     assert outcome.code == 0, outcome.err
     text = target.read_text("utf-8")
     assert "Report of a search" in text
+    assert "the pictures were not ranked again" in text
     assert "k 3" in text
     assert text.index(rows[0]["sha256"]) < text.index(rows[1]["sha256"])
     assert text.count("data:image/jpeg") == 4, "the query and three hits"
