@@ -116,16 +116,18 @@ _TABLES = {
         "run " + _SOURCE.format("run"),
     ),
     "image": _Table(
-        "id", "sha256, sha1, md5, size, width, height, format, mime, partial, exif", "image"
+        "id",
+        "sha256, sha1, md5, size, width, height, format, mime, partial, exif, first_run_id",
+        "image",
     ),
     "file": _Table(
         "file.id",
-        "path, source.name, sha256",
+        "path, source.name, sha256, file.first_run_id",
         f"file {_SOURCE.format('file')} {_IMAGE.format('file')}",
     ),
     "embedding": _Table(
         "embedding.id",
-        "sha256, fingerprint, vector",
+        "sha256, fingerprint, vector, embedding.run_id",
         f"embedding {_IMAGE.format('embedding')} LEFT JOIN model ON model.id = embedding.model_id",
     ),
     "labels": _Table(
@@ -135,7 +137,7 @@ _TABLES = {
         where="scene.model_id = ?",
         order="rank, scene_id",
     ),
-    "pdq": _Table("pdq.image_id", "sha256, quality, hash", f"pdq {_IMAGE.format('pdq')}"),
+    "pdq": _Table("pdq.image_id", "sha256, quality, hash, run_id", f"pdq {_IMAGE.format('pdq')}"),
     "failure": _Table(
         "failure.id",
         "path, run_id, source.name, stage, error, message, sha256",

@@ -108,6 +108,9 @@ CHANGES = [
     ("file", "UPDATE file SET image_id = 7 WHERE id = 3"),
     ("labels", "UPDATE image_scene SET probability = probability / 2 WHERE image_id = 3 AND rank = 1"),
     ("labels", "DELETE FROM image_scene WHERE image_id = 3 AND rank = 2"),
+    ("image", "UPDATE image SET first_run_id = 2 WHERE id = 2"),
+    ("file", "UPDATE file SET first_run_id = 2 WHERE id = 3"),
+    ("embedding", "UPDATE embedding SET run_id = 2 WHERE id = 3"),
     ("failure", "UPDATE failure SET path = 'other.jpg'"),
     ("model", "UPDATE model SET weights_sha256 = 'other'"),
     ("run", "UPDATE run SET started_at = '2020-01-01T00:00:00Z' WHERE id = 1"),
@@ -198,8 +201,9 @@ def test_a_change_that_agrees_in_the_kept_bytes_is_found_without_a_name(case: Pa
 
 COLUMNS = [
     ("image", "id", ["sha256", "sha1", "md5", "size", "width", "height", "format", "mime", "partial", "exif"]),
-    ("file", "id", ["source_id", "path", "image_id", "gone_run_id"]),
-    ("embedding", "id", ["model_id", "image_id", "vector"]),
+    ("image", "id", ["first_run_id"]),
+    ("file", "id", ["source_id", "path", "image_id", "first_run_id", "gone_run_id"]),
+    ("embedding", "id", ["model_id", "image_id", "run_id", "vector"]),
     ("image_scene", "image_id", ["probability", "rank"]),
     ("failure", "id", ["path", "stage", "error", "message"]),
     ("audit", "id", ["at", "actor", "action", "detail", "previous", "digest"]),
