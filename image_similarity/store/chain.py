@@ -271,6 +271,9 @@ def _triggers(connection: Connection) -> Iterator[AuditFinding]:
         if name not in there:
             said = f"the trigger {name}, which keeps the chain append-only, was removed"
             yield AuditFinding("record", said)
+    # One of others could change what a run writes before it is sealed.
+    for name in sorted(there.difference(TRIGGERS)):
+        yield AuditFinding("record", f"the trigger {name} is none of this program")
 
 
 def _references(connection: Connection) -> Iterator[AuditFinding]:

@@ -194,6 +194,14 @@ def test_a_trigger_that_was_removed_is_found(case: Path) -> None:
     assert (kind, "audit_no_delete" in message) == ("record", True)
 
 
+def test_a_trigger_that_was_put_in_is_found(case: Path) -> None:
+    with closing(sqlite3.connect(case)) as connection, connection:
+        connection.execute(
+            "CREATE TRIGGER other BEFORE INSERT ON file BEGIN SELECT RAISE(IGNORE); END"
+        )
+    assert found(case) == [("record", "the trigger other is none of this program")]
+
+
 def test_entries_of_any_other_type_are_findings_and_no_crash(case: Path) -> None:
     with attacking(case) as connection:
         connection.execute("UPDATE audit SET detail = x'00ff' WHERE id = 3")
