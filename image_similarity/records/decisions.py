@@ -147,7 +147,7 @@ def _is_live(image: ImageRecord, texts: Sequence[str], source: str | None) -> bo
     return any(
         place.gone_since is None
         and source in (None, place.source)
-        and (place.path in texts or f"{place.root.rstrip('/')}/{place.path}" in texts)
+        and (place.path in texts or place.full_path in texts)
         for place in image.places
     )
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from image_similarity.errors import ImageUnreadable, InvalidSetting
-from image_similarity.pictures.names import from_text, to_text
+from image_similarity.pictures.names import on_disk, to_text
 from image_similarity.pictures.picture_error import PictureError
 from image_similarity.pictures.read import Contents, Left, read_file
 from image_similarity.ranking.exhaustive import Half, exact_distance
@@ -163,7 +163,7 @@ def _contents(hits: Iterable[Hit], own: Collection[str | None]) -> dict[str, lis
     """The hits of one query by content, nearest first, without the places of any query."""
     found: dict[str, list[Hit]] = {}
     for hit in hits:
-        if str(Path(from_text(hit.place.root)) / from_text(hit.place.path)) not in own:
+        if on_disk(hit.place) not in own:
             found.setdefault(hit.image.sha256, []).append(hit)
     return found
 
