@@ -960,8 +960,8 @@ class Finding:
     """One difference that a verification found.
 
     `kind` is "changed", "missing", "unreadable" or "record"; against the hashes of an acquisition "contradicted" (the
-    record at this path has another hash), "failed" or "unknown" (listed, but not taken as a picture, or never met),
-    "unlisted" (recorded, but not on the list).
+    record at this path has another hash), "gone" (recorded, and no longer there), "failed" or "unknown" (listed, but
+    not taken as a picture, or never met), "unlisted" (recorded, but not on the list).
     """
 
     kind: Literal[
@@ -970,6 +970,7 @@ class Finding:
         "unreadable",
         "record",
         "contradicted",
+        "gone",
         "failed",
         "unknown",
         "unlisted",
@@ -1051,11 +1052,11 @@ class ReportWritten:
 class AgainstReport:
     """The account of a comparison with a list of hashes that was made when the evidence was acquired.
 
-    Every entry is in exactly one class: `entries == confirmed + elsewhere + contradicted + failed + sum(skipped) +
-    unknown`. `confirmed` are recorded with that hash at that path (a list without paths: at any), `elsewhere` at
-    another path only; `skipped` are files left out by a rule, by what they seemed to be. `unlisted` are recorded places
-    of which neither the path nor the hash is on the list, `copies` those of which the hash is. `sources` are those
-    whose paths could be told in the list's.
+    Every entry is in exactly one class: `entries == confirmed + elsewhere + contradicted + gone + failed +
+    sum(skipped) + unknown`. `confirmed` are recorded with that hash at that path (a list without paths: at any),
+    `elsewhere` at another path only, `gone` at one where a later run no longer found it; `skipped` are files left out
+    by a rule, by what they seemed to be. `unlisted` are recorded places of which neither the path nor the hash is on
+    the list, `copies` those of which the hash is. `sources` are those whose paths could be told in the list's.
     """
 
     path: str
@@ -1067,6 +1068,7 @@ class AgainstReport:
     confirmed: int
     elsewhere: int
     contradicted: int
+    gone: int
     failed: int
     skipped: Mapping[str, int]
     unknown: int

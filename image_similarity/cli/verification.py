@@ -57,7 +57,7 @@ def _since(times: tuple[str, str] | None) -> str:
 
 
 def _print_comparison(report: AgainstReport) -> None:
-    for kind in ("contradicted", "failed", "unknown", "unlisted"):
+    for kind in ("contradicted", "gone", "failed", "unknown", "unlisted"):
         found = [each for each in report.findings if each.kind == kind]
         # What contradicts is named in full, however much it is.
         shown = found if kind == "contradicted" else found[:MOST_LINES]
@@ -81,6 +81,7 @@ def _print_comparison(report: AgainstReport) -> None:
             ("confirmed", report.confirmed),
             ("at another path", report.elsewhere),
             ("contradicted", report.contradicted),
+            ("no longer there", report.gone),
             ("not taken", report.failed),
             ("not searched", skipped or "nothing"),
             ("not in the database", report.unknown),

@@ -1,4 +1,4 @@
-"""What is recorded against the hashes of an acquisition: the same, contradicted, not taken, never met, not listed.
+"""What is recorded against the hashes of an acquisition: the same, contradicted, gone, not taken, not met, not listed.
 
 A list names its files from wherever its tool was started, the database from the root of a source. Which beginning of
 the list's paths stands for which source is told from the files whose hash and path both agree; see `_lead`. It is one
@@ -44,23 +44,35 @@ class _Record:
     live: list[Recorded]
     failed: list[Recorded]
     left_out: list[Recorded]
+    gone: list[Recorded]
     at: dict[tuple[str, str], Recorded] = field(default_factory=dict)
     by_hash: dict[str, list[Recorded]] = field(default_factory=lambda: defaultdict(list))
+    gone_by_hash: dict[str, Recorded] = field(default_factory=dict)
     unread: dict[str, Recorded] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         # A live place last: it may also have an open failure, of what stands there since.
-        for each in (*self.left_out, *self.failed, *self.live):
+        for each in (*self.gone, *self.left_out, *self.failed, *self.live):
             self.at[each.source, each.path] = each
         for each in self.live:
             for value in (each.sha256, each.sha1, each.md5):
                 self.by_hash[value or ""].append(each)
+        self.gone_by_hash = {
+            value: each
+            for each in self.gone
+            for value in (each.sha256, each.sha1, each.md5)
+            if value is not None
+        }
         self.unread = {each.sha256: each for each in self.failed if each.sha256 is not None}
 
     def holding(self, entry: Acquired) -> Sequence[Recorded]:
         """The live places of the content that an entry names by its strongest hash."""
-        strongest = next((value for kind in KINDS if (value := getattr(entry, kind))), "")
-        return self.by_hash.get(strongest, ())
+        return self.by_hash.get(_hash(entry), ())
+
+    def left(self, entry: Acquired) -> Recorded | None:
+        """A place that held this content and does no longer."""
+        found = self.gone_by_hash.get(_hash(entry))
+        return found if found is not None and _agrees(entry, found) else None
 
 
 def compare(catalog: Catalog, path: Path, sources: Sequence[str] = ()) -> AgainstReport:
@@ -81,15 +93,16 @@ def compare(catalog: Catalog, path: Path, sources: Sequence[str] = ()) -> Agains
             raise UnknownSource(f"{catalog.path} has no source {name!r}", hint="see: db status")
     listed = read_list(path)
     with catalog.reading() as connection:
-        live, failed, left_out = (
+        live, failed, left_out, gone = (
             [each for each in rows if not sources or each.source in sources]
             for rows in (
                 hashed.live(connection),
                 hashed.failed(connection),
                 hashed.left_out(connection),
+                hashed.gone(connection),
             )
         )
-    record = _Record(live, failed, left_out)
+    record = _Record(live, failed, left_out, gone)
     leads = _leads(listed.entries, record, certain=bool(sources))
     counts, skipped = Counter[str](), Counter[str]()
     findings: list[Finding] = []
@@ -117,6 +130,7 @@ def compare(catalog: Catalog, path: Path, sources: Sequence[str] = ()) -> Agains
         confirmed=counts["confirmed"],
         elsewhere=counts["elsewhere"],
         contradicted=counts["contradicted"],
+        gone=counts["gone"],
         failed=counts["failed"],
         skipped=dict(skipped),
         unknown=counts["unknown"],
@@ -208,10 +222,14 @@ def _place(
     unread = next((place for place in at_path if place.failed), None)
     if unread is not None:
         return "failed", _failure(entry, unread), keys
-    if at_path:
+    if any(not place.gone for place in at_path):
         return "skipped", None, keys
     if holding:
         return ("elsewhere" if entry.path else "confirmed"), None, []
+    left = next(iter(at_path), None) or record.left(entry)
+    if left is not None:
+        message = "recorded with this hash; when last looked for it was no longer there"
+        return "gone", Finding("gone", left.path, message, left.source, _hash(entry)), []
     if entry.sha256 in record.unread:
         return "failed", _failure(entry, record.unread[entry.sha256]), []
     return "unknown", Finding("unknown", entry.path or _hash(entry), "not in the database"), []
@@ -229,7 +247,9 @@ def _contradiction(entry: Acquired, place: Recorded) -> Finding:
     )
     message = f"another {kind.upper()} than when it was acquired"
     if place.said:
-        message += f"; it could not be taken ({place.said})"
+        message += (
+            f"; it is {place.said}" if place.gone else f"; it could not be taken ({place.said})"
+        )
     expected, found = getattr(entry, kind), getattr(place, kind)
     return Finding("contradicted", place.path, message, place.source, expected, found)
 

@@ -17,9 +17,10 @@ from image_similarity.store.schema import (
 
 
 class Recorded(NamedTuple):
-    """A path of a source: a live place (`said` is empty), an open failure (`said` is its error) or a file left out.
+    """A path of a source: a live place (`said` is empty), one that is `gone`, an open failure or a file left out.
 
-    What was left out says what it seemed to be, and has no hash; a failure has a SHA-256 if the file could be read.
+    A failure says its error, and has a SHA-256 if the file could be read; what was left out says what it seemed to be,
+    and has no hash.
     """
 
     source: str
@@ -29,10 +30,22 @@ class Recorded(NamedTuple):
     md5: str | None
     said: str = ""
     failed: bool = False
+    gone: bool = False
 
 
 def live(connection: Connection) -> list[Recorded]:
     """The live places, by source and path."""
+    return _places(connection, gone=False)
+
+
+def gone(connection: Connection) -> list[Recorded]:
+    """The places where a content was recorded and is no longer, by source and path; of one path the latest last."""
+    return [
+        each._replace(said="no longer there", gone=True) for each in _places(connection, gone=True)
+    ]
+
+
+def _places(connection: Connection, *, gone: bool) -> list[Recorded]:
     statement = (
         select(
             source_table.c.name,
@@ -43,8 +56,10 @@ def live(connection: Connection) -> list[Recorded]:
         )
         .join(source_table, source_table.c.id == file_table.c.source_id)
         .join(image_table, image_table.c.id == file_table.c.image_id)
-        .where(file_table.c.gone_run_id.is_(None))
-        .order_by(source_table.c.name, file_table.c.path)
+        .where(
+            file_table.c.gone_run_id.is_not(None) if gone else file_table.c.gone_run_id.is_(None)
+        )
+        .order_by(source_table.c.name, file_table.c.path, file_table.c.id)
     )
     return [Recorded(*row) for row in plain_rows(connection, statement)]
 

@@ -46,7 +46,7 @@ def against(desk: Desk, lines: list[str] | bytes, *sources: str) -> AgainstRepor
     path.write_bytes(lines if isinstance(lines, bytes) else "\n".join(lines).encode() + b"\n")
     with Case.open(desk.database, read_only=True) as case:
         report = case.verify_against(path, sources=sources)
-    counts = (report.confirmed, report.elsewhere, report.contradicted, report.failed)
+    counts = (report.confirmed, report.elsewhere, report.contradicted, report.gone, report.failed)
     assert report.entries == sum(counts) + sum(report.skipped.values()) + report.unknown
     return report
 
@@ -68,6 +68,24 @@ def test_a_list_of_what_is_there_is_confirmed_wherever_it_was_made(
     (failure,) = report.findings
     assert (failure.kind, failure.path) == ("failed", "broken.jpg")
     assert ("its bytes are those acquired" in failure.message) == (kind is sha256)
+
+
+def test_a_listed_picture_that_a_later_run_no_longer_found_is_said_to_be_gone(desk: Desk) -> None:
+    lines, contents = sums(desk, "/x/"), digest(desk.evidence / "a.png")
+    (desk.evidence / "a.png").unlink()
+    desk.index()
+    report = against(desk, lines)
+    assert (report.confirmed, report.gone, report.unknown, report.contradicted) == (2, 1, 0, 0)
+    assert [(f.path, f.expected) for f in report.findings if f.kind == "gone"] == [
+        ("a.png", contents)
+    ]
+    assert against(desk, [contents]).gone == 1
+    changed = [line.replace(contents, "0" * 64) for line in lines]
+    (contradiction,) = [f for f in against(desk, changed).findings if f.kind == "contradicted"]
+    assert contradiction.message.endswith("; it is no longer there")
+    desk.put("moved.png", seed=1)
+    desk.index()
+    assert (against(desk, lines).elsewhere, against(desk, lines).gone) == (1, 0)
 
 
 def test_a_list_made_below_the_source_is_confirmed(desk: Desk) -> None:
