@@ -746,8 +746,9 @@ class ReplayReport:
 class Trace:
     """A file that the program wrote of a case: what it is, where, when and by whom, as its audit entry says.
 
-    `state` says what lies there now: "as written", "changed", "gone", or "unreadable". `merge` is the entry by which
-    the database was merged into this one whose entry it is; None for this one's own.
+    `state` says what lies there now: "as written", "replaced" by a file of another entry, "changed" by something else,
+    "gone", or "unreadable". `merge` is the entry by which the database was merged into this one whose entry it is; None
+    for this one's own.
     """
 
     entry: int
@@ -757,7 +758,7 @@ class Trace:
     size: int
     at: str
     actor: str
-    state: Literal["as written", "changed", "gone", "unreadable"]
+    state: Literal["as written", "replaced", "changed", "gone", "unreadable"]
     merge: int | None = None
 
 

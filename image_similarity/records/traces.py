@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,7 +30,13 @@ def traces(catalog: Catalog) -> TraceReport:
         for merge, entries in audit.merged(connection):
             files += [_trace(entry, merge) for entry in entries]
         count, size = thumbnails.extent(connection)
-    return TraceReport(tuple(each for each in files if each is not None), count, size)
+    found = [each for each in files if each is not None]
+    # What lies there may be ours, too, if another entry tells of it.
+    ours = {each.path for each in found if each.state == "as written"}
+    for number, each in enumerate(found):
+        if each.state == "changed" and each.path in ours:
+            found[number] = replace(each, state="replaced")
+    return TraceReport(tuple(found), count, size)
 
 
 def _trace(entry: AuditEntry, merge: int | None) -> Trace | None:

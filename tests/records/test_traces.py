@@ -35,6 +35,17 @@ def test_backups_and_reports_are_listed_with_what_lies_there_now(tmp_path: Path)
     assert report.files[3].size == 6 and len(report.files[3].sha256) == 64
 
 
+def test_what_the_program_replaced_itself_is_told_from_what_others_changed(tmp_path: Path) -> None:
+    report = tmp_path / "report.html"
+    with Case.open(case(tmp_path / "case.db", 5)) as opened:
+        for text in ("<html>", "<html> again"):
+            report.write_text(text)
+            opened.record_export("report", report)
+        assert [trace.state for trace in opened.traces().files] == ["replaced", "as written"]
+        report.write_text("by another hand")
+        assert [trace.state for trace in opened.traces().files] == ["changed", "changed"]
+
+
 def test_a_backup_through_a_case_that_was_opened_for_reading_is_recorded_too(
     tmp_path: Path,
 ) -> None:
