@@ -27,6 +27,7 @@ from image_similarity.pictures.prepared import decode_for
 from image_similarity.pictures.read import Contents, Left, read_file
 from image_similarity.records.earlier_rows import (
     Malformed,
+    Vector,
     Whereabouts,
     read_scene,
     read_vector,
@@ -238,8 +239,7 @@ class _Import:
             contents = read_file(os_path)
             if isinstance(contents, Left):
                 raise PictureError("decode", "NoPicture", f"no picture: {contents.kind.rule}")
-            self._take_picture(row, batch, place, contents, times, vector.data)
-            self.counts["rescaled"] += vector.rescaled
+            self._take_picture(row, batch, place, contents, times, vector)
         except Malformed as error:
             # Without size and time: an index run must not take this for a failure of the file.
             self._fail(batch, Failure(place, "embed", error.error, str(error)))
@@ -258,7 +258,7 @@ class _Import:
         place: str,
         contents: Contents,
         times: os.stat_result,
-        vector: bytes,
+        vector: Vector,
     ) -> None:
         sha256 = contents.digests.sha256
         image_id = self.known.images.get(sha256)
@@ -274,7 +274,7 @@ class _Import:
         before = self.known.file(place)
         if lacks:
             self._add(row, batch, sha256, vector)
-        elif self.vectors.get(sha256) not in (None, crc32(vector)):
+        elif self.vectors.get(sha256) not in (None, crc32(vector.data)):
             self.counts["otherwise"] += 1
         same_place = before is not None and before.image_id == image_id
         self.counts["new" if lacks else "unchanged" if same_place else "duplicate"] += 1
@@ -291,10 +291,11 @@ class _Import:
             )
         )
 
-    def _add(self, row: EarlierRow, batch: store.BatchRows, sha256: str, vector: bytes) -> None:
-        self.vectors[sha256] = crc32(vector)
+    def _add(self, row: EarlierRow, batch: store.BatchRows, sha256: str, vector: Vector) -> None:
+        self.vectors[sha256] = crc32(vector.data)
         self.counts["embedded"] += 1
-        batch.vectors.append((self.model_id, sha256, vector))
+        self.counts["rescaled"] += vector.rescaled
+        batch.vectors.append((self.model_id, sha256, vector.data))
         scene = self.scenes.get(read_scene(row.scene))
         if scene is not None:
             # It named one scene and no probability: 1 means "as it was labelled".

@@ -217,6 +217,7 @@ def test_vectors_of_other_lengths_are_made_unit_vectors_and_counted(desk: Desk) 
     some = rows(desk)
     some[0] = (some[0][0], json.dumps([1e300 * n for n in unit(0)]), "bedroom")
     assert taken(desk, some).rescaled == 1
+    assert taken(desk, some).rescaled == 0, "nothing was stored that second time"
     with Case.open(desk.database, read_only=True) as case:
         assert case.verify().clean
 
