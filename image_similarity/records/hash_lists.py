@@ -101,26 +101,38 @@ def all_lists(catalog: Catalog) -> list[HashList]:
 
 
 def known_places(catalog: Catalog, name: str | None = None) -> Iterator[KnownPlace]:
-    """The places whose contents lists hold; see `Case.known_places`."""
+    """The places whose contents lists hold; see `Case.known_places`.
+
+    No transaction is held while a place is given: writers would wait for whoever pages through them.
+    """
     with catalog.reading() as connection:
         if name is not None and name not in {each.name for each in hash_lists.lists(connection)}:
             raise _no_list(catalog, name)
         ids = hash_lists.known_ids(connection, name).tolist()
-        for start in range(0, len(ids), _RECORDS):
-            for image in gallery.records(connection, ids[start : start + _RECORDS]).values():
-                for known, place in product(image.known, image.places):
-                    if name in (None, known.list):
-                        yield _known_place(known, image.sha256, place)
-        failures = [each for each in runs.failures(connection) if each.sha256]
-        roots = {each.name: each.root for each in catalog.sources()} if failures else {}
-        hashes = {at: Digests(each.sha256 or "", "", "") for at, each in enumerate(failures)}
-        for at, lists in hash_lists.known(connection, hashes).items():
-            failure = failures[at]
-            place = Place(failure.source, roots[failure.source], failure.path, "")
-            for known in lists:
+    for start in range(0, len(ids), _RECORDS):
+        with catalog.reading() as connection:
+            images = gallery.records(connection, ids[start : start + _RECORDS]).values()
+        for image in images:
+            for known, place in product(image.known, image.places):
                 if name in (None, known.list):
-                    said = f"{failure.error}: {failure.message}"
-                    yield replace(_known_place(known, failure.sha256 or "", place), failure=said)
+                    yield _known_place(known, image.sha256, place)
+    yield from _known_failures(catalog, name)
+
+
+def _known_failures(catalog: Catalog, name: str | None) -> Iterator[KnownPlace]:
+    """The same of files that could not be taken, but whose bytes were read."""
+    roots = {each.name: each.root for each in catalog.sources()}
+    with catalog.reading() as connection:
+        failures = [each for each in runs.failures(connection) if each.sha256]
+        hashes = {at: Digests(each.sha256 or "", "", "") for at, each in enumerate(failures)}
+        found = hash_lists.known(connection, hashes)
+    for at, lists in found.items():
+        failure = failures[at]
+        place = Place(failure.source, roots[failure.source], failure.path, "")
+        for known in lists:
+            if name in (None, known.list):
+                said = f"{failure.error}: {failure.message}"
+                yield replace(_known_place(known, failure.sha256 or "", place), failure=said)
 
 
 def _known_place(known: KnownHash, sha256: str, place: Place) -> KnownPlace:

@@ -18,6 +18,7 @@ from image_similarity.events import Event, Progress, Started
 from image_similarity.records import hash_files, hash_lists
 from image_similarity.records.hash_files import Row, opened
 from image_similarity.store import catalog as stored
+from image_similarity.store import engine
 from image_similarity.values import HashList, HashListReport, KnownHash
 from tests.search.synthetic import Row as Content
 from tests.search.synthetic import at_angle, write_case
@@ -339,6 +340,21 @@ def test_a_picture_is_known_by_any_of_its_hashes_and_it_is_said_by_which(databas
             KnownHash("both", "sha1"),
             KnownHash("weak", "md5", "2"),
         )
+
+
+def test_no_transaction_is_held_while_known_places_are_given(
+    database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or a run could not store its batch for as long as somebody pages through the list."""
+    import_text(database, "\n".join(map(sha, "abc")))
+    monkeypatch.setattr(hash_lists, "_RECORDS", 1)
+    monkeypatch.setattr(engine, "BUSY_TIMEOUT_MS", 100)
+    with Case.open(database, read_only=True) as case:
+        places = case.known_places()
+        assert next(places).place == "disk:a.png"
+        with Case.open(database) as writer:
+            writer.set_facts(notes="meanwhile")
+        assert len(list(places)) == 2
 
 
 def test_progress_is_told_of_reading_and_of_storing(database: Path, tmp_path: Path) -> None:
