@@ -30,6 +30,7 @@ from image_similarity.values import (
     Hit,
     ImageRecord,
     MeasuredRecall,
+    NearHit,
     Place,
     SceneFilter,
     SearchKind,
@@ -325,7 +326,7 @@ def _result(
 ) -> SearchResult:
     request = asked.request
     kind = _kind(each.kinds[number] for each in seen)
-    ranked = sorted((hit for hits in found for hit in hits), key=_order)
+    ranked = sorted((hit for hits in found for hit in hits), key=hit_order)
     hits = tuple(
         asked.meaning.explain(replace(hit, rank=rank))
         for rank, hit in enumerate(ranked[: request.k], start=1)
@@ -400,7 +401,8 @@ def _scene_filter(
     )
 
 
-def _order(hit: Hit) -> tuple[float, str, str, str, str]:
+def hit_order(hit: Hit | NearHit) -> tuple[float, str, str, str, str]:
+    """By what hits are ordered: nearest first; of equally near ones always in the same order."""
     return hit.distance, hit.image.sha256, hit.place.path, hit.place.source, hit.database
 
 

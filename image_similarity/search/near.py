@@ -19,6 +19,7 @@ from image_similarity.pictures.names import on_disk
 from image_similarity.pictures.picture_error import PictureError
 from image_similarity.pictures.prepared import decode_for
 from image_similarity.pictures.read import Contents, read_file
+from image_similarity.search.answer import hit_order
 from image_similarity.search.request import SearchRequest
 from image_similarity.store import copies, gallery, marks
 from image_similarity.store.catalog import Catalog
@@ -78,7 +79,7 @@ class NearFinder:
         distances = self._distances(own, result.hits)
         return replace(
             result,
-            near=replace(found, quality=own.quality, hits=tuple(sorted(hits, key=_order))),
+            near=replace(found, quality=own.quality, hits=tuple(sorted(hits, key=hit_order))),
             hits=tuple(
                 replace(hit, pdq_distance=distances.get(hit.image.sha256)) for hit in result.hits
             ),
@@ -172,7 +173,3 @@ class NearFinder:
                     far, _ = pdq.nearest_orientation(own.hash, other, turned=self._request.turned)
                     found[sha256] = int(far[0])
         return found
-
-
-def _order(hit: NearHit) -> tuple[int, str, str, str, str]:
-    return hit.distance, hit.image.sha256, hit.place.path, hit.place.source, hit.database
