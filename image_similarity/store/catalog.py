@@ -10,7 +10,7 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sqlalchemy import Connection, Engine, distinct, func, insert, select
+from sqlalchemy import Connection, Engine, Select, distinct, func, insert, select
 
 from image_similarity.errors import (
     DatabaseMissing,
@@ -379,14 +379,17 @@ def vectors_in_blocks(
 def contents_without_vector(connection: Connection) -> list[str]:
     """The SHA-256 of every content that no model gave a vector: a run stores none of these."""
     # Not EXISTS: the index begins with the model, so that would read all of it once for each content.
-    without = image_table.c.id.not_in(select(embedding_table.c.image_id))
-    return list(connection.execute(select(image_table.c.sha256).where(without)).scalars())
+    return _contents_not_in(connection, select(embedding_table.c.image_id))
 
 
 def contents_without_place(connection: Connection) -> list[str]:
     """The SHA-256 of every content of which no place is on record: a run stores none of these."""
-    without = image_table.c.id.not_in(select(file_table.c.image_id))
-    return list(connection.execute(select(image_table.c.sha256).where(without)).scalars())
+    return _contents_not_in(connection, select(file_table.c.image_id))
+
+
+def _contents_not_in(connection: Connection, ids: Select[tuple[int]]) -> list[str]:
+    statement = select(image_table.c.sha256).where(image_table.c.id.not_in(ids))
+    return list(connection.execute(statement).scalars())
 
 
 def copy_database(source: Path, target: Path) -> Path:
