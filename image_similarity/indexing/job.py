@@ -22,6 +22,7 @@ from image_similarity.pictures.walk import Entry, walk
 from image_similarity.settings import IndexOptions
 from image_similarity.store import batch as store
 from image_similarity.store import runs
+from image_similarity.store import sources as stored_sources
 from image_similarity.store.catalog import Catalog
 from image_similarity.values import RunReport, RunStatus
 
@@ -81,7 +82,7 @@ def index_place(
     mounted = mount.state(place.root)
     recorded = {**environment, "mount": None if mounted is None else asdict(mounted)}
     with catalog.writing() as connection:
-        source_id, name = sources.enter(connection, place, source)
+        source_id, name = stored_sources.enter(connection, to_text(str(place.root)), source)
         settings = sources.as_options(place, records.settings(options))
         # A picture may have ended the run before: this one decodes no picture in its own process.
         careful = runs.refuse_open(connection) > 0

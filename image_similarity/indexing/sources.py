@@ -1,4 +1,4 @@
-"""From a folder on disk to a source in the database: which folder it is, under which name, and what may not be."""
+"""From a folder on disk to what is walked: which folder it is, and what may not be."""
 
 from __future__ import annotations
 
@@ -6,16 +6,10 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from image_similarity.errors import DatabaseInsideEvidence, FolderMissing, InvalidSetting
+from image_similarity.errors import DatabaseInsideEvidence, FolderMissing
 from image_similarity.pictures.names import to_text
-from image_similarity.store import catalog as stored
-
-if TYPE_CHECKING:
-    from sqlalchemy import Connection
-
-UNNAMED = "root"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,38 +55,6 @@ def locate(folder: Path, database: Path) -> Place:
             hint="nothing is ever written there: choose a -dp outside of it",
         )
     return Place(resolved)
-
-
-def enter(connection: Connection, place: Place, name: str | None) -> tuple[int, str]:
-    """Give the id and name of the source, recording it at first sight.
-
-    A folder that is known keeps its name. A new one is known by its own name, or the one given.
-
-    Raises:
-        InvalidSetting: The name is empty, or belongs to another folder.
-    """
-    root = to_text(str(place.root))
-    if name is not None and not name.strip():
-        raise InvalidSetting("the name of a source must not be empty")
-    if name is not None and not name.isprintable():
-        # SQLite cannot hold every name that a shell can give, and a report must keep each name on its line.
-        raise InvalidSetting(
-            f"the name of a source must be printable text, not {to_text(name)}",
-            hint="give it another name: --source NAME",
-        )
-    if name is None:
-        known = stored.source_at(connection, root)
-        name = known or to_text(place.root.name) or UNNAMED
-    found = stored.find_source(connection, name)
-    if found is None:
-        return stored.add_source(connection, name, root), name
-    source_id, recorded = found
-    if recorded != root:
-        raise InvalidSetting(
-            f"the source {name!r} is the folder {recorded}, not {root}",
-            hint="give this one another name: --source NAME",
-        )
-    return source_id, name
 
 
 def as_options(place: Place, settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,14 +13,15 @@ import platform
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from zlib import crc32
 
-from image_similarity.errors import DatabaseError, InvalidSetting, NothingToIndex, NotOurDatabase
+from image_similarity.errors import DatabaseError, NothingToIndex, NotOurDatabase
 from image_similarity.events import Failed, Finished, Listener, Progress, Started
+from image_similarity.pictures import mount
 from image_similarity.pictures.names import from_text, to_text
 from image_similarity.pictures.picture_error import PictureError
 from image_similarity.pictures.prepared import decode_for
@@ -33,9 +34,8 @@ from image_similarity.records.earlier_rows import (
     read_vector,
 )
 from image_similarity.records.folder import evidence_folder
-from image_similarity.store import audit, earlier, models, runs, sealing
+from image_similarity.store import audit, earlier, models, runs, sealing, sources
 from image_similarity.store import batch as store
-from image_similarity.store import catalog as stored
 from image_similarity.store.catalog import Catalog
 from image_similarity.store.earlier import EarlierDatabase, EarlierRow
 from image_similarity.values import (
@@ -46,9 +46,6 @@ from image_similarity.values import (
     Preprocess,
     RunStatus,
 )
-
-if TYPE_CHECKING:
-    from sqlalchemy import Connection
 
 MODEL = "earlier"
 # What the earlier system's network took. Nothing is computed from it: the network is not here.
@@ -84,7 +81,7 @@ def import_earlier(
         )
     info = _model(found, scenes)
     with catalog.writing() as connection:
-        source_id, name = _enter(connection, root, source)
+        source_id, name = sources.enter(connection, to_text(str(root)), source)
         settings = {
             "models": [f"{info.name}@{info.fingerprint[:12]}"],
             "earlier": to_text(str(database.absolute())),
@@ -92,7 +89,12 @@ def import_earlier(
             "left_out": to_text("/".join(whereabouts.left_out)),
             "max_megapixels": max_megapixels,
         }
-        environment = {"python": platform.python_version(), "platform": platform.platform()}
+        mounted = mount.state(root)
+        environment = {
+            "python": platform.python_version(),
+            "platform": platform.platform(),
+            "mount": None if mounted is None else asdict(mounted),
+        }
         run_id = runs.begin(connection, runs.RunStart("import", source_id, settings, environment))
         model_id = models.register(connection, info)
         ids = models.scene_ids(connection, model_id)
@@ -165,23 +167,6 @@ def _model(found: EarlierDatabase, scenes: tuple[str, ...]) -> ModelInfo:
         scene_top_k=1,
         origin=f"imported from {to_text(found.path.name)}",
     )
-
-
-def _enter(connection: Connection, root: Path, name: str | None) -> tuple[int, str]:
-    """The id and name of the source, which is recorded at first sight, as in an index run."""
-    text = to_text(str(root))
-    if name is not None and not (name.strip() and name.isprintable()):
-        raise InvalidSetting("the name of a source must be printable text, and not empty")
-    name = name or stored.source_at(connection, text) or to_text(root.name) or "root"
-    found = stored.find_source(connection, name)
-    if found is None:
-        return stored.add_source(connection, name, text), name
-    if found[1] != text:
-        raise InvalidSetting(
-            f"the source {name!r} is the folder {found[1]}, not {text}",
-            hint="give this one another name: --source NAME",
-        )
-    return found[0], name
 
 
 @dataclass(slots=True)

@@ -95,6 +95,7 @@ def test_all_is_converted_with_counts_and_the_original_is_untouched(desk: Desk) 
     assert (path.read_bytes(), path.stat().st_mtime_ns) == (before, when)
     assert desk.snapshot() == evidence
     assert (report.rows, report.repeated, report.labelled, report.rescaled) == (5, 0, 4, 0)
+    assert report.run.mount is not None, "how the evidence was mounted is told of an import, too"
     assert (report.run.kind, report.run.status, report.run.new) == ("import", "done", 5)
     assert (report.dim, report.model) == (DIM, "earlier")
     ((detail,),) = desk.rows("SELECT detail FROM audit WHERE action = 'import'")
