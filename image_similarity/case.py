@@ -549,7 +549,7 @@ class Case:
             on_event: Gets `Started` and `Progress`, counted in pictures.
 
         Raises:
-            UsageError: A file lies there, or its folder cannot be written to.
+            UsageError: A file lies there, or its folder cannot be written to or is evidence.
             UnknownImage, UnknownSource, UnknownScene, InvalidSetting, OSError.
         """
         from image_similarity.records import reporting
@@ -998,7 +998,7 @@ def write_sheet(
         overwrite: Replace an earlier HTML report.
 
     Raises:
-        UsageError: A file lies there, or its folder cannot be written to.
+        UsageError: A file lies there, or its folder cannot be written to or is evidence.
         OSError.
     """
     from image_similarity.records import reporting

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from image_similarity.case import Case
-from image_similarity.errors import DatabaseMissing, UsageError
+from image_similarity.errors import DatabaseMissing
 
 
 def refuse_inside_sources(target: Path, cases: Iterable[Case]) -> None:
@@ -15,16 +15,10 @@ def refuse_inside_sources(target: Path, cases: Iterable[Case]) -> None:
     Raises:
         UsageError.
     """
-    from image_similarity.pictures.names import from_text
+    from image_similarity.records.exports import refuse_inside
 
-    place = target.resolve()
     for case in cases:
-        for source in case.sources():
-            if place.is_relative_to(Path(from_text(source.root)).resolve()):
-                raise UsageError(
-                    f"{target} would be written into the indexed folder {source.root}",
-                    hint="Evidence is never written to; choose another folder.",
-                )
+        refuse_inside(target, case.sources())
 
 
 def require_database(database: Path) -> None:

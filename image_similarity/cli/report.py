@@ -9,7 +9,7 @@ from typing import Any, Literal
 import click
 
 from image_similarity.case import Case
-from image_similarity.cli import evidence, options, output, progress
+from image_similarity.cli import options, output, progress
 from image_similarity.cli.options import Talk
 from image_similarity.cli.report_options import what_and_where
 from image_similarity.reports.rows import Row
@@ -99,7 +99,6 @@ def _write(
         progress.listener(talk) as on_event,
         Case.open(database, read_only=True, on_event=on_event) as case,
     ):
-        evidence.refuse_inside_sources(path, [case])
         written = case.report(
             form, path, chosen=chosen, hits=rows, limit=limit, overwrite=force, on_event=on_event
         )

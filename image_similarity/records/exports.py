@@ -3,14 +3,31 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from image_similarity.errors import DatabaseError
-from image_similarity.pictures.names import to_text
+from image_similarity.errors import DatabaseError, UsageError
+from image_similarity.pictures.names import from_text, to_text
 from image_similarity.store import audit
 from image_similarity.store.catalog import Catalog
+from image_similarity.values import Source
+
+
+def refuse_inside(path: Path, sources: Iterable[Source]) -> None:
+    """Refuse to write a file below a folder that was indexed.
+
+    Raises:
+        UsageError.
+    """
+    place = path.resolve()
+    for source in sources:
+        if place.is_relative_to(Path(from_text(source.root)).resolve()):
+            raise UsageError(
+                f"{path} would be written into the indexed folder {source.root}",
+                hint="Evidence is never written to; choose another folder.",
+            )
 
 
 def record(catalog: Catalog, kind: str, path: Path, **detail: Any) -> str | None:

@@ -55,6 +55,7 @@ def write_report(
     on_event: Listener = ignore,
 ) -> ReportWritten:
     """Write a report; see `Case.report`."""
+    exports.refuse_inside(path, catalog.sources())
     files = [path, *([path.with_name(path.name + ".about.json")] if form == "csv" else [])]
     for file, mark in zip(files, (_MARKS[form], tables.ABOUT_MARK), strict=False):
         target.refuse_existing(file, mark=mark, overwrite=overwrite)
@@ -106,6 +107,8 @@ def write_sheet(
     overwrite: bool = False,
 ) -> ReportWritten:
     """Write results as one HTML report; see `case.write_sheet`."""
+    for catalog in catalogs:
+        exports.refuse_inside(path, catalog.sources())
     target.refuse_existing(path, mark=html.MARK, overwrite=overwrite)
     found = [searches.from_result(result, on_disk) for result in results]
     several = len(catalogs) > 1

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from image_similarity.case import Case, search_cases, write_sheet
+from image_similarity.errors import UsageError
 from image_similarity.records import reporting
 from image_similarity.reports import tables
 from image_similarity.search import SearchRequest
@@ -61,6 +62,16 @@ def test_a_csv_is_not_there_without_what_stands_beside_it(
     with Case.open(database, read_only=True) as case, pytest.raises(OSError, match="No space"):
         case.report("csv", tmp_path / "out" / "case.csv")
     assert not list((tmp_path / "out").iterdir())
+
+
+def test_a_report_is_never_written_into_evidence(database: Path, tmp_path: Path) -> None:
+    with Case.open(database, read_only=True) as case:
+        inside = Path(case.sources()[0].root) / "report"
+        with pytest.raises(UsageError, match="indexed folder"):
+            case.report("csv", inside)
+        with pytest.raises(UsageError, match="indexed folder"):
+            write_sheet([case], [], inside, settings={})
+    assert not inside.exists()
 
 
 def test_no_transaction_is_held_while_a_report_is_written(database: Path, tmp_path: Path) -> None:
