@@ -117,9 +117,8 @@ def _connect(
     shown: list[Image.Image],
     corners: list[tuple[int, int]],
 ) -> None:
-    """Draw lines between matched points, evenly chosen where there are many."""
-    step = max(1, -(-len(found.points) // _MOST_LINES))
-    for number, (x, y, x_hit, y_hit) in enumerate(sorted(found.points)[::step]):
+    """Draw lines between matched points."""
+    for number, (x, y, x_hit, y_hit) in enumerate(_drawn(found)):
         here, there = (
             (corner[0] + across * (image.width - 1), corner[1] + down * (image.height - 1))
             for corner, image, across, down in (
@@ -133,6 +132,12 @@ def _connect(
             pen.ellipse([place[0] - 3, place[1] - 3, place[0] + 3, place[1] + 3], outline=colour)
 
 
+def _drawn(found: Explanation) -> list[tuple[float, float, float, float]]:
+    """The points that are drawn, evenly chosen where there are many."""
+    step = max(1, -(-len(found.points) // _MOST_LINES))
+    return sorted(found.points)[::step]
+
+
 def _colour(number: int) -> tuple[int, int, int]:
     """One of many colours, next to each other unlike."""
     red, green, blue = colorsys.hsv_to_rgb(number * 0.381966 % 1.0, 0.85, 0.9)
@@ -140,7 +145,9 @@ def _colour(number: int) -> tuple[int, int, int]:
 
 
 def _title(found: Explanation) -> str:
-    return f"Why these two came out as similar: {found.method}"
+    title, drawn = f"Why these two came out as similar: {found.method}", len(_drawn(found))
+    # Fewer lines than are counted below, so that nobody counts them.
+    return title if drawn == len(found.points) else f"{title}, {drawn} of {len(found.points)} drawn"
 
 
 def _font(size: int) -> ImageFont.FreeTypeFont:

@@ -10,7 +10,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from image_similarity.explain.draw import MARK, _fitting, _font, _readable, draw, seen, write
+from image_similarity.explain.draw import (
+    MARK,
+    _fitting,
+    _font,
+    _readable,
+    _title,
+    draw,
+    seen,
+    write,
+)
 from image_similarity.explain.pair import Pair
 from image_similarity.explain.words import lines, side_lines
 from image_similarity.values import (
@@ -63,6 +72,11 @@ def test_points_are_joined_by_lines_from_one_picture_to_the_other() -> None:
     assert drawn.width > 1200
     assert coloured(drawn)[:, 640:641].any(), "a line crosses from the left to the right"
     assert not coloured(draw(Pair(explanation(points=()), GREY, GREY))).any()
+
+
+def test_where_not_all_points_are_drawn_the_picture_says_how_many() -> None:
+    assert _title(explanation()).endswith("matched points, 50 of 200 drawn")
+    assert _title(explanation(points=explanation().points[:60])).endswith("matched points")
 
 
 def test_heat_is_laid_where_it_was_measured() -> None:
