@@ -83,6 +83,11 @@ def search_fused(
         raise ImageUnreadable(
             "no query picture could be read", hint="give pictures, or a folder that holds some"
         )
+    if against and not ruled_out:
+        raise ImageUnreadable(
+            "no picture to rule out could be read",
+            hint="give pictures, or a folder that holds some",
+        )
     own = {query.own_path for query in queries}
     # The same content given twice would count twice.
     queries = list({query.sha256: query for query in reversed(queries)}.values())[::-1]

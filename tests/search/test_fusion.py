@@ -174,6 +174,13 @@ def test_what_is_of_one_query_is_refused(
         fuse(folder, "01.png", "02.png", **request_)
 
 
+def test_a_folder_without_a_picture_rules_nothing_out_and_is_refused(
+    folder: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ImageUnreadable, match="rule out"):
+        fuse(folder, "01.png", against=(str(tmp_path),))
+
+
 def test_without_a_readable_query_there_is_no_answer(folder: Path, tmp_path: Path) -> None:
     with (
         Case.open(folder.parent / "case.db", read_only=True) as case,
