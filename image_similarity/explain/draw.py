@@ -145,7 +145,8 @@ def _colour(number: int) -> tuple[int, int, int]:
 
 
 def _title(found: Explanation) -> str:
-    title, drawn = f"Why these two came out as similar: {found.method}", len(_drawn(found))
+    # Any two can be compared: that they are alike is not for the title to say.
+    title, drawn = f"Two pictures compared: {found.method}", len(_drawn(found))
     # Fewer lines than are counted below, so that nobody counts them.
     return title if drawn == len(found.points) else f"{title}, {drawn} of {len(found.points)} drawn"
 
