@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from image_similarity.case import Case
 from image_similarity.cli import output
-from image_similarity.reports.rows import plain
+from image_similarity.reports.rows import json_text
 from image_similarity.values import SearchResult
 
 # What says how the work was done, not what was asked.
@@ -21,7 +21,7 @@ class RecordedQueries:
     def __init__(self, cases: Sequence[Case], given: Mapping[str, Any]) -> None:
         self._cases = [case for case in cases if case.facts().number]
         self._asked = {
-            name: _as_json(value)
+            name: json.loads(json_text(value))
             for name, value in given.items()
             if name not in _NOT_ASKED and value not in (None, False, ())
         }
@@ -33,12 +33,3 @@ class RecordedQueries:
             if refused:
                 output.note(f"{case.path}: {refused}")
                 self._cases.remove(case)
-
-
-def _as_json(value: Any) -> Any:
-    """A value of an option: a path as its text, what JSON does not know as its own words."""
-    if isinstance(value, os.PathLike):
-        return str(value)
-    if isinstance(value, list | tuple | set | frozenset):
-        return [_as_json(each) for each in value]
-    return plain(value) if isinstance(value, str | int | float | bool) else str(value)
