@@ -34,12 +34,12 @@ _CALLED = {
     "image": "picture",
     "file": "the place",
     "embedding": "the vector of",
-    "labels": "the scene labels of",
+    "labels": "the list of scene labels of",
     "pdq": "the PDQ hash of",
     "failure": "the failure of",
     "account": "the account of run",
-    "gone": "the places that were closed by run",
-    "resolved": "the failures that were settled by run",
+    "gone": "the list of places that were closed by run",
+    "resolved": "the list of failures that were settled by run",
 }
 # Tables whose rows are runs, known by number.
 _RUNS = ("run", "account", "gone", "resolved")
