@@ -17,7 +17,18 @@ Format = Literal["table", "json", "csv", "paths"]
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
-PATH = click.Path(path_type=Path)
+
+class _PathName(click.Path):
+    """A path; not an empty text, which would be the current folder: what a script makes of a variable without value."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Refuse an empty text."""
+        if value == "":
+            self.fail("The name is empty.", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+PATH = _PathName(path_type=Path)
 
 
 class ModelName(click.types.StringParamType):

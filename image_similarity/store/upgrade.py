@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Engine
 
 from image_similarity import __version__
 from image_similarity.errors import DatabaseError, DatabaseNotWritable
-from image_similarity.store import audit, sealing
+from image_similarity.store import audit
 from image_similarity.store.engine import name_error
 from image_similarity.store.schema import APPLICATION_ID
 
@@ -159,6 +159,8 @@ def _append(connection: Connection, before: SchemaState, copy: Path | None) -> N
         return
     audit.append(connection, "upgrade", {**said, "from": before.revision, **_described(copy)})
     if began:
+        from image_similarity.store import sealing
+
         for rows in sealing.seal_uncovered(connection):
             audit.append(connection, "seal", {"rows": rows})
 

@@ -65,6 +65,14 @@ def test_few_pictures_are_compared_exactly_also_when_asked_for_less(
     assert "search: exhaustive over " in outcome.out
 
 
+def test_a_name_that_is_empty_is_refused_and_not_taken_for_the_current_folder(
+    run: Run, indexed: Made
+) -> None:
+    told = run("query", "", "-dp", indexed.database)
+    assert told.code == 2
+    assert "The name is empty." in told.err
+
+
 def test_a_scene_filter_always_says_what_it_left_out(run: Run, indexed: Made) -> None:
     for form in ("table", "json", "csv", "paths"):
         outcome = run(
