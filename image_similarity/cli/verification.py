@@ -37,12 +37,9 @@ def print_findings(findings: Iterable[Finding]) -> None:
     """Write one line for each."""
     for each in findings:
         place = f"{each.source}:{each.path}" if each.source else each.path
-        was = (
-            f" (recorded {each.expected}, found {each.found})"
-            if each.expected or each.found
-            else ""
-        )
-        output.line(f"{each.kind:10}  {place}  {each.message}{was}")
+        hashes = (("recorded", each.expected), ("found", each.found))
+        was = ", ".join(f"{word} {value}" for word, value in hashes if value)
+        output.line(f"{each.kind:10}  {place}  {each.message}{f' ({was})' if was else ''}")
 
 
 def _since(times: tuple[str, str] | None) -> str:

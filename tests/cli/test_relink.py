@@ -28,6 +28,8 @@ def test_other_files_there_keep_it_and_exit_with_15(run: Run, case: Made, tmp_pa
     outcome = run("relink", "evidence", anew, "-dp", case.database, "--allow-missing")
     assert outcome.code == 15
     assert "changed     evidence:picture-1.png  another content than recorded" in outcome.out
+    (missing,) = [line for line in outcome.out.splitlines() if line.startswith("missing")]
+    assert "(recorded " in missing and "found" not in missing, "nothing was found to name"
     assert f"evidence: stays at {case.folder}" in outcome.out
     (report,) = run("relink", "evidence", anew, "-dp", case.database, "--format", "json").objects()
     assert (report["moved"], report["changed"], report["missing"]) == (False, 1, 1)
