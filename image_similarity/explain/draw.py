@@ -30,6 +30,8 @@ _INK, _PALE, _PAPER = (24, 24, 24), (96, 96, 96), (255, 255, 255)
 _MOST_LINES = 60
 # Heat is laid over the picture with at most this much of its colour.
 _MOST_COLOUR = 0.65
+# Below this the words say +0.000: of a plain picture it is how a network rounds, and would be drawn in full red.
+_LEAST_HEAT = 0.0005
 _HOT = np.array([255.0, 32.0, 0.0])
 # The bundled font has letters up to here; what lies beyond is written as an escape rather than as an empty box.
 _LAST_LETTER = 0x17F
@@ -98,7 +100,7 @@ def _shown(picture: ExplainedPicture, pixels: Pixels, preprocess: Preprocess) ->
     size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
     image = image.resize(size, Image.Resampling.BICUBIC)
     heat = np.maximum(np.array(picture.heat, dtype=np.float64), 0.0)
-    if not heat.size or heat.max() <= 0:
+    if not heat.size or heat.max() < _LEAST_HEAT:
         return image
     box = tuple(round(each) for each in seen(*size, preprocess))
     cells = Image.fromarray((heat / heat.max() * 255).astype(np.uint8))

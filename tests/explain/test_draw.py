@@ -86,6 +86,12 @@ def test_heat_is_laid_where_it_was_measured() -> None:
     assert rows.max() < 62 + 465 / 4 and columns.max() < 20 + 620 / 4, "the upper left part is hot"
 
 
+def test_what_a_network_rounds_is_not_drawn_as_heat() -> None:
+    faint = tuple(tuple(cell * 1e-6 for cell in row) for row in HOT)
+    found = replace(heated(), query=picture(heat=faint), hit=picture(heat=faint))
+    assert not coloured(draw(Pair(found, GREY, GREY))).any()
+
+
 def test_what_is_said_names_the_method_the_figures_and_what_it_is_not() -> None:
     text = "\n".join([*side_lines("query", picture()), *lines(explanation())])
     for words in (
