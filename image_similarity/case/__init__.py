@@ -1,0 +1,44 @@
+"""Case: one database, opened; the public class of the library. Each of its subjects has a file of its own."""
+
+from image_similarity.case.care import Care
+from image_similarity.case.checks import check_earlier, check_folder
+from image_similarity.case.decisions import Decisions
+from image_similarity.case.indexing import Indexing
+from image_similarity.case.lookup import Lookup
+from image_similarity.case.reports import Reports
+from image_similarity.case.searching import Searching
+from image_similarity.case.several import (
+    manifest_databases,
+    manifest_writer,
+    replay_manifest,
+    search_cases,
+    search_cases_folder,
+    search_cases_fused,
+    write_sheet,
+)
+
+__all__ = [
+    "Case",
+    "check_earlier",
+    "check_folder",
+    "manifest_databases",
+    "manifest_writer",
+    "replay_manifest",
+    "search_cases",
+    "search_cases_folder",
+    "search_cases_fused",
+    "write_sheet",
+]
+
+
+class Case(Indexing, Searching, Lookup, Reports, Decisions, Care):
+    """A database of one case: what was indexed, where it was, what it looks like.
+
+    Example:
+        ```
+        with Case.open("case-17.db") as case:
+            report = case.index("/evidence/disk-07", source="disk-07")
+            for hit in case.search("query.jpg", k=20).hits:
+                print(hit.rank, hit.distance, hit.place.path)
+        ```
+    """

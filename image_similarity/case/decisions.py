@@ -1,0 +1,147 @@
+"""What is known of a case's pictures, and what was decided."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from image_similarity.case.base import OpenedCase
+from image_similarity.events import Listener, ignore
+
+if TYPE_CHECKING:
+    from image_similarity.values import Decision, HashList, HashListReport, KnownPlace
+
+
+class Decisions(OpenedCase):
+    """Known files, and what examiners decided."""
+
+    def import_hash_list(
+        self,
+        path: str | Path,
+        *,
+        name: str | None = None,
+        form: Literal["plain", "csv", "nsrl", "vics"] | None = None,
+        on_event: Listener = ignore,
+    ) -> HashListReport:
+        """Import a file of known hashes: plain, CSV, NSRL-like or VICS-style; a picture that it holds is known.
+
+        The file is read first, with little memory, and stored in one transaction at the end: all of it, or nothing.
+
+        Args:
+            path: The file, in UTF-8 or with a byte order mark.
+            name: What the list is called; the file's name without its suffix by default.
+            form: What it is; told from its beginning by default.
+            on_event: Gets `Started` and `Progress`, counted in megabytes that were read, then in hashes stored.
+
+        Raises:
+            HashListRefused: It is not of the form, damaged, or holds no hash that could be used.
+            InvalidSetting: The name is taken or is no line of text.
+            DatabaseLocked, DatabaseNotWritable, OSError.
+        """
+        from image_similarity.records import hash_lists
+
+        return hash_lists.import_list(
+            self._catalog, Path(path), name=name, form=form, on_event=on_event
+        )
+
+    def remove_hash_list(self, name: str) -> HashList:
+        """Remove a hash list; the audit chain keeps that it was there.
+
+        Raises:
+            UsageError: There is none of this name.
+        """
+        from image_similarity.records import hash_lists
+
+        return hash_lists.remove_list(self._catalog, name)
+
+    def hash_lists(self) -> list[HashList]:
+        """The hash lists, by name."""
+        from image_similarity.records import hash_lists
+
+        return hash_lists.all_lists(self._catalog)
+
+    def known_places(self, name: str | None = None) -> Iterator[KnownPlace]:
+        """Every place whose content a hash list holds, or this one, also of files that could not be taken.
+
+        Raises:
+            UsageError: There is no list of this name.
+        """
+        from image_similarity.records import hash_lists
+
+        return hash_lists.known_places(self._catalog, name)
+
+    def decide(
+        self, picture: str | Path, kind: Literal["tag", "note", "category"], value: str
+    ) -> Decision | None:
+        """Say something of a content, for every place where it lies and will be found; None if it was said before.
+
+        A content has any number of tags and notes, and one category: a new one takes the place of the one before.
+
+        Args:
+            picture: A path as for `images_at`, "source:path", or a SHA-256 or prefix of it.
+            kind: What is said.
+            value: One line of text, a note up to 2,000 characters, the others up to 100.
+
+        Raises:
+            UnknownImage: No picture, or several, are meant.
+            InvalidSetting: The text is none that can be stored.
+        """
+        from image_similarity.records import decisions
+
+        meant = decisions.picture_named(self._catalog, os.fspath(picture), _text_forms)
+        return decisions.decide(self._catalog, meant, kind, value)
+
+    def judge(
+        self, query: str | Path, hit: str | Path, verdict: Literal["relevant", "irrelevant"]
+    ) -> Decision | None:
+        """Say whether a hit belongs to a query; an irrelevant one is no hit of this query any more.
+
+        A verdict takes the place of the one before; None if it was said before.
+
+        Args:
+            query: A picture on disk, which need not be stored, or a stored one, named as for `decide`.
+            hit: A stored picture.
+            verdict: For the two contents, wherever they lie.
+
+        Raises:
+            UnknownImage: No picture, or several, are meant.
+            ImageUnreadable: The query cannot be read.
+        """
+        from image_similarity.records import decisions
+
+        query_sha256 = decisions.query_named(self._catalog, os.fspath(query), _text_forms)
+        meant = decisions.picture_named(self._catalog, os.fspath(hit), _text_forms)
+        return decisions.judge(self._catalog, query_sha256, meant, verdict)
+
+    def withdraw(self, *names: str) -> list[Decision]:
+        """Withdraw decisions by their names, all or none; they stay on record, with the time.
+
+        Raises:
+            UsageError: There is none of a name, or it was withdrawn before.
+        """
+        from image_similarity.records import decisions
+
+        return decisions.withdraw(self._catalog, names)
+
+    def decisions(self, *, tag: str | None = None, withdrawn: bool = False) -> list[Decision]:
+        """The decisions that stand, or with `withdrawn` all; with a `tag` those of contents that have it."""
+        from image_similarity.records import decisions
+
+        return decisions.listed(self._catalog, tag=tag, withdrawn=withdrawn)
+
+
+def _text_forms(path: str) -> list[str]:
+    """Every way in which a path, as a user gives it, may be on record: as printed, as typed, and where it lies on disk.
+
+    A link in the evidence is a place of its own, so the last name is not resolved; but a link that leads into the
+    evidence means what it leads to.
+    """
+    from image_similarity.pictures.names import to_text
+
+    folder, name = os.path.split(path)
+    on_disk = [os.path.join(os.path.realpath(folder), name), os.path.realpath(path)]  # noqa: PTH118
+    texts = [to_text(each) for each in (path, *on_disk)]
+    is_text = path.isprintable()
+    return list(dict.fromkeys([path, *texts] if is_text else texts))

@@ -1,0 +1,90 @@
+"""What a case has on record."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from image_similarity.case.base import OpenedCase
+
+if TYPE_CHECKING:
+    from image_similarity.values import (
+        DatabaseStatus,
+        Failure,
+        ImageRecord,
+        ModelInfo,
+        RunReport,
+        Source,
+    )
+
+
+class Lookup(OpenedCase):
+    """What is on record of pictures, models, sources and runs."""
+
+    def image(self, sha256: str) -> ImageRecord:
+        """Everything known of one content, by its SHA-256 or an unambiguous prefix of at least 6 digits.
+
+        Raises:
+            UnknownImage.
+        """
+        return self._catalog.image(sha256)
+
+    def images_at(self, path: str | Path) -> list[ImageRecord]:
+        """The contents that a path holds or held; a path on disk, or one relative to a source as hits print it.
+
+        Raises:
+            UnknownImage: If no picture is known there; files that could not be taken are in `failures`.
+        """
+        return self._catalog.images_at(_text_forms(os.fspath(path)))
+
+    def models(self) -> list[ModelInfo]:
+        """The models with stored vectors or scenes, oldest first."""
+        return self._catalog.models()
+
+    def sources(self) -> list[Source]:
+        """The known sources, by name, with what they hold."""
+        return self._catalog.sources()
+
+    def runs(self) -> list[RunReport]:
+        """All runs, newest first, without their failures."""
+        return self._catalog.runs()
+
+    def run(self, run_id: int) -> RunReport:
+        """One run with its failures.
+
+        Raises:
+            UsageError: If there is no such run.
+        """
+        return self._catalog.run(run_id)
+
+    def close_run(self, run_id: int) -> None:
+        """Close a run that was killed on another machine and still counts as writing.
+
+        Raises:
+            UsageError: If no such run is open.
+        """
+        self._catalog.close_run(run_id)
+
+    def failures(self, run_id: int | None = None) -> list[Failure]:
+        """The failures that are still open (or those that one run met), by source and path."""
+        return self._catalog.failures(run_id)
+
+    def status(self) -> DatabaseStatus:
+        """Schema, size and counts."""
+        return self._catalog.status()
+
+
+def _text_forms(path: str) -> list[str]:
+    """Every way in which a path, as a user gives it, may be on record: as printed, as typed, and where it lies on disk.
+
+    A link in the evidence is a place of its own, so the last name is not resolved; but a link that leads into the
+    evidence means what it leads to.
+    """
+    from image_similarity.pictures.names import to_text
+
+    folder, name = os.path.split(path)
+    on_disk = [os.path.join(os.path.realpath(folder), name), os.path.realpath(path)]  # noqa: PTH118
+    texts = [to_text(each) for each in (path, *on_disk)]
+    is_text = path.isprintable()
+    return list(dict.fromkeys([path, *texts] if is_text else texts))
