@@ -38,7 +38,9 @@ def write_head(kept: KeptHead, path: Path) -> Path:
         OSError: It cannot be written.
     """
     if path.exists():
-        raise UsageError(f"{path} exists already", hint="name a new file: an earlier head stays of use")
+        raise UsageError(
+            f"{path} exists already", hint="name a new file: an earlier head stays of use"
+        )
     with whole_file.writing(path) as file:
         file.write(json_text(kept).encode("ascii") + b"\n")
     return path

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, func, insert, select
 
-from image_similarity.store import audit, sealing
+from image_similarity.store import audit
 from image_similarity.store.clock import now
 from image_similarity.store.schema import (
     embedding_table,
@@ -24,6 +24,9 @@ VECTOR_DTYPE = "f2"
 
 def register(connection: Connection, info: ModelInfo) -> int:
     """Give the id of a model, recording it (and its scene classes) at first sight."""
+    # Only what writes needs it.
+    from image_similarity.store import sealing
+
     known: int | None = connection.execute(
         select(model_table.c.id).where(model_table.c.fingerprint == info.fingerprint)
     ).scalar()

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, insert, select, update
 
 from image_similarity import __version__
 from image_similarity.errors import DatabaseLocked, UsageError
-from image_similarity.store import audit, processes, sealing
+from image_similarity.store import audit, processes
 from image_similarity.store.clock import now
 from image_similarity.store.schema import failure_table, run_table, source_table
 from image_similarity.values import Failure, Mount, RunReport, RunStatus
@@ -46,6 +46,9 @@ def begin(connection: Connection, start: RunStart) -> int:
     Raises:
         DatabaseLocked: If another run is alive, or ran on another machine and was never closed.
     """
+    # Only what writes needs it.
+    from image_similarity.store import sealing
+
     refuse_open(connection)
     values = {
         "kind": start.kind,
@@ -103,6 +106,9 @@ def close(connection: Connection, run_id: int) -> None:
 
 def _append_end(connection: Connection, run_id: int) -> None:
     """Let the audit chain tell how a run ended, and bind what it closed."""
+    # Only what writes needs it.
+    from image_similarity.store import sealing
+
     statement = select(run_table.c.status, run_table.c.account).where(run_table.c.id == run_id)
     status, account = connection.execute(statement).one()
     said = {"run": run_id, "status": status, "account": account}

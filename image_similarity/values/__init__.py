@@ -1,84 +1,177 @@
-"""The frozen records that cross rooms: of pictures, models, searches, and of what a case keeps on record."""
+"""The frozen records that cross rooms: of pictures, models, searches, and of what a case keeps on record.
 
-from image_similarity.values.models import (
-    DISTANCE_STEPS,
-    IMPORTED,
-    TAIL_STEPS,
-    AnnInfo,
-    AsClose,
-    Calibration,
-    DistanceTable,
-    LikelihoodRatio,
-    ModelInfo,
-    PackedCodes,
-    Preprocess,
-    Share,
-    Strength,
-)
-from image_similarity.values.outcomes import (
-    AgainstReport,
-    Coverage,
-    Difference,
-    HashListReport,
-    ImportReport,
-    MergeReport,
-    RelinkReport,
-    Replayed,
-    ReplayReport,
-    ReportWritten,
-    Selection,
-    Trace,
-    TraceReport,
-)
-from image_similarity.values.pictures import (
-    Decision,
-    Digests,
-    Failure,
-    ImageRecord,
-    KnownHash,
-    Mount,
-    PictureFacts,
-    Place,
-    SceneScore,
-    Skipped,
-    Source,
-    Stage,
-)
-from image_similarity.values.records import (
-    AuditEntry,
-    AuditFinding,
-    AuditReport,
-    CaseFacts,
-    DatabaseStatus,
-    Finding,
-    HashList,
-    KeptHead,
-    KnownPlace,
-    RunReport,
-    RunStatus,
-    VerifyReport,
-)
-from image_similarity.values.searches import (
-    Basis,
-    Duplicates,
-    Excluded,
-    ExplainedPicture,
-    ExplainMethod,
-    Explanation,
-    FusedRank,
-    Fusion,
-    GeometryCheck,
-    Hit,
-    MeasuredRecall,
-    Moment,
-    NearHit,
-    NearSearch,
-    SceneFilter,
-    SearchKind,
-    SearchResult,
-    Stack,
-    StackMember,
-)
+Each group is imported when one of its names is first used: to make all of them would take a twentieth of a query.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from image_similarity.values.models import (
+        DISTANCE_STEPS,
+        IMPORTED,
+        TAIL_STEPS,
+        AnnInfo,
+        AsClose,
+        Calibration,
+        DistanceTable,
+        LikelihoodRatio,
+        ModelInfo,
+        PackedCodes,
+        Preprocess,
+        Share,
+        Strength,
+    )
+    from image_similarity.values.outcomes import (
+        AgainstReport,
+        Coverage,
+        Difference,
+        HashListReport,
+        ImportReport,
+        MergeReport,
+        RelinkReport,
+        Replayed,
+        ReplayReport,
+        ReportWritten,
+        Selection,
+        Trace,
+        TraceReport,
+    )
+    from image_similarity.values.pictures import (
+        Decision,
+        Digests,
+        Failure,
+        ImageRecord,
+        KnownHash,
+        Mount,
+        PictureFacts,
+        Place,
+        SceneScore,
+        Skipped,
+        Source,
+        Stage,
+    )
+    from image_similarity.values.records import (
+        AuditEntry,
+        AuditFinding,
+        AuditReport,
+        CaseFacts,
+        DatabaseStatus,
+        Finding,
+        HashList,
+        KeptHead,
+        KnownPlace,
+        RunReport,
+        RunStatus,
+        VerifyReport,
+    )
+    from image_similarity.values.searches import (
+        Basis,
+        Duplicates,
+        Excluded,
+        ExplainedPicture,
+        ExplainMethod,
+        Explanation,
+        FusedRank,
+        Fusion,
+        GeometryCheck,
+        Hit,
+        MeasuredRecall,
+        Moment,
+        NearHit,
+        NearSearch,
+        SceneFilter,
+        SearchKind,
+        SearchResult,
+        Stack,
+        StackMember,
+    )
+
+# In which group a name stands; a test holds it to the groups themselves.
+_HOMES = {
+    "models": (
+        "DISTANCE_STEPS",
+        "IMPORTED",
+        "TAIL_STEPS",
+        "AnnInfo",
+        "AsClose",
+        "Calibration",
+        "DistanceTable",
+        "LikelihoodRatio",
+        "ModelInfo",
+        "PackedCodes",
+        "Preprocess",
+        "Share",
+        "Strength",
+    ),
+    "outcomes": (
+        "AgainstReport",
+        "Coverage",
+        "Difference",
+        "HashListReport",
+        "ImportReport",
+        "MergeReport",
+        "RelinkReport",
+        "Replayed",
+        "ReplayReport",
+        "ReportWritten",
+        "Selection",
+        "Trace",
+        "TraceReport",
+    ),
+    "pictures": (
+        "Decision",
+        "Digests",
+        "Failure",
+        "ImageRecord",
+        "KnownHash",
+        "Mount",
+        "PictureFacts",
+        "Place",
+        "SceneScore",
+        "Skipped",
+        "Source",
+        "Stage",
+    ),
+    "records": (
+        "AuditEntry",
+        "AuditFinding",
+        "AuditReport",
+        "CaseFacts",
+        "DatabaseStatus",
+        "Finding",
+        "HashList",
+        "KeptHead",
+        "KnownPlace",
+        "RunReport",
+        "RunStatus",
+        "VerifyReport",
+    ),
+    "searches": (
+        "Basis",
+        "Duplicates",
+        "Excluded",
+        "ExplainedPicture",
+        "ExplainMethod",
+        "Explanation",
+        "FusedRank",
+        "Fusion",
+        "GeometryCheck",
+        "Hit",
+        "MeasuredRecall",
+        "Moment",
+        "NearHit",
+        "NearSearch",
+        "SceneFilter",
+        "SearchKind",
+        "SearchResult",
+        "Stack",
+        "StackMember",
+    ),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "DISTANCE_STEPS",
@@ -151,3 +244,13 @@ __all__ = [
     "TraceReport",
     "VerifyReport",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Return a name from its group, importing that on first use."""
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{home}"), name)
+    globals()[name] = value
+    return value
