@@ -135,7 +135,7 @@ def measure_steps(
         (ImageFile.ImageFile, "load", "decode"),
         (decode, "to_rgb", "colours (ICC)"),
         (pixels, "prepare", "resize"),
-        (decode, "decode", "whole decode"),
+        (decode, "decode_here", "whole decode"),
     )
     for start in range(0, len(files), BATCH):
         block = files[start : start + BATCH]
