@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import random
 import shutil
@@ -56,6 +57,18 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(socket.socket, name, refuse)
     for name in ("create_connection", "getaddrinfo", "gethostbyname"):
         monkeypatch.setattr(socket, name, refuse)
+
+
+@pytest.fixture
+def pdq_stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Store a hash of the pixels in the place of PDQ: pdqhash needs a compiler, so it may be missing."""
+    from image_similarity.matching import pdq
+
+    def hash_pixels(pixels: Any) -> pdq.PdqHash:
+        return pdq.PdqHash(hashlib.sha256(pixels.tobytes()).digest(), pixels.shape[0] // 8)
+
+    monkeypatch.setattr(pdq, "require", lambda: None)
+    monkeypatch.setattr(pdq, "hash_pixels", hash_pixels)
 
 
 def draw_picture(seed: int, size: tuple[int, int], mode: str = "RGB") -> Image.Image:

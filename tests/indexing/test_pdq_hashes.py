@@ -2,31 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 import sqlite3
 from contextlib import closing
 from dataclasses import replace
 
-import numpy as np
 import pytest
 
 from image_similarity.case import Case
 from image_similarity.errors import ExtraMissing
 from image_similarity.events import Event, Notice
 from image_similarity.matching import pdq
-from image_similarity.matching.pdq import PdqHash
 from tests.indexing.desk import Desk
 
-
-@pytest.fixture(autouse=True)
-def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    """pdqhash needs a compiler, so it may be missing; here the hash is one of the pixels."""
-
-    def hash_pixels(pixels: np.ndarray) -> PdqHash:
-        return PdqHash(hashlib.sha256(np.ascontiguousarray(pixels)).digest(), pixels.shape[0] // 8)
-
-    monkeypatch.setattr(pdq, "require", lambda: None)
-    monkeypatch.setattr(pdq, "hash_pixels", hash_pixels)
+pytestmark = pytest.mark.usefixtures("pdq_stand_in")
 
 
 def hashes(desk: Desk) -> dict[str, tuple[int, int, bytes]]:

@@ -52,6 +52,7 @@ def test_each_batch_seals_what_it_wrote_and_no_more(case: Path) -> None:
     assert sum(batch.get("failure", 0) for batch in batches) == 1
 
 
+@pytest.mark.usefixtures("pdq_stand_in")
 @pytest.mark.parametrize("size", [1, 3, 64])
 def test_a_case_is_consistent_whatever_the_size_of_its_batches(
     tmp_path: Path, tiny_model: Path, size: int
@@ -65,6 +66,7 @@ def test_a_case_is_consistent_whatever_the_size_of_its_batches(
     assert report.open_runs == ()
 
 
+@pytest.mark.usefixtures("pdq_stand_in")
 def test_a_content_that_gets_a_second_model_and_a_hash_later_is_sealed_again(
     tmp_path: Path, tiny_model: Path
 ) -> None:
