@@ -88,9 +88,10 @@ class Decisions(OpenedCase):
             UnknownImage: No picture, or several, are meant.
             InvalidSetting: The text is none that can be stored.
         """
+        from image_similarity.pictures.names import text_forms
         from image_similarity.records import decisions
 
-        meant = decisions.picture_named(self._catalog, os.fspath(picture), _text_forms)
+        meant = decisions.picture_named(self._catalog, os.fspath(picture), text_forms)
         return decisions.decide(self._catalog, meant, kind, value)
 
     def judge(
@@ -109,10 +110,11 @@ class Decisions(OpenedCase):
             UnknownImage: No picture, or several, are meant.
             ImageUnreadable: The query cannot be read.
         """
+        from image_similarity.pictures.names import text_forms
         from image_similarity.records import decisions
 
-        query_sha256 = decisions.query_named(self._catalog, os.fspath(query), _text_forms)
-        meant = decisions.picture_named(self._catalog, os.fspath(hit), _text_forms)
+        query_sha256 = decisions.query_named(self._catalog, os.fspath(query), text_forms)
+        meant = decisions.picture_named(self._catalog, os.fspath(hit), text_forms)
         return decisions.judge(self._catalog, query_sha256, meant, verdict)
 
     def withdraw(self, *names: str) -> list[Decision]:
@@ -130,18 +132,3 @@ class Decisions(OpenedCase):
         from image_similarity.records import decisions
 
         return decisions.listed(self._catalog, tag=tag, withdrawn=withdrawn)
-
-
-def _text_forms(path: str) -> list[str]:
-    """Every way in which a path, as a user gives it, may be on record: as printed, as typed, and where it lies on disk.
-
-    A link in the evidence is a place of its own, so the last name is not resolved; but a link that leads into the
-    evidence means what it leads to.
-    """
-    from image_similarity.pictures.names import to_text
-
-    folder, name = os.path.split(path)
-    on_disk = [os.path.join(os.path.realpath(folder), name), os.path.realpath(path)]  # noqa: PTH118
-    texts = [to_text(each) for each in (path, *on_disk)]
-    is_text = path.isprintable()
-    return list(dict.fromkeys([path, *texts] if is_text else texts))

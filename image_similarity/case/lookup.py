@@ -36,7 +36,9 @@ class Lookup(OpenedCase):
         Raises:
             UnknownImage: If no picture is known there; files that could not be taken are in `failures`.
         """
-        return self._catalog.images_at(_text_forms(os.fspath(path)))
+        from image_similarity.pictures.names import text_forms
+
+        return self._catalog.images_at(text_forms(os.fspath(path)))
 
     def models(self) -> list[ModelInfo]:
         """The models with stored vectors or scenes, oldest first."""
@@ -73,18 +75,3 @@ class Lookup(OpenedCase):
     def status(self) -> DatabaseStatus:
         """Schema, size and counts."""
         return self._catalog.status()
-
-
-def _text_forms(path: str) -> list[str]:
-    """Every way in which a path, as a user gives it, may be on record: as printed, as typed, and where it lies on disk.
-
-    A link in the evidence is a place of its own, so the last name is not resolved; but a link that leads into the
-    evidence means what it leads to.
-    """
-    from image_similarity.pictures.names import to_text
-
-    folder, name = os.path.split(path)
-    on_disk = [os.path.join(os.path.realpath(folder), name), os.path.realpath(path)]  # noqa: PTH118
-    texts = [to_text(each) for each in (path, *on_disk)]
-    is_text = path.isprintable()
-    return list(dict.fromkeys([path, *texts] if is_text else texts))

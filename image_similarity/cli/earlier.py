@@ -16,19 +16,8 @@ from image_similarity.values import ImportReport
 
 @click.command(context_settings=options.CONTEXT)
 @click.argument("earlier", metavar="OLD", type=options.PATH)
-@click.option(
-    "-ip",
-    "--image-path",
-    "folder",
-    metavar="DIR",
-    required=True,
-    type=options.PATH,
-    help="The folder that holds its pictures; only ever read.",
-)
+@options.evidence("The folder that holds its pictures; only ever read.")
 @options.created_database
-@click.option(
-    "--source", metavar="NAME", help="The name of the folder in the database.  [default: its own]"
-)
 @click.option(
     "--max-megapixels",
     type=float,

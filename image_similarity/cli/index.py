@@ -16,19 +16,8 @@ from image_similarity.settings import BUILTIN, MAX_MEGAPIXELS, IndexOptions
 
 @click.command(context_settings=options.CONTEXT)
 @options.model(multiple=True)
-@click.option(
-    "-ip",
-    "--image-path",
-    "folder",
-    metavar="DIR",
-    required=True,
-    type=options.PATH,
-    help="The folder of pictures, or one picture; only ever read.",
-)
+@options.evidence("The folder of pictures, or one picture; only ever read.")
 @options.created_database
-@click.option(
-    "--source", metavar="NAME", help="The name of the folder in the database.  [default: its own]"
-)
 @click.option(
     "--scenes",
     metavar="MODEL|none",

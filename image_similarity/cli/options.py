@@ -93,6 +93,22 @@ def created_database(command: Decorated) -> Decorated:
     return _database_option(command, "database", "The database file; created if missing.")
 
 
+def evidence(what: str) -> Callable[[Decorated], Decorated]:
+    """Add -ip, the evidence that is read, and --source, its name in the database."""
+
+    def add(command: Decorated) -> Decorated:
+        command = click.option(
+            "--source",
+            metavar="NAME",
+            help="The name of the folder in the database.  [default: its own]",
+        )(command)
+        return click.option(
+            "-ip", "--image-path", "folder", metavar="DIR", required=True, type=PATH, help=what
+        )(command)
+
+    return add
+
+
 def databases(command: Decorated) -> Decorated:
     """Add -dp, one or several databases."""
     return _database_option(

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from image_similarity.errors import ExtraMissing
+from image_similarity.matching import pdq
 
 # Hue, saturation and value.
 _BINS = (8, 4, 4)
@@ -46,12 +46,8 @@ def pdq_hashes(pictures: Sequence[Image.Image]) -> NDArray[np.float32]:
     Raises:
         ExtraMissing: pdqhash is not installed.
     """
-    try:
-        import pdqhash
-    except ImportError as error:
-        raise ExtraMissing(
-            "PDQ needs the package pdqhash, which is not installed",
-            hint='pip install "image_similarity[pdq]" (with a C++ compiler: it comes as source only)',
-        ) from error
+    pdq.require()
+    import pdqhash
+
     bits = np.stack([pdqhash.compute(np.asarray(picture))[0] for picture in pictures])
     return ((bits.astype(np.float32) * 2 - 1) / 16).astype(np.float32)

@@ -75,3 +75,16 @@ def _unescape(match: re.Match[str]) -> str:
     if byte:
         return chr(0xDC00 + int(byte, 16))
     return chr(int(character, 16)) if character else "\\"
+
+
+def text_forms(path: str) -> list[str]:
+    """Every way in which a path, as a user gives it, may be on record: as printed, as typed, and where it lies on disk.
+
+    A link in the evidence is a place of its own, so the last name is not resolved; but a link that leads into the
+    evidence means what it leads to.
+    """
+    folder, name = os.path.split(path)
+    on_disk = [os.path.join(os.path.realpath(folder), name), os.path.realpath(path)]  # noqa: PTH118
+    texts = [to_text(each) for each in (path, *on_disk)]
+    is_text = path.isprintable()
+    return list(dict.fromkeys([path, *texts] if is_text else texts))
