@@ -30,7 +30,7 @@ from sqlalchemy import (
 from image_similarity.errors import DatabaseDamaged
 from image_similarity.store import audit
 from image_similarity.store.engine import plain_rows
-from image_similarity.store.gallery import PORTION, PlaceFilter
+from image_similarity.store.gallery import PORTION, PlaceFilter, select_places
 from image_similarity.store.gallery import counting as matching
 from image_similarity.store.schema import (
     audit_table,
@@ -45,7 +45,6 @@ from image_similarity.store.schema import (
 from image_similarity.values import Moment, Place
 
 Ids = npt.NDArray[np.int64]
-_GONE = run_table.alias("gone")
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,25 +168,9 @@ def places(
     """The places of contents that counted then, by image id; times that a later run set are not in them."""
     ordered, found = sorted(image_ids), dict[int, list[Place]]()
     for start in range(0, len(ordered), PORTION):
-        statement = (
-            select(
-                file_table.c.image_id,
-                source_table.c.name,
-                source_table.c.root_path,
-                file_table.c.path,
-                run_table.c.started_at,
-                file_table.c.mtime_ns,
-                _GONE.c.started_at,
-            )
-            .join(source_table, source_table.c.id == file_table.c.source_id)
-            .join(run_table, run_table.c.id == file_table.c.first_run_id)
-            .outerjoin(
-                _GONE, (_GONE.c.id == file_table.c.gone_run_id) & (_GONE.c.id <= moment.run_id)
-            )
-            .where(
-                file_table.c.image_id.in_(ordered[start : start + PORTION]),
-                _counting(moment, filter_),
-            )
+        statement = select_places(moment.run_id).where(
+            file_table.c.image_id.in_(ordered[start : start + PORTION]),
+            _counting(moment, filter_),
         )
         for image_id, *row in connection.execute(statement):
             found.setdefault(image_id, []).append(Place(*row))

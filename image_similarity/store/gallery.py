@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sqlalchemy import ColumnElement, Connection, and_, func, select, true
+from sqlalchemy import ColumnElement, Connection, Select, and_, func, select, true
 
 from image_similarity.errors import DatabaseDamaged
 from image_similarity.store import hash_lists, marks
@@ -178,6 +179,28 @@ def scenes_of(
     return {image_id: tuple(scores) for image_id, scores in labels.items()}
 
 
+def select_places(last_run: int | None = None) -> Select[Any]:
+    """Select image ids and what `Place` has of each place; gone since which run, of those up to `last_run`."""
+    ended = _GONE.c.id == file_table.c.gone_run_id
+    if last_run is not None:
+        ended &= _GONE.c.id <= last_run
+    return (
+        select(
+            file_table.c.image_id,
+            source_table.c.name,
+            source_table.c.root_path,
+            file_table.c.path,
+            run_table.c.started_at,
+            file_table.c.mtime_ns,
+            _GONE.c.started_at,
+            file_table.c.atime_ns,
+        )
+        .join(source_table, source_table.c.id == file_table.c.source_id)
+        .join(run_table, run_table.c.id == file_table.c.first_run_id)
+        .outerjoin(_GONE, ended)
+    )
+
+
 def places_of(
     connection: Connection, image_ids: Collection[int], filter_: PlaceFilter | None = None
 ) -> dict[int, tuple[Place, ...]]:
@@ -186,19 +209,7 @@ def places_of(
     places: dict[int, list[Place]] = {}
     for portion in _portions(image_ids):
         statement = (
-            select(
-                file_table.c.image_id,
-                source_table.c.name,
-                source_table.c.root_path,
-                file_table.c.path,
-                run_table.c.started_at,
-                file_table.c.mtime_ns,
-                _GONE.c.started_at,
-                file_table.c.atime_ns,
-            )
-            .join(source_table, source_table.c.id == file_table.c.source_id)
-            .join(run_table, run_table.c.id == file_table.c.first_run_id)
-            .outerjoin(_GONE, _GONE.c.id == file_table.c.gone_run_id)
+            select_places()
             .where(file_table.c.image_id.in_(portion), counting(filter_))
             .order_by(file_table.c.gone_run_id.is_not(None), source_table.c.name, file_table.c.path)
         )
