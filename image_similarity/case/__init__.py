@@ -1,5 +1,6 @@
 """Case: one database, opened; the public class of the library. Each of its subjects has a file of its own."""
 
+from image_similarity.case.analysing import Analysing
 from image_similarity.case.care import Care
 from image_similarity.case.checks import check_earlier, check_folder
 from image_similarity.case.decisions import Decisions
@@ -31,7 +32,7 @@ __all__ = [
 ]
 
 
-class Case(Indexing, Searching, Lookup, Reports, Decisions, Care):
+class Case(Indexing, Searching, Lookup, Reports, Decisions, Analysing, Care):
     """A database of one case: what was indexed, where it was, what it looks like.
 
     Example:

@@ -88,7 +88,9 @@ def _work_line(report: RunReport) -> str:
     )
     by = "of" if report.kind == "import" else "with"
     models = f" {by} {', '.join(report.models)}" if report.models else ""
-    done = "with vectors taken over" if report.kind == "import" else "embedded"
+    done = {"import": "with vectors taken over", "derive": "given a vector"}.get(
+        report.kind, "embedded"
+    )
     return (
         f"{count(report.embedded, 'picture')} {done}{models} in {report.seconds:.1f} s{rate}, "
         f"{size(report.bytes_read)} read"

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import importlib
 import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
-from typing import Any, NoReturn
+from collections.abc import Sequence
+from typing import NoReturn
 
 import click
 
 from image_similarity import __version__
 from image_similarity.cli import options
+from image_similarity.cli.lazy_group import LazyGroup
 from image_similarity.cli.options import Talk
 from image_similarity.errors import ImageSimilarityError
 from image_similarity.reports.text import visible
@@ -22,26 +22,6 @@ from image_similarity.reports.text import visible
 INTERRUPTED = 130
 # What a shell reports for a program that the reader of its output left (128 + SIGPIPE).
 PIPE_CLOSED = 141
-
-
-class LazyGroup(click.Group):
-    """A group whose commands are named by module, and imported only when one is asked for."""
-
-    def __init__(self, *args: Any, homes: Mapping[str, str], **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._homes = homes
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the names in the order in which they are declared: the order of work."""
-        return list(self._homes)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Return a command, importing its module."""
-        home = self._homes.get(cmd_name)
-        if home is None:
-            return None
-        command: click.Command = getattr(importlib.import_module(home), cmd_name)
-        return command
 
 
 @click.group(

@@ -23,6 +23,8 @@ TORCHVISION = (
     "vit_b_16",
 )
 PLACES365 = ("resnet18", "resnet50")
+# Built by `derived.load`, as they have no network of their own.
+DERIVED = ("pca", "autoencoder", "words")
 
 
 def is_known(architecture: str) -> bool:
@@ -32,6 +34,8 @@ def is_known(architecture: str) -> bool:
         return trunk in TORCHVISION
     if family == "places365":
         return trunk in PLACES365
+    if family == "derived":
+        return trunk in DERIVED
     if family == "headed":
         return not trunk.startswith("headed/") and is_known(trunk)
     return architecture in ("tiny", "deepranking") or (family == "multiscale" and bool(trunk))

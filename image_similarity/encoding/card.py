@@ -72,6 +72,12 @@ def spec_from_card(card: Mapping[str, Any], weights: Path) -> ModelSpec:
     if dim is None and not scenes:
         fields.refuse("dim", "a model must embed (dim) or classify (scenes)")
     chosen = fields.section("scene_filter", default={})
+    normalisation = fields.choice("normalisation", ("l2", "none"), default="l2")
+    metric = fields.choice("metric", ("euclidean", "cosine"), default="euclidean")
+    if normalisation == "none" and metric == "cosine":
+        fields.refuse("metric", "cosine ranks by direction: its vectors are normalised by l2")
+    if normalisation == "none" and card.get("centre") is not None:
+        fields.refuse("centre", "only vectors normalised by l2 are centred")
     return ModelSpec(
         name=fields.text("name", 100),
         architecture=architecture,
@@ -80,8 +86,8 @@ def spec_from_card(card: Mapping[str, Any], weights: Path) -> ModelSpec:
         layer=fields.text("layer", 200, default="embedding"),
         dim=dim,
         centre=_centre(fields, dim),
-        normalisation=fields.choice("normalisation", ("l2",), default="l2"),
-        metric=fields.choice("metric", ("euclidean",), default="euclidean"),
+        normalisation=normalisation,
+        metric=metric,
         numeric_class=fields.choice("numeric_class", ("f32",), default="f32"),
         scenes=scenes,
         scene_top_k=chosen.integer("top_k", 1, 1_000, default=5),

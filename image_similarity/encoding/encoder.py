@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from image_similarity.encoding import derived
+from image_similarity.encoding.derived import DerivedNetwork, find_base, is_derived
 from image_similarity.encoding.devices import OutOfMemory, free_memory, resolve_device
 from image_similarity.encoding.graph import Graph, find_graph
 from image_similarity.encoding.onnx_network import OnnxNetwork
@@ -37,6 +39,8 @@ ACTIVATION_FACTOR = 64
 MEMORY_SHARE = 0.25
 
 MAX_BATCH = 256
+# Vectors are stored as float16.
+LARGEST_HALF = float(np.finfo(np.float16).max)
 BATCH_IF_UNKNOWN = 16
 
 
@@ -45,10 +49,11 @@ class Encoded:
     """What came out of one batch of N pictures, row by row in its order.
 
     Attributes:
-        vectors: float32 (N, dim), each of length 1; None if the model does not embed.
+        vectors: float32 (N, dim), each of length 1 unless the model's normalisation is "none"; None if the model
+            does not embed.
         scenes: float32 (N, C), probabilities that add up to 1; None without a scene head.
-        finite: bool (N,); False where a row holds NaN or infinity, or has no direction, and must
-            not be stored.
+        finite: bool (N,); False where a row holds NaN, infinity or what float16 cannot hold, or has no direction, and
+            must not be stored.
     """
 
     vectors: Float32 | None
@@ -67,12 +72,12 @@ class Encoder:
     """
 
     def __init__(self, spec: ModelSpec, info: ModelInfo, network: Any, *, device: str) -> None:
-        """Take over an `OnnxNetwork`, or a torch module that has its weights and lies on the device."""
+        """Take over what runs by itself, or a torch module that has its weights and lies on the device."""
         self.spec = spec
         self.info = info
         self.device = device
         self._network = network
-        if isinstance(network, OnnxNetwork):
+        if isinstance(network, OnnxNetwork | DerivedNetwork):
             self._runner: Any = network
         else:
             from image_similarity.encoding.torch_network import TorchNetwork
@@ -84,7 +89,7 @@ class Encoder:
     @property
     def network(self) -> Any:
         """The torch module itself, for a training that goes on from it; load with `runtime="torch"`."""
-        if isinstance(self._network, OnnxNetwork):
+        if isinstance(self._network, OnnxNetwork | DerivedNetwork):
             raise TypeError(f"{self.spec.name} was loaded in {self.runtime}, not in torch")
         return self._network
 
@@ -116,7 +121,7 @@ class Encoder:
         place, graph = _place(spec, device, runtime)
         info = to_info(spec, sha256_of(spec.weights, expected=spec.weights_sha256))
         try:
-            network = _load(spec, spec.weights, graph, place, threads)
+            network = _load(spec, spec.weights, graph, place, threads, runtime)
             encoder = cls(spec, info, network, device=place)
             encoder._try_out(spec.weights)
         except OutOfMemory as error:
@@ -147,11 +152,20 @@ class Encoder:
         with np.errstate(all="ignore"):
             vectors = self._unit(embedding) if self.spec.dim is not None else None
             scenes = _probabilities(logits) if self.spec.scenes else None
-        finite = [np.isfinite(each).all(axis=1) for each in (vectors, scenes) if each is not None]
+        finite = [
+            (np.abs(each) <= LARGEST_HALF).all(axis=1)
+            for each in (vectors, scenes)
+            if each is not None
+        ]
         return Encoded(vectors, scenes, np.logical_and.reduce(finite))
 
     def _unit(self, embedding: Float32) -> Float32:
-        """Return the rows at length 1, centred if the model is; a row of zeros becomes NaN."""
+        """Return the rows at length 1, centred if the model is; a row of zeros becomes NaN.
+
+        Those of a model without normalisation stay as they are.
+        """
+        if self.spec.normalisation == "none":
+            return embedding
         vectors = embedding / _lengths(embedding)
         if self._centre is not None:
             vectors = vectors - self._centre
@@ -216,6 +230,8 @@ def _place(spec: ModelSpec, device: str, runtime: str) -> tuple[str, Graph | Non
         raise InvalidSetting(
             f"no runtime is called {runtime!r}", hint=f"one of {', '.join(RUNTIMES)}"
         )
+    if is_derived(spec):
+        return _place(find_base(spec), device, runtime)
     if runtime != "onnx":
         place = resolve_device(device)
         wants_graph = runtime == "auto" and place == "cpu" and find_spec("onnxruntime") is not None
@@ -239,9 +255,16 @@ def _place(spec: ModelSpec, device: str, runtime: str) -> tuple[str, Graph | Non
 
 
 def _load(
-    spec: ModelSpec, weights: Path, graph: Graph | None, device: str, threads: int | None
+    spec: ModelSpec,
+    weights: Path,
+    graph: Graph | None,
+    device: str,
+    threads: int | None,
+    runtime: str,
 ) -> Any:
     """Return the network, filled with its weights."""
+    if is_derived(spec):
+        return derived.load(spec, weights, device=device, runtime=runtime, threads=threads)
     if graph is not None:
         return OnnxNetwork.load(graph, weights, spec.preprocess, threads=threads)
     import torch

@@ -28,6 +28,10 @@ class ModelSpec:
         config: keyword arguments of the network; JSON values only.
         layer: which layer's output is the embedding, in words.
         dim: length of a vector; None for a model that only classifies scenes.
+        normalisation: "l2", vectors are brought to length 1; "none", they stay as the network gives them, so that raw
+            features rank as in the systems that use them.
+        metric: "euclidean"; or "cosine", for which vectors must be of length 1: the Euclidean distance between those is
+            sqrt(2 - 2 cos), so they rank alike, and it is what is shown.
         centre: mean that is subtracted from the unit vector before it is made a unit vector again.
         scenes: labels in the order of the scene head; empty for a model that only embeds.
         scene_top_k, scene_mass: how many scenes are stored, and the mass of the `auto` filter.

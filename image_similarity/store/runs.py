@@ -130,11 +130,11 @@ def save_account(
 
 
 def latest_options(connection: Connection, source: str) -> Sequence[Mapping[str, Any]]:
-    """The options of a source's runs, newest first, but for imports: what those took in cannot be taken again."""
+    """The options of those of a source's runs that walked it, newest first; imports and derivations did not."""
     of_source = select(source_table.c.id).where(source_table.c.name == source).scalar_subquery()
     statement = (
         select(run_table.c.options)
-        .where(run_table.c.source_id == of_source, run_table.c.kind != "import")
+        .where(run_table.c.source_id == of_source, run_table.c.kind.not_in(("import", "derive")))
         .order_by(run_table.c.id.desc())
     )
     return list(connection.execute(statement).scalars())

@@ -44,7 +44,7 @@ NAMING = {
     "pk": "pk_%(table_name)s",
 }
 
-RUN_KINDS = ("index", "refresh", "import", "merge")
+RUN_KINDS = ("index", "refresh", "import", "merge", "derive")
 RUN_STATUSES = ("running", "done", "partial", "interrupted", "failed")
 MARK_KINDS = ("tag", "note", "category")
 VERDICTS = ("relevant", "irrelevant")

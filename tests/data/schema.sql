@@ -220,7 +220,7 @@ CREATE TABLE "run" (
 	process_start VARCHAR(64), 
 	account JSON NOT NULL, 
 	CONSTRAINT pk_run PRIMARY KEY (id), 
-	CONSTRAINT ck_run_kind CHECK (kind IN ('index', 'refresh', 'import', 'merge')), 
+	CONSTRAINT ck_run_kind CHECK (kind IN ('index', 'refresh', 'import', 'merge', 'derive')), 
 	CONSTRAINT ck_run_status CHECK (status IN ('running', 'done', 'partial', 'interrupted', 'failed')), 
 	CONSTRAINT fk_run_source_id FOREIGN KEY(source_id) REFERENCES source (id)
 );

@@ -129,7 +129,7 @@ def test_a_missing_entry_is_named(key: str) -> None:
         ("scene_filter", []),
         ("centre", [0.0]),
         ("centre", "mean"),
-        ("normalisation", "none"),
+        ("normalisation", "l1"),
         ("metric", "cosine"),
         ("numeric_class", "int8"),
         ("weights_sha256", "abc"),

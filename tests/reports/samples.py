@@ -148,8 +148,8 @@ def sample_coverage(**changes: Any) -> Coverage:
     )
     status = DatabaseStatus(
         path="case.db",
-        revision="0003",
-        head="0003",
+        revision="0004",
+        head="0004",
         size=1000,
         images=50,
         files=52,

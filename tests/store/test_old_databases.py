@@ -29,7 +29,7 @@ ANSWERS = [
 ]  # fmt: skip
 
 
-@pytest.fixture(params=["0001", "0002"])
+@pytest.fixture(params=["0001", "0002", "0003"])
 def old(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
     """A database of an earlier schema: eleven pictures, one of them gone, one partial, one without labels."""
     path = tmp_path / "case.db"

@@ -1,0 +1,137 @@
+"""Models that go on from another model: what was learned on its vectors, kept in a small file of its own.
+
+The weights file of a derived model holds only what was learned. Its card's configuration names the model below, as
+`base` (a registered name, or a weights file, which may lie beside this one) and `base_fingerprint`, which is checked
+whenever the model is loaded: the same numbers above another network would mean nothing.
+
+What is learned from vectors works on vectors as they are stored, rounded to float16. So a new picture, which goes
+through both networks, and a stored one, of which only the vector is taken, come to the same result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from image_similarity.encoding import registry
+from image_similarity.encoding.spec import ModelSpec
+from image_similarity.errors import WeightsChanged, WeightsMissing, WeightsRefused
+
+if TYPE_CHECKING:
+    from image_similarity.encoding.encoder import Encoder
+
+Float32 = npt.NDArray[np.float32]
+# From stored vectors (N, base dim) to new ones (N, dim), before normalisation.
+Transform = Callable[[Float32], Float32]
+
+FAMILY = "derived"
+
+
+def is_derived(spec: ModelSpec) -> bool:
+    """Whether a model goes on from another."""
+    return spec.architecture.partition("/")[0] == FAMILY
+
+
+def find_base(spec: ModelSpec) -> ModelSpec:
+    """Return the specification of the model below.
+
+    Raises:
+        WeightsMissing: it is not on this machine.
+        WeightsChanged: what has its name here is another model.
+        WeightsRefused: the card does not say which it is, or it is itself a derived one.
+    """
+    name, wanted = spec.config.get("base"), spec.config.get("base_fingerprint")
+    if not isinstance(name, str) or not isinstance(wanted, str) or spec.weights is None:
+        raise WeightsRefused(f"{spec.weights}: its card names no model below it (base)")
+    base = registry.get(_place_of(name, spec.weights))
+    if is_derived(base):
+        raise WeightsRefused(f"{spec.weights}: the model below it, {name}, is itself derived")
+    found = registry.info(base).fingerprint
+    if found != wanted:
+        raise WeightsChanged(
+            f"{spec.name!r} was made with {name}@{wanted[:12]}, here {name} is {found[:12]}",
+            hint="restore that model, or make this one anew with the one that is here",
+        )
+    return base
+
+
+def _place_of(name: str, weights: Path) -> str:
+    if name in registry.model_names():
+        return name
+    for place in (Path(name), weights.parent / Path(name).name):
+        if place.is_file():
+            return str(place)
+    raise WeightsMissing(
+        f"{weights} goes on from the model {name}, which is not on this machine",
+        hint=f"put its weights file beside {weights.name}",
+    )
+
+
+class DerivedNetwork:
+    """A network, then what was learned on its vectors.
+
+    Attributes:
+        runtime: in what the network below runs.
+    """
+
+    def __init__(self, base: Encoder, transform: Transform) -> None:
+        self.runtime = base.runtime
+        self._base = base
+        self._transform = transform
+
+    def run(self, batch: npt.NDArray[np.uint8]) -> tuple[Float32, None]:
+        """Return embeddings (N, dim) of uint8 pictures (N, S, S, 3); NaN where the network below gave none.
+
+        Raises:
+            OutOfMemory: the batch is too large for the device.
+        """
+        encoded = self._base.encode(batch)
+        assert encoded.vectors is not None  # noqa: S101 - `load` saw to it
+        with np.errstate(all="ignore"):
+            stored = encoded.vectors.astype(np.float16).astype(np.float32)
+            vectors = self._transform(stored)
+        vectors[~encoded.finite] = np.nan
+        return vectors, None
+
+
+def load(spec: ModelSpec, weights: Path, *, device: str, runtime: str, threads: int | None) -> Any:
+    """Return the network of a derived model, with the one below loaded on the device.
+
+    Raises:
+        WeightsMissing, WeightsChanged, WeightsRefused: see `find_base`; or the file's arrays are not those of its kind.
+        DeviceUnavailable, ModelError: as for the model below.
+    """
+    from image_similarity.encoding.encoder import Encoder
+
+    transform = transform_of(spec, weights)
+    base = Encoder.load(find_base(spec), device=device, runtime=runtime, threads=threads)
+    if base.spec.dim is None:
+        raise WeightsRefused(f"{weights}: the model below it, {base.spec.name}, has no vectors")
+    return DerivedNetwork(base, transform)
+
+
+def transform_of(spec: ModelSpec, weights: Path) -> Transform:
+    """Return what a derived model does to the vectors of the model below.
+
+    Raises:
+        WeightsRefused: the file's arrays are not those of its kind.
+    """
+    raise WeightsRefused(f"{weights}: {spec.architecture!r} does not go on from vectors")
+
+
+def as_stored(
+    spec: ModelSpec, transform: Transform, vectors: npt.NDArray[np.float16]
+) -> npt.NDArray[np.float16]:
+    """Return the vectors (N, dim) of a derived model as they are stored, of stored ones (N, base dim) of that below.
+
+    A row that holds no numbers, or no direction where it should have length 1, is NaN or infinite.
+    """
+    with np.errstate(all="ignore"):
+        made = transform(vectors.astype(np.float32))
+        if spec.normalisation == "l2":
+            made = made / np.linalg.norm(made, axis=1, keepdims=True)
+        return made.astype(np.float16)

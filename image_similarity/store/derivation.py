@@ -1,0 +1,54 @@
+"""Vectors that are computed from stored ones: which contents lack them, and their rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from sqlalchemy import Connection, func, insert, select
+
+from image_similarity.store import pack_writing
+from image_similarity.store.schema import embedding_table, file_table
+
+
+def lacking(connection: Connection, base_id: int, model_id: int) -> dict[int, list[int]]:
+    """Give, by source, the ids of contents that have a vector of the one model and none of the other, ascending.
+
+    A content that lies in several sources counts to the first of them.
+    """
+    has = select(embedding_table.c.image_id).where(embedding_table.c.model_id == model_id)
+    statement = (
+        select(embedding_table.c.image_id, func.min(file_table.c.source_id))
+        .join(file_table, file_table.c.image_id == embedding_table.c.image_id)
+        .where(embedding_table.c.model_id == base_id, embedding_table.c.image_id.not_in(has))
+        .group_by(embedding_table.c.image_id)
+        .order_by(embedding_table.c.image_id)
+    )
+    found: dict[int, list[int]] = {}
+    for image_id, source_id in connection.execute(statement):
+        found.setdefault(source_id, []).append(image_id)
+    return found
+
+
+def write(
+    connection: Connection,
+    run_id: int,
+    model_id: int,
+    image_ids: Sequence[int],
+    vectors: npt.NDArray[np.float16],
+) -> None:
+    """Store vectors (N, dim) of contents within the caller's transaction; packs that they belong into are deleted."""
+    if not image_ids:
+        return
+    rows = [
+        {
+            "model_id": model_id,
+            "image_id": image_id,
+            "run_id": run_id,
+            "vector": vector.astype("<f2").tobytes(),
+        }
+        for image_id, vector in zip(image_ids, vectors, strict=True)
+    ]
+    connection.execute(insert(embedding_table), rows)
+    pack_writing.drop(connection, model_id, vectors.shape[1], image_ids)
