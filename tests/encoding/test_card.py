@@ -130,7 +130,7 @@ def test_a_missing_entry_is_named(key: str) -> None:
         ("centre", [0.0]),
         ("centre", "mean"),
         ("normalisation", "l1"),
-        ("metric", "cosine"),
+        ("metric", "manhattan"),
         ("numeric_class", "int8"),
         ("weights_sha256", "abc"),
         ("weights_sha256", "g" * 64),
