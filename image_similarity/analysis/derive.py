@@ -113,7 +113,7 @@ class _Derivation:
             stored = packs.vectors_at(connection, self._base_id, self._base_dim, wanted)
             vectors = derived.as_stored(self._spec, self._transform, stored)
             finite = np.isfinite(vectors).all(axis=1)
-            kept = [image_ids[row] for row in np.flatnonzero(finite)]
+            kept = [image_ids[row] for row in np.flatnonzero(finite).tolist()]
             before = sealing.marks(connection)
             derivation.write(connection, self._run_id, self._model_id, kept, vectors[finite])
             if sealed := sealing.seal_since(connection, before):
