@@ -160,7 +160,10 @@ def nearest_in_bits(
     faiss = _library("faiss")
     if faiss is not None and faiss_can(faiss):
         # Twice as many as asked for: enough to see where the ties end, as a rule.
-        distances, rows = faiss.knn_hamming(query[None], bits, min(2 * count, len(bits)))
+        # "mc": it keeps what is near by its distance, a whole number, which takes 0.6 of the time of a heap.
+        distances, rows = faiss.knn_hamming(
+            query[None], bits, min(2 * count, len(bits)), variant="mc"
+        )
         if distances[0, -1] > distances[0, count - 1]:
             found: npt.NDArray[np.intp] = rows[0, distances[0] <= distances[0, count - 1]]
             return np.sort(found)

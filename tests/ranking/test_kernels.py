@@ -9,6 +9,8 @@ import time
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from image_similarity.ranking import kernels
 
@@ -94,3 +96,25 @@ def test_a_forked_process_does_not_wait_for_the_threads_of_its_parent() -> None:
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     pytest.fail("it hangs")
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    rows=st.integers(1, 3000),
+    width=st.sampled_from([1, 4, 8, 32, 33]),
+    share=st.sampled_from([0.5, 0.1, 0.01]),
+    count=st.integers(1, 1500),
+)
+def test_the_nearest_in_bits_are_all_up_to_the_last_tie_whatever_looks_for_them(
+    seed: int, rows: int, width: int, share: float, count: int
+) -> None:
+    draw = np.random.default_rng(seed)
+    bits = np.packbits(draw.random((rows, 8 * width)) < share, axis=1)
+    query = bits[draw.integers(rows)]
+    differing = np.bitwise_count(bits ^ query).sum(axis=1)
+    border = np.sort(differing)[min(count, rows) - 1]
+    expected = np.flatnonzero(differing <= border) if count < rows else np.arange(rows)
+    found = kernels.nearest_in_bits(bits, query, count)
+    assert found.tolist() == expected.tolist()
+    assert kernels.hamming_distances(bits, query).tolist() == differing.tolist()
