@@ -47,7 +47,7 @@ class Facts:
 
 
 class Embedder(Protocol):
-    """Gives RGB pictures of any size unit vectors, and scene probabilities if it knows scenes."""
+    """Gives RGB pictures of any size vectors, and scene probabilities if it knows scenes."""
 
     facts: Facts
 

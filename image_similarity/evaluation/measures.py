@@ -57,6 +57,36 @@ class Statistic:
     lower_is_better: bool = False
 
 
+# Stored unit vectors are rounded to float16; those of length 0 are pictures that a model gave none.
+_UNIT_TOLERANCE = 0.01
+
+
+def as_products(queries: Float32, gallery: Float32) -> tuple[Float32, Float32]:
+    """Return both so that a larger dot product is a smaller Euclidean distance.
+
+    Unit vectors come back as they are. Of others, which a model with normalisation "none" gives, the dot product
+    becomes -d^2 / 2: all are moved and scaled alike, which changes no order, so that `TIE` is as small beside them as
+    beside unit vectors; and two columns hold what their lengths add.
+
+    Args:
+        queries: float32 (N, D).
+        gallery: float32 (M, D).
+    """
+    if _are_unit(queries) and _are_unit(gallery):
+        return queries, gallery
+    mean = gallery.mean(axis=0, dtype=np.float64).astype(np.float32)
+    spread = float(np.sqrt(np.square(gallery - mean).sum(axis=1, dtype=np.float64).mean())) or 1.0
+    asking, asked = (queries - mean) / np.float32(spread), (gallery - mean) / np.float32(spread)
+    halves = [-np.square(each).sum(axis=1, keepdims=True) / 2 for each in (asking, asked)]
+    ones = [np.ones_like(each) for each in halves]
+    return np.hstack([asking, halves[0], ones[0]]), np.hstack([asked, ones[1], halves[1]])
+
+
+def _are_unit(vectors: Float32) -> bool:
+    lengths = np.linalg.norm(vectors, axis=1)
+    return bool(((np.abs(lengths - 1) <= _UNIT_TOLERANCE) | (lengths == 0)).all())
+
+
 # -- query by query -----------------------------------------------------------------------------------------------
 
 
@@ -69,7 +99,7 @@ def retrieval_columns(vectors: Float32, labels: Ints) -> tuple[Ints, dict[str, F
     class are no queries.
 
     Args:
-        vectors: float32 (N, D), unit vectors.
+        vectors: float32 (N, D), of any length; near is what `as_products` says.
         labels: int64 (N,), the class of each.
     """
     others = np.bincount(labels, minlength=1)[labels] - 1 if len(labels) else labels
@@ -78,8 +108,9 @@ def retrieval_columns(vectors: Float32, labels: Ints) -> tuple[Ints, dict[str, F
     if len(queries) == 0:
         return queries, {name: np.empty(0) for name in names}
     depth = min(len(labels) - 1, max(10, int(others.max())))
+    both = as_products(vectors, vectors)
     parts = [
-        _retrieval_block(vectors, labels, queries[start : start + _BLOCK], others, depth)
+        _retrieval_block(both, labels, queries[start : start + _BLOCK], others, depth)
         for start in range(0, len(queries), _BLOCK)
     ]
     stacked = np.concatenate(parts, axis=1)
@@ -87,10 +118,10 @@ def retrieval_columns(vectors: Float32, labels: Ints) -> tuple[Ints, dict[str, F
 
 
 def _retrieval_block(
-    vectors: Float32, labels: Ints, rows: Ints, others: Ints, depth: int
+    both: tuple[Float32, Float32], labels: Ints, rows: Ints, others: Ints, depth: int
 ) -> Float64:
     """The five figures (5, B) of a block of queries."""
-    scores = vectors[rows] @ vectors.T
+    scores = both[0][rows] @ both[1].T
     relevant = labels[rows][:, None] == labels[None, :]
     scores -= np.float32(TIE) * relevant
     scores[np.arange(len(rows)), rows] = -np.inf
@@ -129,11 +160,12 @@ def copy_columns(
     """Return for each query its best score in the gallery, whether that is its original, and whether it has one.
 
     Args:
-        queries: float32 (N, D), unit vectors of edited pictures.
+        queries: float32 (N, D), of edited pictures.
         originals: int64 (N,), the number of the picture that each was made of.
-        gallery: float32 (M, D), unit vectors.
+        gallery: float32 (M, D).
         owners: int64 (M,), the number of the picture that each is; -1 for distractors.
     """
+    queries, gallery = as_products(queries, gallery)
     place = {int(owner): at for at, owner in enumerate(owners) if owner >= 0}
     own = np.array([place.get(int(each), -1) for each in originals], dtype=np.int64)
     score, correct = np.empty(len(queries)), np.zeros(len(queries))
@@ -154,7 +186,8 @@ def triplet_columns(vectors: Float32, triplets: Ints) -> dict[str, Float64]:
     Their mean is the similarity precision of Wang et al., "Learning fine-grained image similarity with deep ranking"
     (CVPR 2014).
     """
-    query, positive, negative = (vectors[triplets[:, each]] for each in range(3))
+    asking, asked = as_products(vectors, vectors)
+    query, (positive, negative) = asking[triplets[:, 0]], (asked[triplets[:, at]] for at in (1, 2))
     gap = np.einsum("nd,nd->n", query, positive) - np.einsum("nd,nd->n", query, negative)
     return {"right": (gap > TIE).astype(np.float64)}
 

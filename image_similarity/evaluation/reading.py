@@ -37,7 +37,7 @@ class Hashed:
 
 @dataclass(frozen=True, slots=True)
 class Embedded:
-    """What one model says of N pictures: unit vectors, float32 (N, D), and scene probabilities (N, C) or None."""
+    """What one model says of N pictures: vectors, float32 (N, D), and scene probabilities (N, C) or None."""
 
     vectors: NDArray[np.float32]
     scenes: NDArray[np.float32] | None

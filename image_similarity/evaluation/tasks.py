@@ -12,6 +12,7 @@ from image_similarity.evaluation.embedders import Facts
 from image_similarity.evaluation.measures import (
     Ints,
     Outcomes,
+    as_products,
     copy_columns,
     retrieval_columns,
     scene_columns,
@@ -159,8 +160,9 @@ def pairs(names: Sequence[str], vectors: NDArray[np.float32], asked: Pairs) -> O
     """Return the scores of pairs; those that show the same are the matches. Rows that are missing are left out."""
     place = {name: row for row, name in enumerate(names)}
     rows = [row for row in asked.pairs if row[0] in place and row[1] in place]
-    first = vectors[[place[a] for a, _, _ in rows]]
-    second = vectors[[place[b] for _, b, _ in rows]]
+    asking, asked_for = as_products(vectors, vectors)
+    first = asking[[place[a] for a, _, _ in rows]]
+    second = asked_for[[place[b] for _, b, _ in rows]]
     same = np.array([same for _, _, same in rows], dtype=np.float64)
     score = np.einsum("nd,nd->n", first, second).astype(np.float64)
     groups = np.unique([a for a, _, _ in rows], return_inverse=True)[1].astype(np.int64)

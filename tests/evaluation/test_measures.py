@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from image_similarity.evaluation.measures import (
+    as_products,
     calibration_error,
     copy_columns,
     micro_average_precision,
@@ -63,6 +64,34 @@ def test_equal_scores_go_against_the_model() -> None:
     _, found = retrieval_columns(same, np.array([0, 0, 0, 1, 1, 1]))
     assert found["recall@1"].tolist() == [0] * 6
     assert triplet_columns(same, np.array([[0, 1, 3]]))["right"].tolist() == [0]
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 10**6), scale=st.sampled_from([1e-3, 1.0, 300.0]))
+def test_vectors_of_any_length_are_ranked_by_euclidean_distance(seed: int, scale: float) -> None:
+    random = np.random.default_rng(seed)
+    vectors = (scale * (random.standard_normal((12, 4)) + 5)).astype(np.float32)
+    asking, asked = as_products(vectors, vectors)
+    found = (asking @ asked.T).astype(np.float64)
+    gaps = vectors[:, None].astype(np.float64) - vectors[None]
+    distances = np.square(gaps).sum(axis=2)
+    assert found == pytest.approx(-distances / np.mean(distances), abs=1e-5)
+
+
+def test_a_long_vector_in_the_same_direction_is_not_near() -> None:
+    # By dot products the last would be the nearest of all.
+    vectors = np.array([[1, 0], [1.2, 0], [1, 1], [9, 0]], dtype=np.float32)
+    _, found = retrieval_columns(vectors, np.array([0, 0, 1, 1]))
+    assert found["recall@1"].tolist() == [1, 1, 0, 0]
+    assert triplet_columns(vectors, np.array([[0, 1, 3], [0, 3, 1]]))["right"].tolist() == [1, 0]
+    twice = vectors[[0, 0]]
+    found = copy_columns(twice, np.array([1, 3]), vectors[1:], owners=np.array([1, 2, 3]))
+    assert found["correct"].tolist() == [1, 0]
+
+
+def test_unit_vectors_and_pictures_without_one_are_compared_as_they_are() -> None:
+    vectors = np.vstack([unit(np.ones((3, 5))), np.zeros((1, 5))]).astype(np.float32)
+    assert as_products(vectors, vectors)[1] is vectors
 
 
 def brute_map_at_r(vectors: np.ndarray, labels: np.ndarray, query: int) -> float:
