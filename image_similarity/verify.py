@@ -14,7 +14,7 @@ from image_similarity.pictures.names import from_text
 from image_similarity.pictures.recheck import recheck
 from image_similarity.ranking import codes
 from image_similarity.store import catalog as stored
-from image_similarity.store import models, packs
+from image_similarity.store import models, packs, shape
 from image_similarity.store.catalog import Catalog, RecordedFile
 from image_similarity.values import Finding, ModelInfo, VerifyReport
 
@@ -35,6 +35,9 @@ def verify(catalog: Catalog, *, rehash: bool = False, on_event: Listener = ignor
     acquisition (see `records.against`). Files are opened read-only; nothing is written to the database either.
     """
     with catalog.reading() as connection:
+        removed = [Finding("record", "", problem) for problem in shape.missing(connection)]
+        if removed:
+            return VerifyReport(False, 0, 0, 0, 0, 0, 0, 0, tuple(removed))
         findings = list(_check_records(connection))
         images, embeddings = (
             stored.count_images(connection),

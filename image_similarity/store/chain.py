@@ -14,7 +14,7 @@ from sqlalchemy import Connection, select, text
 
 from image_similarity.errors import DatabaseError
 from image_similarity.events import Listener, Progress, Started, ignore
-from image_similarity.store import audit, decided, facts, sealing
+from image_similarity.store import audit, decided, facts, sealing, shape
 from image_similarity.store.catalog import Catalog
 from image_similarity.store.schema import NO_DIGEST, run_table
 from image_similarity.values import AuditEntry, AuditFinding, AuditReport, KeptHead
@@ -58,8 +58,11 @@ def check(
         kept: A head that was kept elsewhere.
         on_event: Gets `Started` and `Progress`, counted in entries.
     """
-    # The chain of a million pictures takes some tens of megabytes.
     with catalog.reading() as connection:
+        removed = [AuditFinding("record", problem) for problem in shape.missing(connection)]
+        if removed:
+            return AuditReport(str(catalog.path), 0, 0, None, kept, (), tuple(removed))
+        # The chain of a million pictures takes some tens of megabytes.
         chain = list(audit.entries(connection))
     on_event(Started("audit chain", str(catalog.path), len(chain), "entries"))
     check_rows = _RowCheck()

@@ -362,3 +362,24 @@ def test_what_is_added_during_a_check_is_checked_too(
     writer.close()
     assert report.findings == ()
     assert report.head == added[-1]
+
+
+@pytest.mark.parametrize(
+    ("deed", "said"),
+    [
+        ("DROP TABLE pdq", "the table pdq was removed"),
+        ("DROP INDEX uq_file_live", "the index uq_file_live was removed"),
+        (
+            "ALTER TABLE failure DROP COLUMN sha256",
+            "the column sha256 of the table failure was removed",
+        ),
+    ],
+)
+def test_what_was_removed_from_the_schema_is_named_by_both_checks(
+    case: Path, deed: str, said: str
+) -> None:
+    with attacking(case) as connection:
+        connection.execute(deed)
+    with Case.open(case, read_only=True) as opened:
+        for report in (opened.verify_audit(), opened.verify()):
+            assert [each.message.partition(";")[0] for each in report.findings] == [said]

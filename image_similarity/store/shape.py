@@ -1,0 +1,31 @@
+"""Whether a database still has the tables, columns and indexes that its schema gives it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from sqlalchemy import Connection, inspect
+
+from image_similarity.store.schema import metadata
+
+
+def missing(connection: Connection) -> Iterator[str]:
+    """Say, one by one, which tables, columns and indexes are not there: something else than this program removed them.
+
+    What needs a removed table fails, and so does a check of the rest; without a unique index, a run could store a thing
+    twice.
+    """
+    found = inspect(connection)
+    tables = set(found.get_table_names())
+    for table in metadata.sorted_tables:
+        if table.name not in tables:
+            yield f"the table {table.name} was removed; nothing else was checked"
+            continue
+        there = {column["name"] for column in found.get_columns(table.name)}
+        for column in table.columns:
+            if column.name not in there:
+                yield f"the column {column.name} of the table {table.name} was removed; nothing else was checked"
+        indexes = {index["name"] for index in found.get_indexes(table.name)}
+        for name in sorted(str(index.name) for index in table.indexes):
+            if name not in indexes:
+                yield f"the index {name} was removed; nothing else was checked"
