@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import colorsys
 import os
-from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 from PIL.PngImagePlugin import PngInfo
 
 from image_similarity import __version__
 from image_similarity.explain.pair import Pair, Pixels
 from image_similarity.explain.words import lines, side_lines
-from image_similarity.reports.text import visible
+from image_similarity.reports.lettering import fitting, font, leading, wrapped
 from image_similarity.values import ExplainedPicture, Explanation, Preprocess
 from image_similarity.whole_file import writing
 
@@ -24,7 +23,6 @@ MARK = "image_similarity explanation"
 _BOX = (620, 440)
 _MARGIN = 20
 _TEXT, _SMALL = 15, 13
-_LEADING = 1.4
 _INK, _PALE, _PAPER = (24, 24, 24), (96, 96, 96), (255, 255, 255)
 # Lines for more points hide the pictures below them.
 _MOST_LINES = 60
@@ -33,8 +31,6 @@ _MOST_COLOUR = 0.65
 # Below this the words say +0.000: of a plain picture it is how a network rounds, and would be drawn in full red.
 _LEAST_HEAT = 0.0005
 _HOT = np.array([255.0, 32.0, 0.0])
-# The bundled font has letters up to here; what lies beyond is written as an escape rather than as an empty box.
-_LAST_LETTER = 0x17F
 
 
 def write(pair: Pair, path: Path) -> None:
@@ -58,16 +54,16 @@ def draw(pair: Pair) -> Image.Image:
         _shown(found.hit, pair.hit, found.model.preprocess),
     ]
     width = 2 * _BOX[0] + 3 * _MARGIN
-    text, small = _font(_TEXT), _font(_SMALL)
-    below = [*_wrapped(lines(found), text, width - 2 * _MARGIN)]
+    text, small = font(_TEXT), font(_SMALL)
+    below = [*wrapped(lines(found), text, width - 2 * _MARGIN)]
     sides = [side_lines("query", found.query), side_lines("hit", found.hit)]
-    top = 2 * _MARGIN + _height(text)
+    top = 2 * _MARGIN + leading(text)
     tallest = max(image.height for image in shown)
     under = top + tallest + _MARGIN // 2
-    start = under + len(sides[0]) * _height(small) + _MARGIN
-    paper = Image.new("RGB", (width, start + len(below) * _height(text) + _MARGIN), _PAPER)
+    start = under + len(sides[0]) * leading(small) + _MARGIN
+    paper = Image.new("RGB", (width, start + len(below) * leading(text) + _MARGIN), _PAPER)
     pen = ImageDraw.Draw(paper)
-    pen.text((_MARGIN, _MARGIN), _title(found), fill=_INK, font=_font(_TEXT + 3))
+    pen.text((_MARGIN, _MARGIN), _title(found), fill=_INK, font=font(_TEXT + 3))
     corners = []
     for number, (image, said) in enumerate(zip(shown, sides, strict=True)):
         left = _MARGIN + number * (_BOX[0] + _MARGIN)
@@ -75,11 +71,11 @@ def draw(pair: Pair) -> Image.Image:
         corners.append(corner)
         paper.paste(image, corner)
         for row, line in enumerate(said):
-            place = (left, under + row * _height(small))
-            pen.text(place, _fitting(line, small, _BOX[0]), fill=_PALE, font=small)
+            place = (left, under + row * leading(small))
+            pen.text(place, fitting(line, small, _BOX[0]), fill=_PALE, font=small)
     _connect(pen, found, shown, corners)
     for row, line in enumerate(below):
-        pen.text((_MARGIN, start + row * _height(text)), line, fill=_INK, font=text)
+        pen.text((_MARGIN, start + row * leading(text)), line, fill=_INK, font=text)
     return paper
 
 
@@ -151,51 +147,3 @@ def _title(found: Explanation) -> str:
     title, drawn = f"Two pictures compared: {found.method}", len(_drawn(found))
     # Fewer lines than are counted below, so that nobody counts them.
     return title if drawn == len(found.points) else f"{title}, {drawn} of {len(found.points)} drawn"
-
-
-def _font(size: int) -> ImageFont.FreeTypeFont:
-    # The one that Pillow carries: the same on every machine.
-    font = ImageFont.load_default(size)
-    if not isinstance(font, ImageFont.FreeTypeFont):
-        raise OSError("Pillow was built without FreeType, which draws text")
-    return font
-
-
-def _height(font: ImageFont.FreeTypeFont) -> int:
-    return round(font.size * _LEADING)
-
-
-def _readable(text: str) -> str:
-    """The text with what could deceive, or what the font has no letter for, as escapes."""
-    return "".join(
-        each if ord(each) <= _LAST_LETTER else each.encode("ascii", "backslashreplace").decode()
-        for each in visible(text)
-    )
-
-
-def _fitting(text: str, font: ImageFont.FreeTypeFont, width: int) -> str:
-    """The text, shortened in its middle to a width in pixels: of a path, both ends tell most."""
-    text = _readable(text)
-    if font.getlength(text) <= width:
-        return text
-    low, high = 0, len(text) // 2
-    while low < high:
-        kept = (low + high + 1) // 2
-        if font.getlength(f"{text[:kept]} ... {text[-kept:]}") <= width:
-            low = kept
-        else:
-            high = kept - 1
-    return f"{text[:low]} ... {text[len(text) - low :]}"
-
-
-def _wrapped(texts: Iterable[str], font: ImageFont.FreeTypeFont, width: int) -> Iterable[str]:
-    """Lines of at most a width in pixels."""
-    for text in texts:
-        line = ""
-        for word in _readable(text).split(" "):
-            longer = f"{line} {word}" if line else word
-            if line and font.getlength(longer) > width:
-                yield line
-                longer = word
-            line = longer
-        yield _fitting(line, font, width)

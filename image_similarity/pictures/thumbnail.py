@@ -17,15 +17,28 @@ def thumbnail(data: bytes, side: int = 160, *, max_pixels: int = MAX_PIXELS) -> 
     Raises:
         PictureError: the picture cannot be decoded.
     """
-    frame = decode(data, (side,), max_pixels=max_pixels).frames[side].copy()
-    frame.thumbnail((side, side), Image.Resampling.BICUBIC, reducing_gap=None)
-    frame.info = {}
-    return _jpeg(frame)
+    return _jpeg(_small(data, side, max_pixels))
+
+
+def small(data: bytes, side: int, *, max_pixels: int = MAX_PIXELS) -> npt.NDArray[np.uint8]:
+    """Return the picture, upright RGB, uint8 (height, width, 3), in its proportions and at most `side` pixels long.
+
+    Raises:
+        PictureError: the picture cannot be decoded.
+    """
+    return np.asarray(_small(data, side, max_pixels))
 
 
 def of_pixels(pixels: npt.NDArray[np.uint8]) -> bytes:
     """Return a JPEG of an upright RGB picture, uint8 (height, width, 3), without any metadata."""
     return _jpeg(Image.fromarray(pixels))
+
+
+def _small(data: bytes, side: int, max_pixels: int) -> Image.Image:
+    frame = decode(data, (side,), max_pixels=max_pixels).frames[side].copy()
+    frame.thumbnail((side, side), Image.Resampling.BICUBIC, reducing_gap=None)
+    frame.info = {}
+    return frame
 
 
 def _jpeg(frame: Image.Image) -> bytes:

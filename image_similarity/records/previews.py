@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from image_similarity.pictures.names import from_text
 from image_similarity.store import thumbnails
 from image_similarity.store.catalog import Catalog
 from image_similarity.values import Place
+
+if TYPE_CHECKING:
+    from image_similarity.reports.tiles import Tile
 
 # A content may lie at very many places, none of which can be read any more.
 _TRIED = 3
@@ -33,6 +37,54 @@ def preview(sha256: str, paths: Iterable[str], *, side: int) -> bytes | None:
         except (PictureError, ValueError):
             continue
     return None
+
+
+def tile(catalogs: Iterable[Catalog], sha256: str, paths: Iterable[str], *, side: int) -> Tile:
+    """Return a content as a small picture for a sheet or a map; never raises for what is wrong with a picture.
+
+    The stored thumbnail if it is large enough, else what the first of the files gives that still holds the content,
+    decoded with the same care as evidence is, else the thumbnail that there is, else why there is none.
+
+    Args:
+        catalogs: The databases that may hold a thumbnail.
+        sha256: The content's SHA-256; a file that holds another is not shown.
+        paths: Paths on disk, in text form; see `paths_of`.
+        side: The longest side in pixels.
+    """
+    from image_similarity.pictures.picture_error import PictureError
+    from image_similarity.pictures.read import Contents, read_file
+    from image_similarity.pictures.thumbnail import small
+    from image_similarity.reports.tiles import Tile
+
+    kept = _of_stored(stored(catalogs, sha256), side)
+    if kept is not None and kept.pixels is not None and max(kept.pixels.shape[:2]) >= side:
+        return kept
+    why = "no longer at any place on record"
+    for path in paths:
+        try:
+            found = read_file(from_text(path))
+            if isinstance(found, Contents) and found.digests.sha256 == sha256:
+                return Tile(small(found.data, side))
+            why = "the file there is another now"
+        except PictureError as error:
+            why = error.message
+        except ValueError:
+            why = "the path on record is none"
+    return kept or Tile(None, f"not shown: {why}")
+
+
+def _of_stored(jpeg: bytes | None, side: int) -> Tile | None:
+    """A stored thumbnail as a tile; None if there is none, or the database holds something else in its place."""
+    from image_similarity.pictures.picture_error import PictureError
+    from image_similarity.pictures.thumbnail import small
+    from image_similarity.reports.tiles import Tile
+
+    if jpeg is None:
+        return None
+    try:
+        return Tile(small(jpeg, side))
+    except PictureError:
+        return None
 
 
 def stored(catalogs: Iterable[Catalog], sha256: str) -> bytes | None:

@@ -12,9 +12,6 @@ from PIL import Image
 
 from image_similarity.explain.draw import (
     MARK,
-    _fitting,
-    _font,
-    _readable,
     _title,
     draw,
     seen,
@@ -136,14 +133,6 @@ def test_the_file_is_the_owners_alone_and_says_what_it_is(tmp_path: Path) -> Non
 def test_any_name_is_drawn_within_its_half(label: str) -> None:
     found = explanation(query=picture(label), hit=picture(label))
     assert draw(Pair(found, GREY, GREY)).width == draw(Pair(explanation(), GREY, GREY)).width
-    fitting = _fitting(label, _font(13), 620)
-    assert _font(13).getlength(fitting) <= 620
-    assert fitting.isprintable()
-
-
-def test_letters_that_the_font_lacks_are_escapes_and_not_empty_boxes() -> None:
-    assert _readable("Küche 日") == "Küche \\u65e5"
-    assert _readable("\u202e") == "\\u202e"
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 300), (300, 1), (1000, 700)])
