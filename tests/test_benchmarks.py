@@ -18,6 +18,7 @@ from PIL import Image
 from image_similarity.case import Case
 from image_similarity.encoding import registry
 from tests.conftest import PictureFactory
+from tests.tiny_model import write_tiny_model
 
 SCRIPTS = Path(__file__).resolve().parent.parent / "scripts"
 
@@ -215,3 +216,56 @@ def test_a_generated_database_is_whole(tmp_path: Path, load: Any) -> None:
         sha256 = synthetic.sha256_of(8_999)
         (nearest, *_) = case.search(sha256=sha256, scene="off", k=2).hits
     assert nearest.image.sha256 == sha256
+
+
+def test_systems_are_compared_in_one_table_and_what_was_measured_is_kept(
+    tmp_path: Path, picture_factory: PictureFactory, tiny_model: Path
+) -> None:
+    for number in range(12):
+        picture_factory(tmp_path / "rooms" / f"class {number % 3}" / f"{number}.jpg", seed=number)
+    smaller = write_tiny_model(tmp_path / "smaller.safetensors", dim=8)
+    asked = [tmp_path / "rooms", "-m", tiny_model, "-m", smaller, "-m", "histogram"]
+    asked += ["--speed-only", smaller, "--work", tmp_path / "work"]
+    printed = run("compare_systems.py", *asked)
+    head, _, *rows = [line for line in printed.splitlines() if line.startswith("|")]
+    cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
+    assert "rooms: recall@1 | rooms: precision@5 | rooms: mAP@R" in head
+    assert [row[:2] for row in cells] == [
+        ["tiny", "16"], ["smaller", "8"], ["histogram", "–"], ["smaller", "8"],
+    ]  # fmt: skip
+    assert cells[0][-3].endswith("(1 ×)")
+    assert int(cells[0][-2]) >= int(cells[1][-2]) > 2 * 8
+    assert cells[2][-2:] == ["–", "–"]
+    assert cells[3][2:5] == ["not measured"] * 3
+    assert "smaller: random weights: quality not measured" in printed
+    # A second run only reads what the first one kept.
+    assert run("compare_systems.py", *asked).splitlines()[2:] == printed.splitlines()[2:]
+
+
+def test_copies_with_jitter_are_near_and_keep_their_length(load: Any) -> None:
+    enlarged = load("compare_systems").enlarged
+    real = 40 * np.random.default_rng(0).standard_normal((30, 512)).astype(np.float32)
+    raw = np.concatenate(list(enlarged(real, 100, unit=False)))
+    assert (raw[:30] == real).all()
+    moved = np.linalg.norm(raw[30:60] - real, axis=1) / np.linalg.norm(real, axis=1)
+    assert moved == pytest.approx(np.full(30, 0.2), rel=0.2)
+    unit = np.concatenate(list(enlarged(real, 100, unit=True)))
+    assert np.linalg.norm(unit, axis=1) == pytest.approx(np.ones(100), abs=1e-5)
+
+
+def test_pictures_of_a_list_are_copied_into_folders_of_their_classes(
+    load: Any, photos: Path, tmp_path: Path
+) -> None:
+    (photos / "list.txt").write_text("0.jpg 1\n1.jpg 2\n2.jpg 1\n", encoding="utf-8")
+    (photos / "names.txt").write_text("/s/shop/outdoor 1\n/b/bar 2\n", encoding="utf-8")
+    copied, work = load("compare_systems").copied, tmp_path / "work"
+    folder = copied(photos / "list.txt", photos / "names.txt", None, work)
+    found = sorted(path.relative_to(work).as_posix() for path in folder.rglob("*.jpg"))
+    assert found == [
+        "list/bar/000001.jpg",
+        "list/shop outdoor/000000.jpg",
+        "list/shop outdoor/000002.jpg",
+    ]
+    (photos / "list.txt").write_text("0.jpg 1\ngone.jpg 2\n", encoding="utf-8")
+    with pytest.raises(SystemExit, match="1 files cannot be read"):
+        copied(photos / "list.txt", None, None, tmp_path / "other")

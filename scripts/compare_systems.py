@@ -1,0 +1,363 @@
+"""Compare ways to look alike on labelled pictures: one table of quality, speed and size, for docs/choosing.md.
+
+    python scripts/compare_systems.py SET... -m builtin -m FILE ... [--class-names FILE] [--work DIR] [--quick]
+
+A SET is what `image-similarity evaluate` takes: a folder of folders, or a list of paths and classes. Each model in
+turn indexes every set into a database of its own; quality is measured on the vectors stored there. Rates are those of
+`Case.index` on the first set after its first batch; beside each the first model indexes again, and the ratio of the
+two is told. For size and query time a database is filled with the stored vectors and copies of them with jitter; both
+models are asked there in turns, warm. Of a --speed-only model, whose weights are random, only a few pictures are
+indexed and no quality is told. What was measured stays in --work: a run that was stopped goes on there. Markdown on
+stdout, where it is on stderr.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import shutil
+import sqlite3
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from benchmark import machine, seconds_of, table
+from search_asking import in_turns, numbers_for, say
+from search_data import JITTER
+from synthetic_database import Block, sha256_of, write
+
+MEASURES = ("recall@1", "precision@5", "mAP@R")
+# Measured by `evaluate` on the files: they have no vectors in a database.
+DESCRIPTORS = ("histogram", "pdq")
+BLOCK = 4096
+K = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """How much is measured: pictures in the database that is asked, queries, pictures of a speed-only model."""
+
+    gallery: int = 20_000
+    queries: int = 30
+    few: int = 200
+
+
+QUICK = Sizes(gallery=300, queries=3, few=8)
+
+
+@dataclass(slots=True)
+class Row:
+    """What was measured of one model.
+
+    `figures` holds for each set the measures as (value, low, high). `rate` is in pictures a second, `size` in bytes a
+    picture, `query` in seconds; the ratios are to the first model, measured beside it.
+    """
+
+    name: str
+    dim: int | None = None
+    figures: list[dict[str, tuple[float, float, float]]] = field(default_factory=list)
+    rate: float | None = None
+    rate_ratio: float | None = None
+    size: float | None = None
+    query: float | None = None
+    query_ratio: float | None = None
+    training: str = ""
+
+
+def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("sets", nargs="+", type=Path, metavar="SET")
+    parser.add_argument("-m", "--model", action="append", default=[], help="may be repeated")
+    parser.add_argument("--speed-only", action="append", default=[], metavar="MODEL")
+    parser.add_argument("--class-names", type=Path, help="names of classes that are numbers")
+    parser.add_argument("--sample", type=int, help="so many pictures of each set, drawn")
+    parser.add_argument("--work", type=Path, help="keeps what was measured; else a new folder")
+    parser.add_argument("--quick", action="store_true", help="few queries: a trial")
+    return parser.parse_args(words)
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    models = arguments.model or ["builtin"]
+    with tempfile.TemporaryDirectory() as temporary:
+        work = arguments.work or Path(temporary)
+        work.mkdir(parents=True, exist_ok=True)
+        names = arguments.class_names
+        sets = [copied(source, names, arguments.sample, work) for source in arguments.sets]
+        bench = Bench(sets, models[0], work, QUICK if arguments.quick else Sizes())
+        rows = [kept(work, model, bench.measure) for model in models]
+        rows += [kept(work, model, bench.measure_speed) for model in arguments.speed_only]
+    print(f"{datetime.now(UTC).date()}; {machine()}; {bench.sizes.gallery:,} pictures are asked\n")
+    print(show(rows, [folder.name for folder in sets]))
+    for row in rows:
+        print(f"{row.name}: {row.training}")
+
+
+def kept(work: Path, model: str, measure: Callable[[str], Row]) -> Row:
+    """Return what an earlier run in this folder measured of a model, or measure it and keep that."""
+    from image_similarity.encoding import registry
+
+    known = "" if model in DESCRIPTORS else registry.info(registry.get(model)).fingerprint[:12]
+    file = work / f"{measure.__name__}-{Path(model).stem}-{known}.json"
+    if not file.exists():
+        say(model)
+        text = json.dumps(asdict(measure(model)))
+        file.write_text(text, encoding="utf-8")
+    return Row(**json.loads(file.read_text(encoding="utf-8")))
+
+
+def copied(source: Path, class_names: Path | None, sample: int | None, work: Path) -> Path:
+    """Return a folder with a copy of each picture of a set in a folder of its class; made once."""
+    from image_similarity.evaluation.sources import read_class_names, read_pictures
+
+    target = work / (source.name if source.is_dir() else source.stem)
+    if target.is_dir():
+        return target
+    partial = target.with_name(f"{target.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    names = read_class_names(class_names) if class_names else {}
+    files, failures = read_pictures(source, class_names=names)
+    files = [file for file in files if file.label is not None]
+    if failures or not files:
+        raise SystemExit(
+            f"{source}: {len(failures)} files cannot be read, {len(files)} have a class"
+        )
+    if sample is not None and sample < len(files):
+        drawn = np.random.default_rng(1).permutation(len(files))[:sample]
+        files = [files[at] for at in sorted(drawn)]
+    for number, file in enumerate(files):
+        path = partial / str(file.label).replace("/", "-") / f"{number:06d}{Path(file.name).suffix}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file.os_path, path)
+    partial.rename(target)
+    return target
+
+
+@dataclass(slots=True)
+class Bench:
+    """The sets, as folders of folders, and the model with which all others are compared."""
+
+    sets: list[Path]
+    reference: str
+    work: Path
+    sizes: Sizes
+
+    def measure(self, model: str) -> Row:
+        """Measure everything of a model, or of a descriptor what it has."""
+        if model in DESCRIPTORS:
+            return self._descriptor(model)
+        row = Row(_name(model))
+        with tempfile.TemporaryDirectory(dir=self.work) as folder:
+            databases = [Path(folder) / f"{number}.db" for number in range(len(self.sets))]
+            for number, (pictures, database) in enumerate(zip(self.sets, databases, strict=True)):
+                rate = index(model, pictures, database)
+                if number == 0:
+                    row.rate = rate
+                    row.rate_ratio = rate / self._reference_rate(pictures, model, rate)
+                figures, row.training = quality(database=database)
+                row.figures.append(figures)
+            self._ask(row, model, databases[0], Path(folder))
+        return row
+
+    def measure_speed(self, model: str) -> Row:
+        """Measure speed and size of a model whose weights say nothing, on a few pictures."""
+        row = Row(_name(model), training="random weights: quality not measured")
+        with tempfile.TemporaryDirectory(dir=self.work) as folder:
+            few, database = Path(folder) / "few", Path(folder) / "0.db"
+            every = sorted(path for path in self.sets[0].rglob("*") if path.is_file())
+            few.mkdir()
+            for path in every[:: max(1, len(every) // self.sizes.few)]:
+                shutil.copyfile(path, few / path.name)
+            row.rate = index(model, few, database)
+            # The first model on the whole set: on a few pictures it is done before it can be measured.
+            row.rate_ratio = row.rate / self._reference_rate(self.sets[0], model, row.rate)
+            self._ask(row, model, database, Path(folder))
+        return row
+
+    def _descriptor(self, name: str) -> Row:
+        row = Row(name)
+        for number, pictures in enumerate(self.sets):
+            if number == 0:
+                row.rate = described(name, pictures)
+                row.rate_ratio = row.rate / self._reference_rate(pictures, name, row.rate)
+            figures, row.training = quality(models=(name,), pictures=pictures)
+            row.figures.append(figures)
+        return row
+
+    def _reference_rate(self, pictures: Path, model: str, rate: float) -> float:
+        """How fast the first model is now: what else the machine does is the same as for the other."""
+        if model == self.reference:
+            return rate
+        with tempfile.TemporaryDirectory(dir=self.work) as folder:
+            return index(self.reference, pictures, Path(folder) / "reference.db")
+
+    def _ask(self, row: Row, model: str, database: Path, folder: Path) -> None:
+        """Add what a query takes, and what a picture takes on disk, in a database of `gallery` pictures."""
+        from image_similarity import Case
+
+        row.dim = fill(folder / "gallery.db", model, database, self.sizes.gallery)
+        row.size = stored_bytes(folder / "gallery.db")
+        with (
+            Case.open(self._reference_gallery(model, database), read_only=True) as reference,
+            Case.open(folder / "gallery.db", read_only=True) as mine,
+        ):
+            ways = {"reference": self._asker(reference), "mine": self._asker(mine)}
+            found = in_turns(self.sizes.queries, ways)
+        row.query, row.query_ratio = found["mine"], found["mine"] / found["reference"]
+
+    def _reference_gallery(self, model: str, database: Path) -> Path:
+        path = self.work / "reference.db"
+        if not path.exists():
+            if model != self.reference:
+                raise SystemExit(f"measure {self.reference} first, in the same folder")
+            partial = path.with_suffix(".partial")
+            partial.unlink(missing_ok=True)
+            fill(partial, model, database, self.sizes.gallery)
+            partial.rename(path)
+        return path
+
+    def _asker(self, case: Any) -> Callable[[], object]:
+        """A function that asks for the next of some known pictures at each call."""
+        turn = itertools.cycle(numbers_for(self.sizes.gallery, self.sizes.queries))
+        return lambda: case.search(sha256=sha256_of(next(turn)), k=K, scene="off")
+
+
+def _name(model: str) -> str:
+    return Path(model).stem if Path(model).is_file() else model
+
+
+def index(model: str, pictures: Path, database: Path) -> float:
+    """Index a folder and return how many pictures a second were embedded after the first batch was stored."""
+    from image_similarity import Case, IndexOptions
+    from image_similarity.events import Event, Progress
+
+    seen: list[tuple[float, int]] = []
+
+    def listen(event: Event) -> None:
+        if isinstance(event, Progress) and event.embedded:
+            seen.append((time.perf_counter(), event.embedded))
+
+    began = time.perf_counter()
+    with Case.open(database) as case:
+        report = case.index(
+            pictures, options=IndexOptions(models=(model,), scenes=None), on_event=listen
+        )
+    if report.status != "done":
+        raise SystemExit(f"{model}: {report.failed} of {report.seen} pictures could not be indexed")
+    (first, some), (last, every) = seen[0], seen[-1]
+    # A single batch is all there is: then with the time that it took to load the model.
+    return (every - some) / (last - first) if every > some else every / (last - began)
+
+
+def described(name: str, pictures: Path) -> float:
+    """Return how many pictures a second a descriptor takes, read and decoded by one thread as `evaluate` does."""
+    from image_similarity.evaluation.embedders import load_embedders
+    from image_similarity.evaluation.reading import Account, embed_files
+    from image_similarity.evaluation.sources import read_pictures
+    from image_similarity.events import ignore
+
+    files, _ = read_pictures(pictures)
+    embedders = load_embedders([name], device="cpu")
+
+    def work() -> None:
+        embed_files(files, embedders, Account(ignore), what="pictures", side=None)
+
+    return len(files) / seconds_of(work)
+
+
+def quality(**request: Any) -> tuple[dict[str, tuple[float, float, float]], str]:
+    """Return the measures of one model with their intervals, and what is known of its training pictures."""
+    from image_similarity.evaluation import EvaluationRequest, evaluate
+
+    (model,) = evaluate(EvaluationRequest(**{"models": (), **request})).models
+    found = {
+        figure.measure: (figure.value, figure.low, figure.high)
+        for figure in model.figures
+        if figure.task == "retrieval" and figure.measure in MEASURES
+    }
+    return found, model.training
+
+
+def fill(target: Path, model: str, database: Path, count: int) -> int:
+    """Write a database of `count` pictures from the vectors of another one; return their dimension."""
+    from image_similarity.encoding import registry
+    from image_similarity.evaluation.database import read_stored
+
+    info = replace(registry.info(registry.get(model)), scenes=())
+    ((_, embedded),) = read_stored(database, ()).models
+    blocks = enlarged(embedded.vectors, count, unit=info.normalisation == "l2")
+    write(target, info, (Block(each, np.empty((len(each), 0), int)) for each in blocks))
+    return int(embedded.vectors.shape[1])
+
+
+def enlarged(real: np.ndarray, count: int, *, unit: bool, seed: int = 1) -> Iterator[np.ndarray]:
+    """Give float32 vectors in blocks: the real ones, then copies of them with jitter; of length 1 if `unit`."""
+    random = np.random.default_rng(seed)
+    lengths = np.linalg.norm(real, axis=1, keepdims=True)
+    for start in range(0, count, BLOCK):
+        numbers = np.arange(start, min(start + BLOCK, count))
+        vectors = real[numbers % len(real)].astype(np.float32)
+        noise = random.standard_normal(vectors.shape, dtype=np.float32)
+        noise *= JITTER / np.sqrt(vectors.shape[1]) * lengths[numbers % len(real)]
+        noise[numbers < len(real)] = 0
+        vectors += noise
+        if unit:
+            vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        yield vectors
+
+
+def stored_bytes(database: Path) -> float:
+    """Return how many bytes a picture's vector takes: its row, its part of a pack, and their indexes."""
+    with closing(sqlite3.connect(database)) as connection:
+        (count,) = connection.execute("SELECT count(*) FROM embedding").fetchone()
+        (size,) = connection.execute(
+            "SELECT sum(pgsize) FROM dbstat WHERE name IN"
+            " (SELECT name FROM sqlite_master WHERE tbl_name IN ('embedding', 'vector_pack'))"
+        ).fetchone()
+    return float(size / count)
+
+
+def show(rows: Sequence[Row], sets: Sequence[str]) -> str:
+    """Return the table in Markdown; shares in per cent with their 95 % intervals."""
+    header = ["system", "numbers"]
+    header += [f"{name}: {measure}" for name in sets for measure in MEASURES]
+    header += ["pictures a second", "bytes a picture", "query, ms"]
+    lines = []
+    for row in rows:
+        line = [row.name, "–" if row.dim is None else f"{row.dim:,}"]
+        for number in range(len(sets)):
+            figures = row.figures[number] if number < len(row.figures) else {}
+            line += [percent(figures.get(measure)) for measure in MEASURES]
+        line.append(beside(row.rate, row.rate_ratio, "{:,.3g}"))
+        line.append("–" if row.size is None else f"{row.size:,.0f}")
+        line.append(
+            beside(None if row.query is None else 1000 * row.query, row.query_ratio, "{:.1f}")
+        )
+        lines.append(line)
+    return table(header, lines)
+
+
+def percent(figure: Sequence[float] | None) -> str:
+    """Return a share with its interval in per cent."""
+    if figure is None:
+        return "not measured"
+    value, low, high = (100 * each for each in figure)
+    return f"{value:.1f} [{low:.1f}, {high:.1f}]"
+
+
+def beside(value: float | None, ratio: float | None, form: str) -> str:
+    """Return a figure with its ratio to the first model."""
+    if value is None or ratio is None:
+        return "–"
+    return f"{form.format(value)} ({ratio:.2g} ×)"
+
+
+if __name__ == "__main__":
+    main()
