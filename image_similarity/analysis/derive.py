@@ -10,7 +10,7 @@ import numpy as np
 from image_similarity.encoding import derived, registry
 from image_similarity.encoding.derived import Transform
 from image_similarity.encoding.spec import ModelSpec
-from image_similarity.errors import DatabaseError, UnknownModel, WeightsMissing
+from image_similarity.errors import DatabaseError, InvalidSetting, UnknownModel, WeightsMissing
 from image_similarity.events import Finished, Listener, Notice, Progress, Started
 from image_similarity.indexing import packing
 from image_similarity.pictures.names import to_text
@@ -22,6 +22,21 @@ from image_similarity.values import RunReport, RunStatus
 AT_ONCE = 4096
 
 Stop = Callable[[], bool]
+
+
+def derive_named(catalog: Catalog, name: str, *, on_event: Listener, stop: Stop) -> list[RunReport]:
+    """Store the vectors of a derived model that is named by its file; see `derive`.
+
+    Raises:
+        InvalidSetting: It does not go on from another model.
+    """
+    spec = registry.get(name)
+    if not derived.is_derived(spec):
+        raise InvalidSetting(
+            f"{spec.name} does not go on from the vectors of another model",
+            hint=f"index with it: image-similarity index -m {name} -ip DIR -dp DB",
+        )
+    return derive(catalog, spec, on_event=on_event, stop=stop)
 
 
 def derive(catalog: Catalog, spec: ModelSpec, *, on_event: Listener, stop: Stop) -> list[RunReport]:

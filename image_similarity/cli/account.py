@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from image_similarity.cli.output import count, line, note, size
+from image_similarity.cli.output import count, emit, line, note, size
 from image_similarity.cli.progress import failure_line
 from image_similarity.values import Failure, Mount, RunReport
 
@@ -16,6 +16,14 @@ _EXIT_CODES = {"done": 0, "running": 0, "partial": PARTIAL, "failed": 1}
 
 # Kinds that may well hold pictures.
 _NOT_SEARCHED = ("document", "video", "archive")
+
+
+def show(report: RunReport, database: Path, form: str) -> None:
+    """Print a run that ended, as JSON or as `print_account`."""
+    if form == "json":
+        emit(report)
+    else:
+        print_account(report, database)
 
 
 def print_account(report: RunReport, database: Path) -> None:
@@ -50,6 +58,12 @@ def sum_line(report: RunReport) -> str:
     )
 
 
+def derived_line(report: RunReport) -> str:
+    """Return how many pictures of a source got a vector without being read, and how."""
+    again = "" if report.status == "done" else f" ({report.status})"
+    return f"{report.source}: {_work_line(report)}{again}"
+
+
 def mount_line(mount: Mount) -> str:
     """Return how the evidence was mounted, and on a writable mount what may have changed."""
     if mount.read_only:
@@ -71,12 +85,12 @@ def exit_code(reports: Iterable[RunReport], stopped: int) -> int:
     return max(codes, key=[0, PARTIAL, 1, stopped].index, default=0)
 
 
-def say_not_evaluated(failures: Sequence[Failure]) -> int:
-    """Say on stderr which files are in no figure, and return the exit code."""
+def say_not_evaluated(failures: Sequence[Failure], *, done: str = "evaluated") -> int:
+    """Say on stderr which files are in no figure (or what else could not be `done`), and return the exit code."""
     for failure in failures[:FAILURES_SHOWN]:
-        note(f"not evaluated: {failure_line(failure)}")
+        note(f"not {done}: {failure_line(failure)}")
     if failures:
-        note(f"{count(len(failures), 'file')} could not be evaluated")
+        note(f"{count(len(failures), 'file')} could not be {done}")
     return PARTIAL if failures else 0
 
 

@@ -12,6 +12,9 @@ from image_similarity.cli.lazy_group import LazyGroup
     cls=LazyGroup,
     homes={
         "ann": "image_similarity.cli.analyse_ann",
+        "codebook": "image_similarity.cli.analyse_codebook",
+        "derive": "image_similarity.cli.analyse_derive",
+        "reduce": "image_similarity.cli.analyse_reduce",
     },
     context_settings=options.CONTEXT,
 )

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from image_similarity.encoding import registry
+from image_similarity.encoding import reductions, registry
 from image_similarity.encoding.spec import ModelSpec
 from image_similarity.errors import WeightsChanged, WeightsMissing, WeightsRefused
 
@@ -29,6 +29,8 @@ Float32 = npt.NDArray[np.float32]
 Transform = Callable[[Float32], Float32]
 
 FAMILY = "derived"
+# Goes on from the map inside the network below, not from its vectors: `visual_words` has its network.
+WORDS = "derived/words"
 
 
 def is_derived(spec: ModelSpec) -> bool:
@@ -107,10 +109,18 @@ def load(spec: ModelSpec, weights: Path, *, device: str, runtime: str, threads: 
     """
     from image_similarity.encoding.encoder import Encoder
 
+    if spec.architecture == WORDS:
+        from image_similarity.encoding import visual_words
+
+        return visual_words.load(spec, weights, device=device, threads=threads)
     transform = transform_of(spec, weights)
     base = Encoder.load(find_base(spec), device=device, runtime=runtime, threads=threads)
     if base.spec.dim is None:
         raise WeightsRefused(f"{weights}: the model below it, {base.spec.name}, has no vectors")
+    if base.spec.preprocess != spec.preprocess:
+        raise WeightsRefused(
+            f"{weights}: its card prepares pictures otherwise than {base.spec.name}"
+        )
     return DerivedNetwork(base, transform)
 
 
@@ -120,7 +130,10 @@ def transform_of(spec: ModelSpec, weights: Path) -> Transform:
     Raises:
         WeightsRefused: the file's arrays are not those of its kind.
     """
-    raise WeightsRefused(f"{weights}: {spec.architecture!r} does not go on from vectors")
+    if reductions.kind_of(spec) is None:
+        raise WeightsRefused(f"{weights}: {spec.architecture!r} does not go on from vectors")
+    reduction = reductions.load(spec, weights)
+    return lambda vectors: reductions.reduced(reduction, vectors, weights)
 
 
 def as_stored(

@@ -31,6 +31,17 @@ def lacking(connection: Connection, base_id: int, model_id: int) -> dict[int, li
     return found
 
 
+def holding(connection: Connection, model_id: int) -> npt.NDArray[np.int64]:
+    """Give the ids of contents that have a vector of a model and still lie somewhere, ascending."""
+    live = select(file_table.c.image_id).where(file_table.c.gone_run_id.is_(None))
+    statement = (
+        select(embedding_table.c.image_id)
+        .where(embedding_table.c.model_id == model_id, embedding_table.c.image_id.in_(live))
+        .order_by(embedding_table.c.image_id)
+    )
+    return np.fromiter(connection.execute(statement).scalars(), dtype=np.int64)
+
+
 def write(
     connection: Connection,
     run_id: int,

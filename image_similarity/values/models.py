@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from image_similarity.values.pictures import Failure
+
 
 # The architecture on record of a model whose vectors came from elsewhere: its network is not here.
 IMPORTED = "imported"
@@ -25,14 +27,15 @@ class Preprocess:
     `fit` "squash" resizes the whole frame to size x size; "crop" resizes the short side to `resize` and cuts the
     centre out; "within", for no network, reduces the long side to `size` if it is longer, and keeps the shape. A JPEG
     may be decoded at a reduced scale as long as both sides stay at least `decode_scale` times the side that the resize
-    aims at; 0 always decodes in full. `mean` and `std` (RGB, for values in [0, 1]) are applied by the encoder, on its
+    aims at; 0 always decodes in full. The interpolation "deepranking-skimage-v1" is that of scikit-image (blurred, then
+    bilinear), for "squash" only. `mean` and `std` (RGB, for values in [0, 1]) are applied by the encoder, on its
     device.
     """
 
     size: int
     fit: Literal["squash", "crop", "within"] = "squash"
     resize: int | None = None
-    interpolation: Literal["bicubic", "bilinear"] = "bicubic"
+    interpolation: Literal["bicubic", "bilinear", "deepranking-skimage-v1"] = "bicubic"
     decode_scale: int = 2
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
@@ -190,3 +193,60 @@ class AnnInfo:
     recall: float = 0.0
     queries: int = 0
     size_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ReductionInfo:
+    """A reduction of a model's vectors, as a derived model, and what it loses; see `analysis.reduce`.
+
+    Of `pictures` with a vector it was `learned_on` so many, and `held_aside` were others; `epochs` is the one that was
+    kept, 0 where there are none. The errors are shares of the variance that are lost when vectors are restored.
+    `recall` is the share of the ten nearest that stay, over `queries` held aside among `gallery` pictures.
+    """
+
+    path: str
+    model: str
+    fingerprint: str
+    kind: Literal["pca", "autoencoder"]
+    base: str
+    base_fingerprint: str
+    base_dim: int
+    dim: int
+    whitened: bool
+    seed: int
+    pictures: int
+    learned_on: int
+    held_aside: int
+    epochs: int = 0
+    error_learned: float = 0.0
+    error_held_aside: float = 0.0
+    recall: float = 0.0
+    queries: int = 0
+    gallery: int = 0
+    size_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class CodebookInfo:
+    """What a codebook of visual words is of; see `analysis.codebook`.
+
+    It describes the maps of `base` at `layer`, of so many `cells` (rows, columns), by `words` words in `dims`
+    dimensions, which keep a share of `explained` of the variance. It was learned from `features` local features of
+    `pictures` pictures. `changed` pictures no longer lie as they were indexed, `failures` could not be read.
+    """
+
+    path: str
+    model: str
+    fingerprint: str
+    base: str
+    layer: str
+    cells: tuple[int, int]
+    words: int
+    dims: int
+    explained: float
+    norm: str
+    pictures: int
+    features: int
+    changed: int
+    failures: tuple[Failure, ...]
+    size_bytes: int
