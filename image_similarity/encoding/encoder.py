@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from image_similarity.encoding import derived
+from image_similarity.encoding import derived, onnx_model
 from image_similarity.encoding.derived import DerivedNetwork, find_base, is_derived
 from image_similarity.encoding.devices import OutOfMemory, free_memory, resolve_device
 from image_similarity.encoding.graph import Graph, find_graph
+from image_similarity.encoding.onnx_model import OnnxModel
 from image_similarity.encoding.onnx_network import OnnxNetwork
 from image_similarity.encoding.spec import ModelSpec, to_info
 from image_similarity.encoding.weights import sha256_of
@@ -42,6 +43,8 @@ MAX_BATCH = 256
 # Vectors are stored as float16.
 LARGEST_HALF = float(np.finfo(np.float16).max)
 BATCH_IF_UNKNOWN = 16
+
+_RUN_BY_THEMSELVES = (OnnxNetwork, OnnxModel, DerivedNetwork)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +80,7 @@ class Encoder:
         self.info = info
         self.device = device
         self._network = network
-        if isinstance(network, OnnxNetwork | DerivedNetwork):
+        if isinstance(network, _RUN_BY_THEMSELVES):
             self._runner: Any = network
         else:
             from image_similarity.encoding.torch_network import TorchNetwork
@@ -89,7 +92,7 @@ class Encoder:
     @property
     def network(self) -> Any:
         """The torch module itself, for a training that goes on from it; load with `runtime="torch"`."""
-        if isinstance(self._network, OnnxNetwork | DerivedNetwork):
+        if isinstance(self._network, _RUN_BY_THEMSELVES):
             raise TypeError(f"{self.spec.name} was loaded in {self.runtime}, not in torch")
         return self._network
 
@@ -215,13 +218,15 @@ def suggest_batch_size(encoder: Encoder) -> int:
 def choose_runtime(spec: ModelSpec, *, device: str = "auto", runtime: str = "auto") -> str:
     """Return the runtime in which `Encoder.load` would load a model: "onnx" or "torch".
 
-    "auto" is ONNX Runtime on the CPU for a model whose network is shipped as a graph, else torch. Both
-    calculate in float32 and agree within a cosine of 0.999999, so a runtime belongs to no fingerprint.
+    "auto" is ONNX Runtime on the CPU for a model whose network is shipped as a graph, or is an .onnx file, else torch.
+    Both calculate in float32 and agree within a cosine of 0.999999, so a runtime belongs to no fingerprint.
 
     Raises:
         DeviceUnavailable, InvalidSetting, ModelError, WeightsRefused: as `Encoder.load`.
     """
-    return "onnx" if _place(spec, device, runtime)[1] else "torch"
+    _, graph = _place(spec, device, runtime)
+    lowest = find_base(spec) if is_derived(spec) else spec
+    return "onnx" if graph or lowest.architecture == onnx_model.ARCHITECTURE else "torch"
 
 
 def _place(spec: ModelSpec, device: str, runtime: str) -> tuple[str, Graph | None]:
@@ -230,9 +235,24 @@ def _place(spec: ModelSpec, device: str, runtime: str) -> tuple[str, Graph | Non
         raise InvalidSetting(
             f"no runtime is called {runtime!r}", hint=f"one of {', '.join(RUNTIMES)}"
         )
+    if spec.architecture == derived.WORDS:
+        if runtime == "onnx":
+            raise ModelError(
+                f"{spec.name!r} reads a layer inside its network, which only torch gives.",
+                hint="Choose --runtime auto or torch.",
+            )
+        return resolve_device(device), None
     if is_derived(spec):
         return _place(find_base(spec), device, runtime)
-    if runtime != "onnx":
+    is_onnx_file = spec.architecture == onnx_model.ARCHITECTURE
+    if is_onnx_file and runtime == "torch":
+        raise ModelError(
+            f"{spec.name!r} is a file for ONNX Runtime, which torch cannot run.",
+            hint="Choose --runtime auto or onnx.",
+        )
+    if is_onnx_file and device in ("auto", "cpu"):
+        return "cpu", None
+    if runtime != "onnx" and not is_onnx_file:
         place = resolve_device(device)
         wants_graph = runtime == "auto" and place == "cpu" and find_spec("onnxruntime") is not None
         return place, find_graph(spec) if wants_graph else None
@@ -265,6 +285,8 @@ def _load(
     """Return the network, filled with its weights."""
     if is_derived(spec):
         return derived.load(spec, weights, device=device, runtime=runtime, threads=threads)
+    if spec.architecture == onnx_model.ARCHITECTURE:
+        return OnnxModel.load(spec, weights, threads=threads)
     if graph is not None:
         return OnnxNetwork.load(graph, weights, spec.preprocess, threads=threads)
     import torch

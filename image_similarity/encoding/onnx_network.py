@@ -46,17 +46,7 @@ class OnnxNetwork:
             OutOfMemory: the network does not fit into memory.
             ModelError: ONNX Runtime is installed, but does not load here.
         """
-        try:
-            import onnxruntime
-        except ImportError as error:
-            # On Windows it needs a library of Microsoft's that not every machine has.
-            raise ModelError(
-                f"ONNX Runtime is installed, but does not load: {error}",
-                hint="Install it again, or use --runtime torch.",
-            ) from error
-
-        # Only the builds for Windows report anything to anyone; ours never does.
-        onnxruntime.disable_telemetry_events()
+        onnxruntime = import_onnxruntime()
         state = load_arrays(weights)
         refuse_misfit(graph.tensors, state, weights)
         taken = {name: _as_float32(state[name]) for name in graph.tensors}
@@ -69,7 +59,7 @@ class OnnxNetwork:
             [onnxruntime.OrtValue.ortvalue_from_numpy(each) for each in values.values()],
         )
         content = graph.read()
-        with _errors(weights):
+        with errors_named(weights):
             session = onnxruntime.InferenceSession(
                 content, options, providers=["CPUExecutionProvider"]
             )
@@ -82,11 +72,30 @@ class OnnxNetwork:
             OutOfMemory: the batch is too large.
             RuntimeError: the network does not run on it, which no shipped graph should cause.
         """
-        with _errors(None):
+        with errors_named(None):
             embedding, scenes = self._session.run(
                 ("embedding", "scenes"), {"pixels": np.ascontiguousarray(batch), **self._fed}
             )
         return embedding, scenes
+
+
+def import_onnxruntime() -> Any:
+    """Return the module of ONNX Runtime, which reports nothing to anyone.
+
+    Raises:
+        ModelError: it is not installed, or does not load here.
+    """
+    try:
+        import onnxruntime
+    except ImportError as error:
+        # On Windows it needs a library of Microsoft's that not every machine has.
+        raise ModelError(
+            f"ONNX Runtime is not installed, or does not load: {error}",
+            hint="Install it again, or use --runtime torch.",
+        ) from error
+    # Only the builds for Windows report anything to anyone; ours never does.
+    onnxruntime.disable_telemetry_events()
+    return onnxruntime
 
 
 def normalisation(preprocess: Preprocess) -> dict[str, Float32]:
@@ -131,7 +140,7 @@ def _as_float32(array: npt.NDArray[Any]) -> Float32:
 
 
 @contextmanager
-def _errors(weights: Path | None) -> Iterator[None]:
+def errors_named(weights: Path | None) -> Iterator[None]:
     """Turn running out of memory into `OutOfMemory`, the rest into a refusal of the weights, if given."""
     try:
         yield

@@ -66,16 +66,28 @@ def load_module(spec: ModelSpec, weights: Path, device: str) -> Any:
     """
     with memory_errors():
         state = load_state(weights)
-        if spec.architecture.startswith("torchvision/") and spec.build is None:
-            from image_similarity.encoding.networks.backbones import adapt_state
-
-            state = adapt_state(spec.architecture.partition("/")[2], state)
+        state = _adapted(spec, state)
         # Construction draws random numbers that the weights replace; the caller's sequence of random
         # numbers must not depend on whether a model was loaded.
         with torch.random.fork_rng(devices=[]):
             network = _filled(spec, state, weights)
         network = network.float().eval().requires_grad_(False)
         return network.to(device=device, memory_format=torch.channels_last)
+
+
+def _adapted(spec: ModelSpec, state: dict[str, Any]) -> dict[str, Any]:
+    """Return the tensors of a file as published that the network has, under the names that they have there."""
+    family, _, name = spec.architecture.partition("/")
+    if spec.build is not None or family not in ("torchvision", "timm"):
+        return state
+    chosen = {key: spec.config.get(key) for key in ("layer", "pool")}
+    if family == "timm":
+        from image_similarity.encoding.networks import timm_backbone
+
+        return timm_backbone.adapt_state(name, state, **chosen)
+    from image_similarity.encoding.networks import backbones
+
+    return backbones.adapt_state(name, state, **chosen)
 
 
 def _filled(spec: ModelSpec, state: dict[str, Any], weights: Path) -> Any:
