@@ -27,7 +27,9 @@ LEAST_DEVIATION = 1e-3
 
 # Of the autoencoder. The hidden layer has twice the width of the vectors, within these bounds.
 HIDDEN = (64, 1_024)
+# Few vectors go in smaller batches, or an epoch would be a single step.
 BATCH = 256
+LEAST_BATCH = 16
 RATE = 1e-3
 # Epochs without a better reconstruction of the vectors held aside, after which it ends.
 PATIENCE = 8
@@ -135,13 +137,14 @@ def learn_autoencoder(
 
     parameters = _start(axes["components"], standard(vectors[:BLOCK]), unit=unit, seed=seed)
     optimizer = torch.optim.AdamW(parameters.values(), lr=RATE, weight_decay=0.0)
-    steps = epochs * -(-len(vectors) // BATCH)
+    size = min(BATCH, max(LEAST_BATCH, len(vectors) // 10))
+    steps = epochs * -(-len(vectors) // size)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     generator = torch.Generator().manual_seed(seed)
     best, best_epoch, kept = np.inf, 0, _copy(parameters)
     on_event(Started("autoencoder", "", epochs, "epochs"))
     for epoch in range(1, epochs + 1):
-        for rows in torch.randperm(len(vectors), generator=generator).split(BATCH):
+        for rows in torch.randperm(len(vectors), generator=generator).split(size):
             if stop():
                 raise StoppedError
             batch = standard(vectors[rows.numpy()])
