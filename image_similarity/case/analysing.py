@@ -11,6 +11,8 @@ from image_similarity.events import Listener, ignore
 from image_similarity.settings import BUILTIN, IndexOptions
 
 if TYPE_CHECKING:
+    from image_similarity.analysis.map import MapWritten
+    from image_similarity.analysis.neighbours import NeighboursReport
     from image_similarity.encoding.reductions import Kind
     from image_similarity.values import CodebookInfo, ReductionInfo, RunReport
 
@@ -189,3 +191,126 @@ class Analysing(Record):
             on_event=on_event,
             stop=stop,
         )
+
+    def neighbours(
+        self,
+        path: str | Path,
+        *,
+        k: int = 5,
+        model: str | None = None,
+        same_scene: bool = False,
+        only: str | Path | None = None,
+        sources: Sequence[str] = (),
+        under: str | None = None,
+        include_gone: bool = False,
+        include_partial: bool = True,
+        approximate: bool = False,
+        index: str | Path | None = None,
+        overwrite: bool = False,
+        on_event: Listener = ignore,
+        stop: Callable[[], bool] = lambda: False,
+    ) -> NeighboursReport:
+        """Write the k nearest pictures of every picture to a file, ties by SHA-256; exact unless `approximate`.
+
+        A picture is a content; itself is none of its neighbours. What is finished lies in PATH.work, from which the
+        same call goes on after it was stopped or killed; another state of the database or other options begin anew.
+
+        Args:
+            path: A name that ends in .h5, .json (an inverted index) or .csv.
+            k: How many neighbours.
+            model: Whose vectors; not needed where the database holds those of one.
+            same_scene: Only neighbours of the same most probable scene.
+            only: CSV with the columns path and id: only these pictures, under these identifiers.
+            sources: Only pictures of these sources.
+            under: Only pictures below this folder of their source.
+            include_gone: Also pictures that are no longer there.
+            include_partial: Also pictures that could be decoded only in part.
+            approximate: By an index of `build_ann`; the recall is measured and told.
+            index: Its file; DB.MODEL.ann beside the database unless given.
+            overwrite: Replace an earlier file of this kind.
+            on_event: Gets `Started` and `Progress`, counted in pictures, and `Notice`.
+            stop: Asked between blocks of pictures.
+
+        Raises:
+            UsageError: The file exists, lies in the evidence or has another name; the list is none.
+            InvalidSetting: There are not more than k pictures.
+            UnknownImage, UnknownSource, AmbiguousModel, UnknownModel, ExtraMissing, IndexRefused, OSError.
+        """
+        from dataclasses import replace
+
+        from image_similarity.analysis.neighbours import NeighboursRequest, neighbours
+
+        request = NeighboursRequest(
+            k=k,
+            model=model,
+            same_scene=same_scene,
+            only=None if only is None else Path(only),
+            sources=tuple(sources),
+            under=under,
+            include_gone=include_gone,
+            include_partial=include_partial,
+            approximate=approximate or index is not None,
+            index=None if index is None else Path(index),
+        )
+        report = neighbours(
+            self._catalog, Path(path), request, overwrite=overwrite, on_event=on_event, stop=stop
+        )
+        said = [
+            self.record_export("neighbours", file, model=report.model, k=k, state=report.state)
+            for file in report.paths
+        ]
+        return replace(report, notes=tuple(dict.fromkeys(note for note in said if note)))
+
+    def map(
+        self,
+        path: str | Path,
+        *,
+        model: str | None = None,
+        perplexity: float | None = None,
+        seed: int | None = None,
+        tile: int | None = None,
+        layout: str | Path | None = None,
+        sources: Sequence[str] = (),
+        under: str | None = None,
+        reveal: bool = False,
+        overwrite: bool = False,
+        on_event: Listener = ignore,
+    ) -> MapWritten:
+        """Lay pictures out so that similar ones lie together (t-SNE), and draw them; recorded in the audit chain.
+
+        Positions are computed of the stored vectors of pictures that still lie somewhere: of up to 10,000 by t-SNE, of
+        more by a sample of so many, and the others by their nearest in it. One seed gives one map on one machine.
+
+        Args:
+            path: A .png, every picture in a cell of its own; or an .html, a page to move about in and select from.
+            model: Whose vectors; not needed where the database holds those of one.
+            perplexity: About how many neighbours count as near, 1 or more; 30 by default, less of few pictures.
+            seed: Of all that is drawn at random, 0 to 2**32 - 1; 1 by default.
+            tile: The longest side of thumbnails in pixels; by default 64, on a page 96, or what fits.
+            layout: A CSV file of positions: drawn from if it is there, else written.
+            sources: Only pictures of these.
+            under: Only pictures below this path, relative to their source.
+            reveal: Show pictures as they are, not blurred and grey; a page has a button for it.
+            overwrite: Replace an earlier map of this kind; any other file is never replaced.
+            on_event: Gets `Started` and `Progress`, counted in iterations, then in pictures.
+
+        Raises:
+            UsageError: A file lies there, or its folder is evidence; fewer than 3 pictures; a layout that is none.
+            ExtraMissing: scikit-learn is not installed.
+            InvalidSetting, AmbiguousModel, UnknownModel, UnknownSource, DatabaseDamaged, OSError.
+        """
+        from image_similarity.analysis.map import MapRequest, draw
+        from image_similarity.store.gallery import PlaceFilter
+
+        request = MapRequest(
+            path=Path(path),
+            model=model,
+            perplexity=perplexity,
+            seed=seed,
+            tile=tile,
+            layout=None if layout is None else Path(layout),
+            filter=PlaceFilter(sources=tuple(sources), under=under),
+            reveal=reveal,
+            overwrite=overwrite,
+        )
+        return draw(self._catalog, request, on_event=on_event)

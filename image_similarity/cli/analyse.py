@@ -12,9 +12,11 @@ from image_similarity.cli.lazy_group import LazyGroup
     cls=LazyGroup,
     homes={
         "ann": "image_similarity.cli.analyse_ann",
+        "neighbours": "image_similarity.cli.analyse_neighbours",
         "codebook": "image_similarity.cli.analyse_codebook",
         "derive": "image_similarity.cli.analyse_derive",
         "reduce": "image_similarity.cli.analyse_reduce",
+        "map": "image_similarity.cli.analyse_map",
     },
     context_settings=options.CONTEXT,
 )

@@ -247,7 +247,11 @@ def nearest(
 
     Rows ascend; none is beyond `furthest`.
     """
-    rows = within_reach(bounds_of_rows(vectors, query), count, furthest).tolist()
-    found = [(row, exhaustive.exact_distance(vectors[row], query)) for row in rows]
+    rows = within_reach(bounds_of_rows(vectors, query), count, furthest)
+    found = exhaustive.exact_distances(vectors[rows], query).tolist()
     limit = math.inf if furthest is None else furthest
-    return [(row, distance) for row, distance in found if distance <= limit]
+    return [
+        (row, distance)
+        for row, distance in zip(rows.tolist(), found, strict=True)
+        if distance <= limit
+    ]

@@ -70,11 +70,15 @@ def _weights(model: choice.Chosen) -> Path | None:
 def _addresses(places: list[tuple[int, str, str, str, str]]) -> dict[str, set[int]]:
     """Return the contents that each way to name a picture may mean."""
     known: dict[str, set[int]] = {}
-    for image_id, sha256, source, root, path in places:
-        on_disk = f"{root.rstrip('/')}/{path}"
-        for name in (sha256, path, f"{source}:{path}", on_disk):
+    for image_id, *address in places:
+        for name in names_of(*address):
             known.setdefault(name, set()).add(image_id)
     return known
+
+
+def names_of(sha256: str, source: str, root: str, path: str) -> tuple[str, ...]:
+    """Return the ways to name the picture at a place: as hits print it, or by its SHA-256."""
+    return sha256, path, f"{source}:{path}", f"{root.rstrip('/')}/{path}"
 
 
 def _find(listed: GroupList, known: dict[str, set[int]], embedded: set[int]) -> dict[int, str]:
@@ -99,12 +103,16 @@ def _find(listed: GroupList, known: dict[str, set[int]], embedded: set[int]) -> 
     return {image_id: row.group for image_id, row in found.items()}
 
 
+def readings(picture: str) -> tuple[str, ...]:
+    """Return what a name in a list may be on record as; the first of these that is known is meant."""
+    if re.fullmatch("[0-9A-Fa-f]{64}", picture):
+        return (picture.lower(),)
+    if "\0" in picture:
+        return (picture,)
+    folder, name = os.path.split(picture)
+    return picture, to_text(picture), to_text(str(Path(os.path.realpath(folder)) / name))
+
+
 def _meant(picture: str, known: dict[str, set[int]]) -> set[int]:
     """Return the contents that a name may mean: as it stands, else as a path on this disk."""
-    if re.fullmatch("[0-9A-Fa-f]{64}", picture):
-        return known.get(picture.lower(), set())
-    if picture in known or "\0" in picture:
-        return known.get(picture, set())
-    folder, name = os.path.split(picture)
-    on_disk = str(Path(os.path.realpath(folder)) / name)
-    return known.get(to_text(picture)) or known.get(to_text(on_disk), set())
+    return next((known[name] for name in readings(picture) if name in known), set())

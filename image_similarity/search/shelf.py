@@ -163,7 +163,7 @@ class Shelf:
         if mode == "off" or self.scene_model_id is None:
             return None
         if known.labels is None:
-            known.labels = _labels(connection, self.scene_model_id, known.ids)
+            known.labels = labels_of(connection, self.scene_model_id, known.ids)
         labels, none = known.labels
         passing: Mask = labels[0] == none
         for scene in scenes:
@@ -331,7 +331,7 @@ def _joined(*parts: Bounds) -> Bounds:
     )
 
 
-def _labels(
+def labels_of(
     connection: Connection, scene_model_id: int, ids: Ids
 ) -> tuple[npt.NDArray[np.integer], int]:
     """The labels of contents as columns (K, N), and the number that stands for no label."""

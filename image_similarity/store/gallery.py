@@ -94,6 +94,19 @@ def load(connection: Connection, model_id: int, dim: int, filter_: PlaceFilter) 
     return Gallery(ids, vectors)
 
 
+def embedded_ids(
+    connection: Connection, model_id: int, filter_: PlaceFilter
+) -> npt.NDArray[np.int64]:
+    """The ids of the contents that have a vector of a model and a place that counts, ascending."""
+    holding = select(file_table.c.image_id).where(counting(filter_))
+    statement = (
+        select(embedding_table.c.image_id)
+        .where(embedding_table.c.model_id == model_id, embedding_table.c.image_id.in_(holding))
+        .order_by(embedding_table.c.image_id)
+    )
+    return np.array(connection.execute(statement).scalars().all(), dtype=np.int64)
+
+
 def vector_of(
     connection: Connection, model_id: int, dim: int, sha256: str
 ) -> npt.NDArray[np.float16] | None:
@@ -220,6 +233,13 @@ def places_of(
 
 def addresses(connection: Connection) -> list[tuple[int, str, str, str, str]]:
     """Every place that still holds a content: its id and SHA-256, the source, its root, and the path below it."""
+    return list(each_address(connection, PlaceFilter()))
+
+
+def each_address(
+    connection: Connection, filter_: PlaceFilter
+) -> Iterator[tuple[int, str, str, str, str]]:
+    """Every place that counts, one at a time; see `addresses`."""
     statement = (
         select(
             image_table.c.id,
@@ -230,9 +250,10 @@ def addresses(connection: Connection) -> list[tuple[int, str, str, str, str]]:
         )
         .join(file_table, file_table.c.image_id == image_table.c.id)
         .join(source_table, source_table.c.id == file_table.c.source_id)
-        .where(file_table.c.gone_run_id.is_(None))
+        .where(counting(filter_))
     )
-    return [(*row,) for row in connection.execute(statement)]
+    for row in connection.execute(statement):
+        yield (*row,)
 
 
 def records(

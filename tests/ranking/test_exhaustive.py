@@ -136,3 +136,18 @@ def test_distances_are_those_of_every_other_machine() -> None:
         for row in vectors.astype(np.float16)
     ]
     assert found == GOLDEN
+
+
+@given(
+    kind=st.sampled_from(hostile.KINDS),
+    n=st.integers(1, 30),
+    dim=st.integers(1, 40),
+    seed=st.integers(0, 2**32),
+)
+@settings(deadline=None)
+def test_many_distances_at_once_are_the_same_floats_as_one_by_one(
+    kind: str, n: int, dim: int, seed: int
+) -> None:
+    vectors = hostile.make(kind, n, dim, seed)
+    found = exhaustive.exact_distances(vectors, vectors[0]).tolist()
+    assert found == [exhaustive.exact_distance(row, vectors[0]) for row in vectors]
