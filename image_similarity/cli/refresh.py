@@ -55,16 +55,9 @@ def refresh(
             # At once: a source that cannot be reached ends the command with an error, after those that can.
             if isinstance(event, Finished):
                 reports.append(event.report)
-                _print(event.report, database, form)
+                account.show(event.report, database, form)
 
         case.refresh(sources, options=IndexOptions(**given), on_event=tell, stop=stop)
     if not reports and form != "json":
         output.line("There is no source to index again.")
     return account.exit_code(reports, stop.exit_code)
-
-
-def _print(report: RunReport, database: Path, form: str) -> None:
-    if form == "json":
-        output.emit(report)
-    else:
-        account.print_account(report, database)

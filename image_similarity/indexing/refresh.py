@@ -28,9 +28,18 @@ from image_similarity.values import RunReport
 
 
 def refresh_sources(
-    catalog: Catalog, names: Sequence[str], options: IndexOptions, *, on_event: Listener, stop: Stop
+    catalog: Catalog,
+    names: Sequence[str],
+    options: IndexOptions,
+    *,
+    also: str | None = None,
+    on_event: Listener,
+    stop: Stop,
 ) -> list[RunReport]:
     """Index known sources again with what their last runs were told; see `Case.refresh`.
+
+    With `also`, a model's name or file, they get its vectors beside those of the recorded models, now and whenever they
+    are refreshed.
 
     A source that cannot be reached, or whose model is not there, does not keep the others from being refreshed; its
     error is raised at the end, after a `Finished` event for each run that was done.
@@ -54,6 +63,8 @@ def refresh_sources(
                     again = replace(again, thumbnails=False)
                 place = sources.locate(target, catalog.path)
                 _refuse_other_models(catalog, again)
+                if also is not None:
+                    again = replace(again, models=tuple(dict.fromkeys((*again.models, also))))
                 reports.append(
                     index_place(
                         catalog,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 
 class TinyNet(nn.Module):
@@ -18,6 +17,8 @@ class TinyNet(nn.Module):
         """Make a network with `dim` outputs and `scenes` logits (0: none)."""
         super().__init__()
         self.thumbnail = thumbnail
+        # A module of its own, as the colours of its cells are the network's only map of features.
+        self.pool = nn.AdaptiveAvgPool2d(thumbnail)
         inputs = 3 * thumbnail * thumbnail
         self.embedding = nn.Linear(inputs, dim, bias=False)
         self.scene_head = nn.Linear(inputs, scenes, bias=False) if scenes else None
@@ -25,7 +26,7 @@ class TinyNet(nn.Module):
     def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return vectors (N, dim) and logits (N, scenes) or None, of float32 (N, 3, H, W)."""
         # Contiguous first: flattening a channels_last tensor would copy it anyway, in NCHW order.
-        small = functional.adaptive_avg_pool2d(pictures, self.thumbnail).contiguous()
+        small = self.pool(pictures).contiguous()
         values = torch.flatten(small, start_dim=1)
         logits = self.scene_head(values) if self.scene_head is not None else None
         return self.embedding(values), logits
