@@ -14,6 +14,10 @@ BUILTIN = "builtin"
 # In which library a network runs. None changes the numeric class, so none belongs to a model's fingerprint.
 RUNTIMES = ("auto", "torch", "onnx")
 
+# The longest vector: the fifth block of VGG19 before its pooling, laid flat, has 14 x 14 x 512 = 100,352 numbers, and
+# the kernels of the search add 8-bit products in 32 bits up to this length.
+MAX_DIM = 131_071
+
 # A 250-megapixel RGB picture takes 0.75 GB once decoded; larger than any camera's single frame, smaller than memory.
 MAX_MEGAPIXELS = 250.0
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from image_similarity.errors import ModelError, WeightsChanged
 from image_similarity.values import ModelInfo
+
+if TYPE_CHECKING:
+    from image_similarity.encoding.spec import ModelSpec
 
 # Vectors are stored as float16; a norm further from 1 than its step is no rounding.
 NORM_TOLERANCE = 1e-3
@@ -30,14 +33,24 @@ def check(name: str, *, weights: Path | None, device: str, runtime: str) -> Pass
     Raises:
         ModelError: It is unknown, its weights are missing or changed, or its vectors are not what they should be.
     """
-    from image_similarity import golden
     from image_similarity.encoding import registry
+
+    return check_spec(registry.get(name, weights=weights), device=device, runtime=runtime)
+
+
+def check_spec(spec: ModelSpec, *, device: str, runtime: str) -> Passed:
+    """Return the same of a model that is at hand.
+
+    Raises:
+        ModelError: As `check`.
+    """
+    from image_similarity import golden
     from image_similarity.encoding.encoder import Encoder
 
-    encoder = Encoder.load(registry.get(name, weights=weights), device=device, runtime=runtime)
+    encoder = Encoder.load(spec, device=device, runtime=runtime)
     pictures = _pictures(encoder.info.preprocess.size)
     first, second = encoder.encode(pictures), encoder.encode(pictures)
-    _compare_runs(name, first, second, encoder.spec.normalisation)
+    _compare_runs(spec.name, first, second, spec.normalisation)
     return Passed(encoder.info, encoder.runtime, encoder.device, golden.check(encoder))
 
 

@@ -1,4 +1,4 @@
-"""`models`: which models can be used, which are stored, and whether one works as recorded."""
+"""`models`: which models can be used, which are stored, whether one works as recorded, and a card for one more."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import click
 
 from image_similarity.case import Case
 from image_similarity.cli import model_check, options, output
+from image_similarity.cli.models_add import add
 from image_similarity.cli.options import Talk
 from image_similarity.errors import ModelError, WeightsMissing
 from image_similarity.reports import meaning
@@ -19,7 +20,10 @@ from image_similarity.values import DistanceTable, ModelInfo
 
 @click.group(context_settings=options.CONTEXT)
 def models() -> None:
-    """List, describe and check the models."""
+    """List, describe, check and add models."""
+
+
+models.add_command(add)
 
 
 @models.command("list")

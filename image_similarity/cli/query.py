@@ -38,7 +38,12 @@ if TYPE_CHECKING:
 @click.option(
     "-k", "k", type=int, default=5, show_default=True, metavar="N", help="Hits for each query."
 )
-@click.option("--max-distance", type=float, metavar="X", help="Only hits this near; from 0 to 2.")
+@click.option(
+    "--max-distance",
+    type=float,
+    metavar="X",
+    help="Only hits this near; from 0 to 2, unless vectors are raw.",
+)
 @click.option(
     "--scene",
     "scene",

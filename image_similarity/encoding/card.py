@@ -13,6 +13,7 @@ from image_similarity.encoding.architectures import is_known
 from image_similarity.encoding.golden_picture import SAMPLES, GoldenPicture
 from image_similarity.encoding.spec import ModelSpec
 from image_similarity.errors import WeightsRefused
+from image_similarity.settings import MAX_DIM as MAX_DIM
 from image_similarity.values import Preprocess
 
 FORMAT = 1
@@ -21,7 +22,6 @@ FORMAT = 1
 MAX_HEADER_BYTES = 16 * 2**20
 MAX_CARD_BYTES = 2**20
 
-MAX_DIM = 65_536
 MAX_SIDE = 4_096
 MAX_SCENES = 20_000
 MAX_CONFIG_ENTRIES = 100
@@ -38,10 +38,9 @@ def read_card(weights: Path) -> dict[str, Any] | None:
         WeightsRefused: the header or the card is not what it claims to be.
         OSError: the file cannot be read.
     """
-    if weights.suffix.lower() == ".safetensors":
-        text = _safetensors_metadata(weights).get("card")
-        if text is not None:
-            return _parse(text, weights)
+    text = _card_inside(weights)
+    if text is not None:
+        return _parse(text, weights)
     beside = weights.with_name(weights.name + ".json")
     if not beside.is_file():
         return None
@@ -51,6 +50,23 @@ def read_card(weights: Path) -> dict[str, Any] | None:
         return _parse(beside.read_text("utf-8"), beside)
     except UnicodeDecodeError as error:
         refuse(beside, f"not UTF-8 text ({error})")
+
+
+def carries_card(weights: Path) -> bool:
+    """Whether a weights file has a card inside, so that none beside it is read.
+
+    Raises:
+        WeightsRefused, OSError: as `read_card`.
+    """
+    return _card_inside(weights) is not None
+
+
+def _card_inside(weights: Path) -> object:
+    return (
+        _safetensors_metadata(weights).get("card")
+        if weights.suffix.lower() == ".safetensors"
+        else None
+    )
 
 
 def spec_from_card(card: Mapping[str, Any], weights: Path) -> ModelSpec:
@@ -199,11 +215,16 @@ def _preprocess(fields: _Fields) -> Preprocess:
     resize = fields.integer("resize", size, MAX_SIDE) if fit == "crop" else None
     mean = fields.numbers("mean", 3, -10.0, 10.0)
     std = fields.numbers("std", 3, 1e-4, 1e4)
+    interpolation = fields.choice(
+        "interpolation", ("bicubic", "bilinear", "deepranking-skimage-v1"), default="bicubic"
+    )
+    if interpolation == "deepranking-skimage-v1" and fit != "squash":
+        fields.refuse("interpolation", "deepranking-skimage-v1 squashes the whole frame")
     return Preprocess(
         size=size,
         fit=fit,
         resize=resize,
-        interpolation=fields.choice("interpolation", ("bicubic", "bilinear"), default="bicubic"),
+        interpolation=interpolation,
         decode_scale=fields.integer("decode_scale", 0, 16, default=2),
         mean=(mean[0], mean[1], mean[2]),
         std=(std[0], std[1], std[2]),

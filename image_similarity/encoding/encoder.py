@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -123,15 +125,10 @@ class Encoder:
             raise WeightsMissing(f"The weights of {spec.name!r} are not there: {spec.weights}")
         place, graph = _place(spec, device, runtime)
         info = to_info(spec, sha256_of(spec.weights, expected=spec.weights_sha256))
-        try:
+        with _memory_named(spec, place):
             network = _load(spec, spec.weights, graph, place, threads, runtime)
             encoder = cls(spec, info, network, device=place)
             encoder._try_out(spec.weights)
-        except OutOfMemory as error:
-            raise DeviceUnavailable(
-                f"The memory of {place} does not hold the model {spec.name!r}: {error}",
-                hint="Close what else runs there, or choose --device cpu.",
-            ) from error
         return encoder
 
     def encode(self, batch: npt.NDArray[np.uint8]) -> Encoded:
@@ -186,19 +183,57 @@ class Encoder:
 
     def _try_out(self, weights: Path) -> None:
         """Encode one black picture, so that a card that misstates its network is refused here."""
-        size = self.spec.preprocess.size
         wanted = (self.spec.dim, len(self.spec.scenes) or None)
-        try:
-            encoded = self.encode(np.zeros((1, size, size, 3), np.uint8))
-        except (RuntimeError, ValueError, AttributeError, TypeError, AssertionError) as error:
-            raise WeightsRefused(
-                f"{weights}: the network does not run on {size} x {size} pixels ({error})"
-            ) from error
+        with _misfit_named(weights, self.spec.preprocess.size):
+            encoded = self.encode(_black(self.spec))
         given = tuple(None if a is None else a.shape[1] for a in (encoded.vectors, encoded.scenes))
         if given != wanted:
             raise WeightsRefused(
                 f"{weights}: vector and scenes have lengths {given}, its card says {wanted}"
             )
+
+
+def measure_dim(spec: ModelSpec, weights: Path) -> int:
+    """Return the length of the embedding that a network gives, of which its spec says nothing yet; on the CPU.
+
+    Raises:
+        DeviceUnavailable, ModelError, WeightsRefused: as `Encoder.load`.
+    """
+    place, graph = _place(spec, "cpu", "auto")
+    with _memory_named(spec, place):
+        network = _load(spec, weights, graph, place, None, "auto")
+        encoder = Encoder(spec, to_info(spec, ""), network, device=place)
+        with _misfit_named(weights, spec.preprocess.size):
+            embedding, _ = encoder._runner.run(_black(spec))
+    if embedding is None or embedding.ndim != 2:
+        raise WeightsRefused(f"{weights}: the network gives no embedding, a row of numbers each")
+    return int(embedding.shape[1])
+
+
+def _black(spec: ModelSpec) -> npt.NDArray[np.uint8]:
+    size = spec.preprocess.size
+    return np.zeros((1, size, size, 3), np.uint8)
+
+
+@contextmanager
+def _memory_named(spec: ModelSpec, place: str) -> Iterator[None]:
+    try:
+        yield
+    except OutOfMemory as error:
+        raise DeviceUnavailable(
+            f"The memory of {place} does not hold the model {spec.name!r}: {error}",
+            hint="Close what else runs there, or choose --device cpu.",
+        ) from error
+
+
+@contextmanager
+def _misfit_named(weights: Path, size: int) -> Iterator[None]:
+    try:
+        yield
+    except (RuntimeError, ValueError, AttributeError, TypeError, AssertionError) as error:
+        raise WeightsRefused(
+            f"{weights}: the network does not run on {size} x {size} pixels ({error})"
+        ) from error
 
 
 def suggest_batch_size(encoder: Encoder) -> int:

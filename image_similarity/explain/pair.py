@@ -235,7 +235,7 @@ def _explanation(
         hit=second,
         model=searcher.model.info,
         distance=distance,
-        similarity=1.0 - distance * distance / 2.0,
+        similarity=searcher.model.info.similarity(distance),
         identical=one.query.sha256 == other.query.sha256,
         pdq_distance=bits,
         pdq_quality=quality,

@@ -26,8 +26,9 @@ def lines(found: Explanation) -> list[str]:
     """Return what was measured of the pair, by which method it is explained, and how that is to be read."""
     model = f"{found.model.name} ({found.model.fingerprint[:12]})"
     reference = f" (reference pairs: {found.reference})" if found.as_close else ""
+    alike = "" if found.similarity is None else f", similarity {found.similarity:.4f}"
     return [
-        f"distance {found.distance:.4f}, similarity {found.similarity:.4f}; model {model}",
+        f"distance {found.distance:.4f}{alike}; model {model}",
         *([f"{as_close_text(found.as_close)}{reference}"] if found.as_close else []),
         f"identical content: {'yes' if found.identical else 'no'}; {_pdq(found)}",
         f"scenes that both may show: {_shared(found)}",

@@ -34,6 +34,7 @@ from image_similarity.records.earlier_rows import (
     read_vector,
 )
 from image_similarity.records.folder import evidence_folder
+from image_similarity.settings import MAX_DIM
 from image_similarity.store import audit, earlier, models, runs, sealing, sources
 from image_similarity.store import batch as store
 from image_similarity.store.catalog import Catalog
@@ -52,8 +53,6 @@ MODEL = "earlier"
 PREPROCESS = Preprocess(size=224)
 # More kinds of scene than this are no kinds of scene.
 MOST_SCENES = 10_000
-# The earlier system's had 4,096.
-MOST_DIMENSIONS = 65_536
 ROWS_PER_BATCH = 256
 
 Stop = Callable[[], bool]
@@ -139,10 +138,10 @@ def import_earlier(
 
 def _check(found: EarlierDatabase) -> tuple[str, ...]:
     """Refuse what cannot be a database of pictures; gives the names of its scenes."""
-    if not 0 < found.dim <= MOST_DIMENSIONS:
+    if not 0 < found.dim <= MAX_DIM:
         raise NotOurDatabase(
             f"the embeddings of {found.path} have {found.dim} numbers",
-            hint=f"1 to {MOST_DIMENSIONS} can be taken over; nothing was written",
+            hint=f"1 to {MAX_DIM} can be taken over; nothing was written",
         )
     names = {name for scene in found.scenes if (name := read_scene(scene))}
     if len(names) > MOST_SCENES:

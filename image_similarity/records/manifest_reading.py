@@ -22,10 +22,10 @@ from image_similarity.records.manifest import (
     ManifestQuery,
     ManifestResult,
 )
+from image_similarity.settings import MAX_DIM
 from image_similarity.store.gallery import PlaceFilter
 from image_similarity.values import Moment, SearchKind
 
-MAX_DIM = 65_536
 MAX_TEXT = 65_536
 LARGEST = 2**63 - 1
 # No two float16 vectors of as many dimensions lie as far apart.

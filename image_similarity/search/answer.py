@@ -30,6 +30,7 @@ from image_similarity.values import (
     Hit,
     ImageRecord,
     MeasuredRecall,
+    ModelInfo,
     NearHit,
     Place,
     SceneFilter,
@@ -275,6 +276,7 @@ def _hits(
                 [(records[ids[row]], far) for row, far in near],
                 str(opened.catalog.path),
                 judged,
+                asked.model.info,
             )
         )
         for query, near, judged in zip(queries, seen.near, said, strict=True)
@@ -286,6 +288,7 @@ def _hits_of(
     near: Sequence[tuple[ImageRecord, float]],
     database: str,
     judged: excluded.Verdicts,
+    model: ModelInfo,
 ) -> Iterator[Hit]:
     own = _own_place((record for record, _ in near), query.own_path)
     for record, distance in near:
@@ -294,7 +297,7 @@ def _hits_of(
                 yield Hit(
                     rank=0,
                     distance=distance,
-                    similarity=1.0 - distance * distance / 2.0,
+                    similarity=model.similarity(distance),
                     identical=record.sha256 == query.sha256,
                     place=place,
                     image=record,

@@ -215,7 +215,7 @@ def _chosen(
                         hit,
                         rank=len(hits) + 1,
                         distance=distance,
-                        similarity=1.0 - distance * distance / 2.0,
+                        similarity=searcher.model.info.similarity(distance),
                         identical=sha256 in same,
                         as_close=None,
                         fused=FusedRank(each.score, each.best_rank, each.query + 1),

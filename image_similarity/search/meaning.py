@@ -48,12 +48,16 @@ class Meaning:
 def find_table(model: Chosen) -> DistanceTable | None:
     """Return the reference table of a recorded model, if one made for its fingerprint lies on this machine.
 
+    There is none for vectors of any length: a table counts distances from 0 to 2.
+
     It lies beside the weights, which are looked for where `choice.find_spec` looks, and read only if it is damaged: one
     beside the weights of another model is no matter of this search.
 
     Raises:
         CalibrationRefused: It is damaged.
     """
+    if model.info.normalisation != "l2":
+        return None
     origins = (model.info.name, *model.origins)
     damaged: CalibrationRefused | None = None
     for weights in chain(_files(origins), _registered(origins)):

@@ -74,7 +74,8 @@ class SearchRequest:
             raise InvalidSetting(f"k is {self.k}: that asks for no hits", hint="-k takes 1 or more")
         if self.max_distance is not None and not 0 <= self.max_distance < math.inf:
             raise InvalidSetting(
-                f"a maximum distance of {self.max_distance}", hint="distances lie between 0 and 2"
+                f"a maximum distance of {self.max_distance}",
+                hint="a distance is 0 or more; between vectors of length 1 it is at most 2",
             )
         if self.index is not None and not self.approximate:
             raise InvalidSetting(

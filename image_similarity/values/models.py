@@ -69,6 +69,10 @@ class ModelInfo:
     licence: str = ""
     origin: str = ""
 
+    def similarity(self, distance: float) -> float | None:
+        """The cosine of two vectors at a Euclidean distance; None for vectors of any length, whose distance says none."""
+        return 1.0 - distance * distance / 2.0 if self.normalisation == "l2" else None
+
 
 @dataclass(frozen=True, slots=True)
 class PackedCodes:

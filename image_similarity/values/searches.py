@@ -47,7 +47,10 @@ class Fusion:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """One ranked place of a picture. Distance is Euclidean between unit vectors, in [0, 2]; similarity the cosine.
+    """One ranked place of a picture.
+
+    Distance is Euclidean between unit vectors, in [0, 2], and similarity the cosine. Of a model without normalisation
+    distance is 0 or more, and similarity None.
 
     `verdict` is what was said of it for this query: "relevant", "irrelevant" or nothing. `expected_false` is about how
     many unrelated pictures are expected to come as close (`Strength` says among how many). Of several queries that were
@@ -60,7 +63,7 @@ class Hit:
 
     rank: int
     distance: float
-    similarity: float
+    similarity: float | None
     identical: bool
     place: Place
     image: ImageRecord
@@ -329,7 +332,7 @@ class Explanation:
     hit: ExplainedPicture
     model: ModelInfo
     distance: float
-    similarity: float
+    similarity: float | None
     identical: bool
     pdq_distance: int | None
     pdq_quality: int | None

@@ -138,3 +138,109 @@ def test_the_weights_of_another_network_are_refused(tmp_path: Path) -> None:
     torch.save(published("resnet18").state_dict(), path)
     with pytest.raises(WeightsRefused, match="missing: layer1"):
         Encoder.load(registry.get("torchvision/resnet50", weights=path), device="cpu")
+
+
+# --- layers and pooling -----------------------------------------------------------------------------
+
+
+def output_of(whole: torch.nn.Module, layer: str, values: torch.Tensor) -> torch.Tensor:
+    """Return what a layer of torchvision's whole network gives, by a hook."""
+    seen: list[torch.Tensor] = []
+    hook = whole.get_submodule(layer).register_forward_hook(
+        # A layer behind may work in place.
+        lambda _, __, output: seen.append(output.clone())
+    )
+    whole(values)
+    hook.remove()
+    return seen[0]
+
+
+def pooled(maps: torch.Tensor, how: str) -> torch.Tensor:
+    if maps.ndim == 2 or how == "flatten":
+        return maps.flatten(1)
+    if how == "gap":
+        return maps.mean(dim=(2, 3))
+    return maps.clamp(min=1e-6).pow(3).mean(dim=(2, 3)).pow(1 / 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "layer", "last"),
+    [
+        ("resnet18", "layer3", "layer3"),
+        ("resnet18", "layer2.0.conv1", "layer2.0.conv1"),
+        ("resnet18", None, "layer4"),
+        ("mobilenet_v2", "features.5", "features.5"),
+        ("mobilenet_v3_large", None, "features"),
+        ("densenet121", None, "features"),
+        ("resnet18", "fc", "fc"),
+    ],
+)
+@pytest.mark.parametrize("how", ["gap", "gem", "flatten"])
+def test_any_layer_of_a_published_file_can_be_the_embedding(
+    name: str, layer: str | None, last: str, how: str
+) -> None:
+    whole = published(name)
+    cut = backbone(name, layer=layer, pool=how).eval()
+    state = adapt_state(name, whole.state_dict(), layer=layer, pool=how)
+    cut.load_state_dict(state, strict=True)
+    values = pictures(name, 2)
+    with torch.inference_mode():
+        torch.testing.assert_close(cut(values), pooled(output_of(whole, last, values), how))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("layer", "numbers"),
+    [("features.35", 100_352), ("features.36", 25_088), ("classifier.3", 4096)],
+)
+def test_the_layers_of_vgg19_that_classic_systems_use(layer: str, numbers: int) -> None:
+    whole = published("vgg19")
+    cut = backbone("vgg19", layer=layer, pool="flatten").eval()
+    cut.load_state_dict(
+        adapt_state("vgg19", whole.state_dict(), layer=layer, pool="flatten"), strict=True
+    )
+    values = torch.randn(1, 3, 224, 224, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        found = cut(values)
+        torch.testing.assert_close(found, output_of(whole, layer, values).flatten(1))
+    assert found.shape == (1, numbers)
+
+
+def test_what_lies_behind_the_layer_is_never_run() -> None:
+    cut = backbone("resnet18", layer="layer2").eval()
+    cut.whole.layer3.register_forward_hook(lambda *_: pytest.fail("layer3 was run"))
+    with torch.inference_mode():
+        assert cut(pictures("resnet18")).shape == (1, 128)
+
+
+def test_a_chosen_layer_learns_like_any_network() -> None:
+    cut = backbone("resnet18", layer="layer2")
+    cut(pictures("resnet18", 2)).sum().backward()
+    assert cut.whole.conv1.weight.grad is not None
+    assert cut.whole.layer3[0].conv1.weight.grad is None
+
+
+@pytest.mark.parametrize(
+    ("layer", "said"),
+    [
+        ("layer5", "resnet18 has no layer 'layer5'; near it are layer4"),
+        ("features.36", "its parts are conv1, bn1, relu, maxpool, layer1"),
+        ("layer4.", "no layer 'layer4.'"),
+    ],
+)
+def test_an_unknown_layer_is_refused_with_near_names(layer: str, said: str) -> None:
+    with pytest.raises(WeightsRefused, match=said) as refused:
+        backbone("resnet18", layer=layer)
+    assert "\n" not in str(refused.value)
+
+
+def test_another_pooling_is_refused() -> None:
+    with pytest.raises(WeightsRefused, match="one of gap, gem, flatten"):
+        backbone("resnet18", pool="max")
+
+
+def test_a_layer_that_is_not_run_is_no_embedding() -> None:
+    cut = backbone("densenet121", layer="features.denseblock1.denselayer1").eval()
+    cut.whole.features.denseblock1.forward = lambda values: torch.cat([values] * 4, dim=1)  # type: ignore[method-assign]
+    with pytest.raises(RuntimeError, match="takes no part"), torch.inference_mode():
+        cut(pictures("densenet121"))
