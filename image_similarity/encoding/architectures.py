@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -36,9 +37,21 @@ def is_known(architecture: str) -> bool:
         return trunk in PLACES365
     if family == "derived":
         return trunk in DERIVED
+    if family == "keras":
+        return trunk == "deepranking"
+    if family == "timm":
+        return is_timm_name(trunk)
     if family == "headed":
-        return not trunk.startswith("headed/") and is_known(trunk)
-    return architecture in ("tiny", "deepranking") or (family == "multiscale" and bool(trunk))
+        return not trunk.startswith(("headed/", "onnx")) and is_known(trunk)
+    # An .onnx file brings its network along; `onnx_model` runs it.
+    return architecture in ("tiny", "deepranking", "onnx") or (
+        family == "multiscale" and bool(trunk)
+    )
+
+
+def is_timm_name(name: str) -> bool:
+    """Whether it may be the name of a network of timm: never that of a place to fetch one from, as `hf-hub:...`."""
+    return re.fullmatch(r"[a-z0-9_]{1,80}(\.[a-z0-9_]{1,80})?", name) is not None
 
 
 def build(spec: ModelSpec) -> Any:
@@ -81,6 +94,14 @@ def _construct(spec: ModelSpec) -> Any:
         from image_similarity.encoding.networks.backbones import backbone
 
         return backbone(trunk, **spec.config)
+    if family == "timm":
+        from image_similarity.encoding.networks.timm_backbone import timm_backbone
+
+        return timm_backbone(trunk, **spec.config)
+    if family == "keras":
+        from image_similarity.encoding.networks.keras_deepranking import KerasDeepRanking
+
+        return KerasDeepRanking(**spec.config)
     if family == "places365":
         from image_similarity.encoding.networks.places365 import Places365Net
 

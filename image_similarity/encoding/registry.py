@@ -11,7 +11,8 @@ from dataclasses import replace
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
-from image_similarity.encoding import BUILTIN_WEIGHTS
+from image_similarity.encoding import BUILTIN_WEIGHTS, keras_h5
+from image_similarity.encoding.architectures import is_timm_name
 from image_similarity.encoding.card import read_card, spec_from_card
 from image_similarity.encoding.published import TORCHVISION_SPECS
 from image_similarity.encoding.spec import ModelSpec, to_info
@@ -38,19 +39,25 @@ def get(name_or_path: str, *, weights: Path | None = None) -> ModelSpec:
     """Return the specification of a model whose weights lie on this machine.
 
     A registered name comes first. Any other value must be the path of a weights file that carries
-    a card. `weights` replaces the file that belongs to a name; if that file carries a card, it must
-    be one of the same architecture.
+    a card, or of one of Keras (see `keras_h5`). `weights` replaces the file that belongs to a name;
+    if that file carries a card, it must be one of the same architecture.
 
     Raises:
         UnknownModel: no such name and no such file; near matches stand in the hint.
         WeightsMissing: the name is known, its weights are not there.
         WeightsRefused: the file carries no card, or a wrong one.
+        ExtraMissing: it is a file of Keras, and h5py is not installed.
     """
-    if name_or_path in (BUILTIN, *_PUBLISHED) or name_or_path in _plug_ins():
+    if is_registered(name_or_path):
         return _with_weights(name_or_path, weights)
     if weights is None and Path(name_or_path).is_file():
         return _from_file(Path(name_or_path))
     raise _unknown(name_or_path)
+
+
+def is_registered(name: str) -> bool:
+    """Whether it is the name of a model, with or without its weights: one of `model_names`, or "timm/..."."""
+    return name in (BUILTIN, *_PUBLISHED) or _is_timm(name) or name in _plug_ins()
 
 
 def describe(name: str) -> ModelSpec:
@@ -59,11 +66,17 @@ def describe(name: str) -> ModelSpec:
     Raises:
         UnknownModel: no such name.
         WeightsMissing: "builtin", whose card lies in its weights file, is not installed.
+        ExtraMissing: the name is one of timm's, which is not installed.
+        ModelError: timm wants its pictures prepared in a way that there is not here.
     """
     if name == BUILTIN:
         return _from_file(_present(BUILTIN_WEIGHTS, BUILTIN))
     if name in _PUBLISHED:
         return _PUBLISHED[name]
+    if _is_timm(name):
+        from image_similarity.encoding.networks.timm_backbone import timm_spec
+
+        return timm_spec(name.partition("/")[2])
     plug_ins = _plug_ins()
     if name not in plug_ins:
         raise _unknown(name)
@@ -131,8 +144,10 @@ def _with_weights(name: str, weights: Path | None) -> ModelSpec:
 
 
 def _from_file(path: Path) -> ModelSpec:
-    """Return the spec that a weights file's own card states."""
+    """Return the spec that a weights file's own card states; weights of Keras need none."""
     card = read_card(_present(path, str(path)))
+    if card is None and keras_h5.is_keras(path):
+        return keras_h5.keras_spec(path)
     if card is None:
         raise _no_card(path)
     return spec_from_card(card, path)
@@ -145,12 +160,22 @@ def _find_weights(name: str) -> Path:
     for suffix in (".safetensors", ".pth"):
         if (folder / (stem + suffix)).is_file():
             return folder / (stem + suffix)
+    fetch = (
+        "Fetch its file where there is a network"
+        if _is_timm(name)
+        else f"Where there is a network: python scripts/fetch_weights.py {name}"
+    )
     raise WeightsMissing(
         f"The weights of {name!r} are not on this machine: "
         f"expected {stem}.pth or {stem}.safetensors in {folder}",
-        hint=f"Where there is a network: python scripts/fetch_weights.py {name}; then copy the "
-        "file into that folder, or name another folder in IMAGE_SIMILARITY_WEIGHTS.",
+        hint=f"{fetch}; then copy the file into that folder, or name another folder in "
+        "IMAGE_SIMILARITY_WEIGHTS.",
     )
+
+
+def _is_timm(name: str) -> bool:
+    family, _, network = name.partition("/")
+    return family == "timm" and is_timm_name(network)
 
 
 def _present(path: Path | None, name: str) -> Path:
@@ -196,6 +221,6 @@ def _unknown(name: str) -> UnknownModel:
     no_file = ", and no such file is there" if is_path else ""
     return UnknownModel(
         f"No model is called {name!r}{no_file}.",
-        hint=f"{meant}Accepted are the names {', '.join(names)}, or the path of a weights file "
+        hint=f"{meant}Accepted are the names {', '.join(names)}, timm/NAME, or the path of a weights file "
         "that carries a card.",
     )

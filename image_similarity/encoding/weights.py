@@ -15,7 +15,8 @@ import numpy.typing as npt
 from image_similarity.encoding.training_hashes import PREFIX
 from image_similarity.errors import WeightsChanged, WeightsRefused
 
-SUFFIXES = (".safetensors", ".pth", ".pt", ".tar")
+KERAS_SUFFIXES = (".h5", ".hdf5")
+SUFFIXES = (".safetensors", ".pth", ".pt", ".tar", *KERAS_SUFFIXES)
 
 # The largest networks that are supported have 0.6 GB; beyond this something else was named.
 MAX_BYTES = 8 * 2**30
@@ -63,11 +64,16 @@ def load_state(path: Path, *, expected: str | None = None) -> dict[str, Any]:
     Raises:
         WeightsChanged: `expected` is given and the file has another SHA-256.
         WeightsRefused: the file is corrupt, of another kind, absurdly large, or needs code.
+        ExtraMissing: it is one of Keras, and h5py is not installed.
         OSError: the file cannot be read.
     """
     suffix = _suffix_of(path)
     if expected is not None:
         sha256_of(path, expected=expected)
+    if suffix in KERAS_SUFFIXES:
+        from image_similarity.encoding.keras_h5 import read_state
+
+        return read_state(path)
     read = _read_safetensors if suffix == ".safetensors" else _read_pickle
     return _without_notes(_state_of(read(path), path))
 

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from image_similarity.pictures import blurred_resize
 from image_similarity.values import Preprocess
 
 _FILTERS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
@@ -20,9 +21,12 @@ def prepare(frame: Image.Image, preprocess: Preprocess) -> NDArray[np.uint8]:
 
     "within" is another shape, (height, width, 3): the long side is reduced to size, a smaller frame stays as it is.
     "squash" resizes the whole frame; "crop" resizes the short side and cuts the middle out, rounded as torchvision
-    rounds. Reducing averages over all pixels (antialiased).
+    rounds. Reducing averages over all pixels (antialiased); "deepranking-skimage-v1" does so as scikit-image does.
     """
-    size, resample = preprocess.size, _FILTERS[preprocess.interpolation]
+    size = preprocess.size
+    if preprocess.interpolation == "deepranking-skimage-v1":
+        return blurred_resize.resize(np.asarray(frame), size, size)
+    resample = _FILTERS[preprocess.interpolation]
     if preprocess.fit == "within":
         if max(frame.size) > size:
             width, height = (max(1, round(side * size / max(frame.size))) for side in frame.size)

@@ -217,7 +217,7 @@ def test_what_is_no_mapping_of_names_to_tensors_is_refused(tmp_path: Path, conte
 
 
 def test_a_file_of_another_type_is_refused_with_what_is_read(tmp_path: Path) -> None:
-    path = tmp_path / "model.h5"
+    path = tmp_path / "model.keras"
     path.write_bytes(b"x")
     with pytest.raises(WeightsRefused) as refusal:
         load_state(path)

@@ -65,3 +65,46 @@ def test_a_strip_is_not_enlarged_without_bound(size: tuple[int, int]) -> None:
     frame = Image.new("RGB", size, (1, 2, 3))
     found = prepare(frame, Preprocess(224, fit="crop", resize=256))
     assert (found == (1, 2, 3)).all()
+
+
+SKIMAGE = Preprocess(224, interpolation="deepranking-skimage-v1", decode_scale=0)
+
+
+def by_skimage(frame: Image.Image, side: int) -> np.ndarray:
+    transform = pytest.importorskip("skimage.transform")
+    values = np.asarray(frame).astype(np.float64)
+    resized: np.ndarray = transform.resize(values, (side, side))
+    return resized
+
+
+@pytest.mark.parametrize(
+    "size",
+    [
+        (224, 224),
+        (225, 223),
+        (1, 1),
+        (1, 900),
+        (3, 2),
+        (100, 50),
+        (448, 448),
+        (641, 480),
+        (5000, 7),
+    ],
+)
+def test_the_preprocessing_of_deepranking_gives_the_levels_of_skimage(
+    size: tuple[int, int],
+) -> None:
+    frame = noise(*size)
+    expected = by_skimage(frame, 224)
+    # Half a level is the rounding to whole ones.
+    assert np.abs(prepare(frame, SKIMAGE) - expected).max() < 0.501
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 300), st.integers(1, 300), st.integers(8, 120))
+def test_at_any_size_it_gives_the_levels_of_skimage(width: int, height: int, side: int) -> None:
+    frame = noise(width, height)
+    preprocess = Preprocess(side, interpolation="deepranking-skimage-v1", decode_scale=0)
+    found = prepare(frame, preprocess)
+    assert found.flags.c_contiguous
+    assert np.abs(found - by_skimage(frame, side)).max() < 0.501
