@@ -2,13 +2,13 @@
 
     python scripts/compare_systems.py SET... -m builtin -m FILE ... [--class-names FILE] [--work DIR] [--quick]
 
-A SET is what `image-similarity evaluate` takes: a folder of folders, or a list of paths and classes. Each model in
-turn indexes every set into a database of its own; quality is measured on the vectors stored there. Rates are those of
-`Case.index` on the first set after its first batch; beside each the first model indexes again, and the ratio of the
-two is told. For size and query time a database is filled with the stored vectors and copies of them with jitter; both
-models are asked there in turns, warm. Of a --speed-only model, whose weights are random, only a few pictures are
-indexed and no quality is told. What was measured stays in --work: a run that was stopped goes on there. Markdown on
-stdout, where it is on stderr.
+A SET is what `image-similarity evaluate` takes: a folder of folders, or a list of paths and classes. Each model indexes
+every set into a database of its own, or derives its vectors from those of the model below it; quality is measured on
+what is stored. Rates are those of `Case.index` on a few pictures of the first set, after its first batch. For size and
+query time a database is filled with the stored vectors and copies of them with jitter. Rates and queries are taken in
+turns with those of the first model: the ratios stand whatever else the machine does. Of a --speed-only model, whose
+weights are random, no quality is told. What was measured, and every database, stays in --work: a run that was stopped
+goes on there. Markdown on stdout, where it is on stderr.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import itertools
 import json
 import shutil
 import sqlite3
+import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -42,14 +43,15 @@ K = 10
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """How much is measured: pictures in the database that is asked, queries, pictures of a speed-only model."""
+    """How much is measured: pictures in the database that is asked, queries, pictures and turns of a rate."""
 
     gallery: int = 20_000
     queries: int = 30
-    few: int = 200
+    few: int = 256
+    turns: int = 3
 
 
-QUICK = Sizes(gallery=300, queries=3, few=8)
+QUICK = Sizes(gallery=300, queries=3, few=8, turns=1)
 
 
 @dataclass(slots=True)
@@ -151,77 +153,95 @@ class Bench:
 
     def measure(self, model: str) -> Row:
         """Measure everything of a model, or of a descriptor what it has."""
-        if model in DESCRIPTORS:
-            return self._descriptor(model)
         row = Row(_name(model))
-        with tempfile.TemporaryDirectory(dir=self.work) as folder:
-            databases = [Path(folder) / f"{number}.db" for number in range(len(self.sets))]
-            for number, (pictures, database) in enumerate(zip(self.sets, databases, strict=True)):
-                rate = index(model, pictures, database)
-                if number == 0:
-                    row.rate = rate
-                    row.rate_ratio = rate / self._reference_rate(pictures, model, rate)
-                figures, row.training = quality(database=database)
-                row.figures.append(figures)
-            self._ask(row, model, databases[0], Path(folder))
+        for pictures in self.sets:
+            if model in DESCRIPTORS:
+                figures, row.training = quality(models=(model,), pictures=pictures)
+            else:
+                database = self._indexed(model, pictures)
+                figures, row.training = quality(models=(row.name,), database=database)
+            row.figures.append(figures)
+        if model not in DESCRIPTORS:
+            self._ask(row, model, self._indexed(model, self.sets[0]))
+        self._rate(row, model)
         return row
 
     def measure_speed(self, model: str) -> Row:
-        """Measure speed and size of a model whose weights say nothing, on a few pictures."""
+        """Measure speed and size of a model whose weights say nothing."""
         row = Row(_name(model), training="random weights: quality not measured")
-        with tempfile.TemporaryDirectory(dir=self.work) as folder:
-            few, database = Path(folder) / "few", Path(folder) / "0.db"
+        self._ask(row, model, self._indexed(model, self._few()))
+        self._rate(row, model)
+        return row
+
+    def _indexed(self, model: str, pictures: Path) -> Path:
+        """A database with a model's vectors of a folder: of all that are not in it yet they are made."""
+        from image_similarity import Case, IndexOptions
+        from image_similarity.encoding import reductions, registry
+
+        spec = registry.get(model)
+        known = registry.info(spec).fingerprint[:12]
+        database = self.work / f"{spec.name}-{known}-{pictures.name}.db"
+        if reductions.kind_of(spec) and spec.config["base"] == self.reference:
+            if not database.exists():
+                shutil.copyfile(self._indexed(self.reference, pictures), database)
+            with Case.open(database) as case:
+                case.derive(model)
+            return database
+        with Case.open(database) as case:
+            options = IndexOptions(models=(model,), scenes=None)
+            report = case.index(pictures, source=pictures.name, options=options)
+        if report.status != "done":
+            raise SystemExit(f"{model}: {report.failed} of {report.seen} pictures failed")
+        return database
+
+    def _few(self) -> Path:
+        """A folder with some pictures of the first set, from beginning to end."""
+        folder = self.work / "few"
+        if not folder.is_dir():
             every = sorted(path for path in self.sets[0].rglob("*") if path.is_file())
-            few.mkdir()
+            partial = self.work / "few.partial"
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir()
             for path in every[:: max(1, len(every) // self.sizes.few)]:
-                shutil.copyfile(path, few / path.name)
-            row.rate = index(model, few, database)
-            # The first model on the whole set: on a few pictures it is done before it can be measured.
-            row.rate_ratio = row.rate / self._reference_rate(self.sets[0], model, row.rate)
-            self._ask(row, model, database, Path(folder))
-        return row
+                shutil.copyfile(path, partial / path.name)
+            partial.rename(folder)
+        return folder
 
-    def _descriptor(self, name: str) -> Row:
-        row = Row(name)
-        for number, pictures in enumerate(self.sets):
-            if number == 0:
-                row.rate = described(name, pictures)
-                row.rate_ratio = row.rate / self._reference_rate(pictures, name, row.rate)
-            figures, row.training = quality(models=(name,), pictures=pictures)
-            row.figures.append(figures)
-        return row
+    def _rate(self, row: Row, model: str) -> None:
+        """Add how many pictures a second are read, decoded and embedded."""
+        few = self._few()
+        ways = {"reference": lambda: rate(self.reference, few)}
+        if model in DESCRIPTORS:
+            ways["mine"] = lambda: described(model, few)
+        elif model != self.reference:
+            ways["mine"] = lambda: rate(model, few)
+        found = [{name: way() for name, way in ways.items()} for _ in range(self.sizes.turns)]
+        mine = [turn.get("mine", turn["reference"]) for turn in found]
+        row.rate = statistics.median(mine)
+        pairs = zip(mine, found, strict=True)
+        row.rate_ratio = statistics.median(rate / turn["reference"] for rate, turn in pairs)
 
-    def _reference_rate(self, pictures: Path, model: str, rate: float) -> float:
-        """How fast the first model is now: what else the machine does is the same as for the other."""
-        if model == self.reference:
-            return rate
-        with tempfile.TemporaryDirectory(dir=self.work) as folder:
-            return index(self.reference, pictures, Path(folder) / "reference.db")
-
-    def _ask(self, row: Row, model: str, database: Path, folder: Path) -> None:
+    def _ask(self, row: Row, model: str, database: Path) -> None:
         """Add what a query takes, and what a picture takes on disk, in a database of `gallery` pictures."""
         from image_similarity import Case
 
-        row.dim = fill(folder / "gallery.db", model, database, self.sizes.gallery)
-        row.size = stored_bytes(folder / "gallery.db")
-        with (
-            Case.open(self._reference_gallery(model, database), read_only=True) as reference,
-            Case.open(folder / "gallery.db", read_only=True) as mine,
-        ):
-            ways = {"reference": self._asker(reference), "mine": self._asker(mine)}
-            found = in_turns(self.sizes.queries, ways)
+        name = _name(model)
+        with tempfile.TemporaryDirectory(dir=self.work) as folder:
+            target = Path(folder) / "gallery.db"
+            row.dim = fill(target, model, database, self.sizes.gallery)
+            row.size = stored_bytes(target)
+            kept_gallery = self.work / "gallery.db"
+            if model == self.reference and not kept_gallery.exists():
+                shutil.copyfile(target, kept_gallery)
+            if not kept_gallery.exists():
+                raise SystemExit(f"{name}: measure {self.reference} first, in the same folder")
+            with (
+                Case.open(kept_gallery, read_only=True) as reference,
+                Case.open(target, read_only=True) as mine,
+            ):
+                ways = {"reference": self._asker(reference), "mine": self._asker(mine)}
+                found = in_turns(self.sizes.queries, ways)
         row.query, row.query_ratio = found["mine"], found["mine"] / found["reference"]
-
-    def _reference_gallery(self, model: str, database: Path) -> Path:
-        path = self.work / "reference.db"
-        if not path.exists():
-            if model != self.reference:
-                raise SystemExit(f"measure {self.reference} first, in the same folder")
-            partial = path.with_suffix(".partial")
-            partial.unlink(missing_ok=True)
-            fill(partial, model, database, self.sizes.gallery)
-            partial.rename(path)
-        return path
 
     def _asker(self, case: Any) -> Callable[[], object]:
         """A function that asks for the next of some known pictures at each call."""
@@ -230,11 +250,13 @@ class Bench:
 
 
 def _name(model: str) -> str:
-    return Path(model).stem if Path(model).is_file() else model
+    from image_similarity.encoding import registry
+
+    return model if model in DESCRIPTORS else registry.get(model).name
 
 
-def index(model: str, pictures: Path, database: Path) -> float:
-    """Index a folder and return how many pictures a second were embedded after the first batch was stored."""
+def rate(model: str, pictures: Path) -> float:
+    """Index a folder into a new database; return how many pictures a second were stored after the first batch."""
     from image_similarity import Case, IndexOptions
     from image_similarity.events import Event, Progress
 
@@ -245,12 +267,9 @@ def index(model: str, pictures: Path, database: Path) -> float:
             seen.append((time.perf_counter(), event.embedded))
 
     began = time.perf_counter()
-    with Case.open(database) as case:
-        report = case.index(
-            pictures, options=IndexOptions(models=(model,), scenes=None), on_event=listen
-        )
-    if report.status != "done":
-        raise SystemExit(f"{model}: {report.failed} of {report.seen} pictures could not be indexed")
+    options = IndexOptions(models=(model,), scenes=None, batch_size=32)
+    with tempfile.TemporaryDirectory() as folder, Case.open(Path(folder) / "case.db") as case:
+        case.index(pictures, options=options, on_event=listen)
     (first, some), (last, every) = seen[0], seen[-1]
     # A single batch is all there is: then with the time that it took to load the model.
     return (every - some) / (last - first) if every > some else every / (last - began)
@@ -291,7 +310,7 @@ def fill(target: Path, model: str, database: Path, count: int) -> int:
     from image_similarity.evaluation.database import read_stored
 
     info = replace(registry.info(registry.get(model)), scenes=())
-    ((_, embedded),) = read_stored(database, ()).models
+    ((_, embedded),) = read_stored(database, (info.name,)).models
     blocks = enlarged(embedded.vectors, count, unit=info.normalisation == "l2")
     write(target, info, (Block(each, np.empty((len(each), 0), int)) for each in blocks))
     return int(embedded.vectors.shape[1])
@@ -353,10 +372,10 @@ def percent(figure: Sequence[float] | None) -> str:
 
 
 def beside(value: float | None, ratio: float | None, form: str) -> str:
-    """Return a figure with its ratio to the first model."""
+    """Return the ratio to the first model, which the rest of the machine's work leaves alone, and the figure itself."""
     if value is None or ratio is None:
         return "–"
-    return f"{form.format(value)} ({ratio:.2g} ×)"
+    return f"{ratio:.2g} × ({form.format(value)})"
 
 
 if __name__ == "__main__":
