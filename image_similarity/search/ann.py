@@ -43,7 +43,8 @@ EFFORTS = (32, 64, 128, 256, 512, 1024, 2048)
 BLOCK = 16_384
 # Queries whose candidates are compared at once: 16 MB at 256 dimensions.
 PORTION = 100
-# Two float32 distances of the same vectors differ by less: a tie is no miss.
+# Two float32 squared distances of the same vectors differ by less, as a share of the query's squared length: a tie is
+# no miss. Raw features may be thousands of times as long as a unit vector.
 TIE = 1e-5
 
 
@@ -221,6 +222,7 @@ def _recall(
         vectors = gallery.vectors[np.searchsorted(gallery.image_ids, met)].astype(np.float32)
         squared = ((vectors - wanted[:, None]) ** 2).sum(axis=2)
         squared[found < 0] = np.inf
-        near = squared <= border[start : start + len(part), None] + TIE
+        tie = TIE * np.maximum(1, np.einsum("qd,qd->q", wanted, wanted))
+        near = squared <= (border[start : start + len(part)] + tie)[:, None]
         hits += int(np.minimum(near.sum(axis=1), RECALL_AT).sum())
     return hits / (RECALL_AT * len(queries))

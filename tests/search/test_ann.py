@@ -104,6 +104,16 @@ def test_a_recall_that_8_bits_cannot_give_is_aimed_at_with_the_greatest_effort(
     assert found.info.recall == pytest.approx(0.1, abs=0.01)
 
 
+def test_the_recall_of_long_vectors_is_measured_as_that_of_unit_vectors(
+    gallery: Gallery, index: ann.AnnIndex
+) -> None:
+    # Raw features: rounding in float32 grows with their length, and is no miss either.
+    raw = Gallery(gallery.image_ids, gallery.vectors * np.float16(1_000))
+    found = ann.build(raw, KNOWN, target=0.99)
+    assert found.info.effort == index.info.effort
+    assert found.info.recall == pytest.approx(index.info.recall, abs=0.005)
+
+
 def test_where_fewer_are_met_than_asked_for_the_rest_is_minus_one(index: ann.AnnIndex) -> None:
     found = ann.nearest(index, near_stored(1), COUNT + 5)
     assert (found[0, -5:] == -1).all()
