@@ -40,6 +40,7 @@ PIPE_CLOSED = 141
         "compare": "image_similarity.cli.compare",
         "models": "image_similarity.cli.models",
         "train": "image_similarity.cli.train",
+        "predict": "image_similarity.cli.predict",
         "case": "image_similarity.cli.case",
         "hashlist": "image_similarity.cli.hashlist",
         "review": "image_similarity.cli.review",

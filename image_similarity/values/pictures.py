@@ -68,6 +68,16 @@ class SceneScore:
 
 
 @dataclass(frozen=True, slots=True)
+class Prediction:
+    """What a model says that a picture shows: its classes, the most probable first. No database need hold it."""
+
+    path: str
+    sha256: str
+    partial: bool
+    labels: tuple[SceneScore, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Place:
     """Where a content was found: a source, its root folder, and the path below it in text form.
 
