@@ -12,6 +12,7 @@ from image_similarity.case import Case
 from image_similarity.cli import options, output, progress
 from image_similarity.cli.options import Talk
 from image_similarity.cli.report_options import what_and_where
+from image_similarity.cli.report_sheet import sheet
 from image_similarity.reports.rows import Row
 from image_similarity.values import Selection
 
@@ -28,6 +29,9 @@ def report() -> None:
     Without a choice a report holds the whole case. Every report says what was searched and what was not, and ends with
     the audit head.
     """
+
+
+report.add_command(sheet)
 
 
 @report.command()

@@ -69,11 +69,11 @@ def write_report(
         total = len(hits) if not by_content else len(wanted)
         filter_ = gallery.PlaceFilter(include_gone=True)
     else:
-        complete = _complete(catalog, chosen)
+        whole = complete(catalog, chosen)
         with catalog.reading() as connection:
-            ids = selection.image_ids(connection, complete)
+            ids = selection.image_ids(connection, whole)
         wanted, total = [(each, ()) for each in ids[:limit]], len(ids)
-        filter_ = selection.place_filter(complete)
+        filter_ = selection.place_filter(whole)
     about = _about(covered, chosen, found, len(wanted), total, hits=bool(hits))
     entries = _entries(catalog, wanted, filter_, on_event, str(path))
     with target.writing(path, encoding="utf-8-sig" if form == "csv" else "utf-8") as stream:
@@ -153,11 +153,14 @@ def coverage(catalog: Catalog) -> Coverage:
         return selection.coverage(connection, status)
 
 
-def _complete(catalog: Catalog, chosen: Selection) -> Selection:
+def complete(catalog: Catalog, chosen: Selection) -> Selection:
     """The selection with whole hashes, each of its names being one that the database knows.
 
     A tag may be unknown: that none of the pictures has it is an answer. A source or scene that is not known would
     give an empty report for a slip of the hand.
+
+    Raises:
+        UnknownSource, UnknownScene, UnknownImage.
     """
     known = {source.name for source in catalog.sources()}
     for name in chosen.sources:

@@ -33,35 +33,43 @@ def leading(face: ImageFont.FreeTypeFont) -> int:
 
 
 def readable(text: str) -> str:
-    r"""Return the text with what could deceive, or what the font has no letter for, as escapes such as `\u0416`."""
+    r"""Return the text with what could deceive or has no letter in the font as escapes such as `\u0416`."""
     return "".join(
-        each if ord(each) <= _LAST_LETTER else each.encode("ascii", "backslashreplace").decode()
+        each
+        if ord(each) <= _LAST_LETTER and each.isprintable()
+        else each.encode("ascii", "backslashreplace").decode()
         for each in visible(text)
     )
 
 
 def fitting(text: str, face: ImageFont.FreeTypeFont, width: int) -> str:
     """Return the text, shortened in its middle to a width in pixels: of a path, both ends tell most."""
-    text = readable(text)
-    if face.getlength(text) <= width:
-        return text
-    low, high = 0, len(text) // 2
+    # Each as a whole: half an escape would be read as another letter.
+    letters = [readable(each) for each in text]
+    whole = "".join(letters)
+    if face.getlength(whole) <= width:
+        return whole
+
+    def shortened(kept: int) -> str:
+        return f"{''.join(letters[:kept])} ... {''.join(letters[len(letters) - kept :])}"
+
+    low, high = 0, len(letters) // 2
     while low < high:
         kept = (low + high + 1) // 2
-        if face.getlength(f"{text[:kept]} ... {text[-kept:]}") <= width:
+        if face.getlength(shortened(kept)) <= width:
             low = kept
         else:
             high = kept - 1
-    return f"{text[:low]} ... {text[len(text) - low :]}"
+    return shortened(low)
 
 
 def wrapped(texts: Iterable[str], face: ImageFont.FreeTypeFont, width: int) -> Iterator[str]:
     """Give lines of at most a width in pixels; a word that is longer than a line is shortened in its middle."""
     for text in texts:
         line = ""
-        for word in readable(text).split(" "):
+        for word in text.split(" "):
             longer = f"{line} {word}" if line else word
-            if line and face.getlength(longer) > width:
+            if line and face.getlength(readable(longer)) > width:
                 yield fitting(line, face, width)
                 longer = word
             line = longer

@@ -75,6 +75,7 @@ def test_these_are_the_commands() -> None:
         "report csv",
         "report html",
         "report jsonl",
+        "report sheet",
         "report vics",
         "review category",
         "review irrelevant",
