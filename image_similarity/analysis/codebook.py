@@ -248,7 +248,7 @@ def _card(
 
 def _base_name(given: str, target: Path) -> str:
     """How the card names the model below: by its registered name, its file's name if that lies beside, or its path."""
-    if given in registry.model_names():
+    if registry.is_registered(given):
         return given
     path = Path(given).absolute()
     return path.name if path.parent == target.absolute().parent else str(path)

@@ -268,7 +268,7 @@ def _card(known: ReductionInfo, reduction: Reduction, base: ModelSpec) -> dict[s
 
 def _address(base: ModelSpec) -> str:
     """By what the model below is found again: its registered name, or where its file lies."""
-    if base.name in registry.model_names() and base.weights is not None:
+    if registry.is_registered(base.name) and base.weights is not None:
         found = registry.get(base.name)
         if found.weights == base.weights:
             return base.name

@@ -62,7 +62,7 @@ def find_base(spec: ModelSpec) -> ModelSpec:
 
 
 def _place_of(name: str, weights: Path) -> str:
-    if name in registry.model_names():
+    if registry.is_registered(name):
         return name
     for place in (Path(name), weights.parent / Path(name).name):
         if place.is_file():

@@ -199,6 +199,8 @@ def _told_by(weights: Path) -> str:
 def _refuse_contradictions(wishes: Wishes) -> None:
     if wishes.pool not in (None, *POOLS):
         raise InvalidSetting(f"no pooling is called {wishes.pool!r}; one of {', '.join(POOLS)}")
+    if wishes.name is not None and registry.is_registered(wishes.name):
+        raise InvalidSetting(f"{wishes.name} is the name of another model", hint="choose another")
     if wishes.normalisation == "none" and wishes.metric == "cosine":
         raise InvalidSetting(
             "cosine ranks by direction, so its vectors are brought to length 1",

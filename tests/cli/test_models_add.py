@@ -170,6 +170,7 @@ def test_an_earlier_card_is_only_replaced_when_asked(run: Run, onnx_file: Path) 
         ((*SMALL, "--pool", "max"), 2, "one of gap, gem, flatten"),
         ((*SMALL, "--normalisation", "none", "--metric", "cosine"), 2, "cosine ranks by direction"),
         ((*SMALL, "--resize", 70), 2, "--fit crop"),
+        ((*SMALL, "--name", "torchvision/resnet18"), 2, "the name of another model"),
         ((*SMALL, "--mean", 1e9, 0, 0), 13, "preprocess.mean"),
         ((*SMALL, "--name", "x" * 101), 13, "name"),
         ((*SMALL, "-o", "copy.pth"), 2, "into a .safetensors file"),

@@ -427,3 +427,43 @@ def test_the_architecture_of_the_built_in_model_is_built_from_its_card(tmp_path:
         embedding, logits = network(values)
     np.testing.assert_allclose(encoded.vectors, embedding, atol=1e-5)  # type: ignore[arg-type]
     np.testing.assert_allclose(encoded.scenes, logits.softmax(dim=1), atol=1e-5)  # type: ignore[arg-type]
+
+
+# --- raw vectors ------------------------------------------------------------------------------------
+
+
+def test_vectors_without_normalisation_stay_as_the_network_gives_them(
+    own_spec: Callable[..., ModelSpec], pictures: Pictures
+) -> None:
+    network = ConvolutionNet()
+    raw, unit = (
+        Encoder.load(own_spec(network, normalisation=each), device="cpu").encode(pictures).vectors
+        for each in ("none", "l2")
+    )
+    assert raw is not None
+    assert unit is not None
+    lengths = np.linalg.norm(raw, axis=1, keepdims=True)
+    assert (np.abs(lengths - 1) > 1e-3).all()
+    np.testing.assert_allclose(raw / lengths, unit, atol=1e-6)
+
+
+def test_a_raw_vector_of_zeros_is_one_like_any_other(
+    own_spec: Callable[..., ModelSpec], pictures: Pictures
+) -> None:
+    network = ConvolutionNet()
+    torch.nn.init.zeros_(network.layers[3].weight)
+    torch.nn.init.zeros_(network.layers[3].bias)
+    encoded = Encoder.load(own_spec(network, normalisation="none"), device="cpu").encode(pictures)
+    assert encoded.finite.all()
+    assert not Encoder.load(own_spec(network), device="cpu").encode(pictures).finite.any()
+
+
+@pytest.mark.parametrize(("largest", "stored"), [(60_000.0, True), (70_000.0, False)])
+def test_what_half_precision_cannot_hold_is_not_finite(
+    own_spec: Callable[..., ModelSpec], pictures: Pictures, largest: float, stored: bool
+) -> None:
+    network = ConvolutionNet()
+    torch.nn.init.zeros_(network.layers[3].weight)
+    torch.nn.init.constant_(network.layers[3].bias, largest)
+    encoded = Encoder.load(own_spec(network, normalisation="none"), device="cpu").encode(pictures)
+    assert (encoded.finite == stored).all()

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
+from safetensors.numpy import save_file
 
 from image_similarity.case import Case
 from image_similarity.indexing import loader
 from image_similarity.pictures import read
 from tests.indexing.desk import Desk, digest_of, within_one_step
 from tests.indexing.test_incremental import read_files
+from tests.tiny_model import tiny_card, tiny_state
 
 __all__ = ["read_files"]
 
@@ -196,3 +201,27 @@ def test_a_file_that_was_read_but_not_decoded_is_recorded_with_its_hash(desk: De
     with Case.open(desk.database, read_only=True) as case:
         (failure,) = case.failures()
     assert failure.sha256 == digest_of(broken)
+
+
+def test_a_raw_vector_that_half_precision_cannot_hold_is_a_failure_of_its_picture(
+    tmp_path: Path,
+) -> None:
+    """A model without normalisation whose first number is the sum of all pixels, times 400."""
+    card = tiny_card(scenes=()) | {"normalisation": "none"}
+    card["preprocess"] |= {"mean": [0, 0, 0], "std": [1, 1, 1]}
+    state = tiny_state(scenes=0)
+    state["embedding.weight"][0] = 400
+    model = tmp_path / "raw.safetensors"
+    save_file(state, model, metadata={"card": json.dumps(card)})
+    desk = Desk(tmp_path / "desk", model)
+    desk.options = replace(desk.options, scenes=None)
+    for name, value in (("dark", 30), ("bright", 250)):
+        Image.new("RGB", (48, 36), (value, value, value)).save(desk.evidence / f"{name}.png")
+        desk.settle(desk.evidence / f"{name}.png")
+    report = desk.index()
+    assert [(each.path, each.stage) for each in report.failures] == [("bright.png", "embed")]
+    assert report.embedded == 1
+    vector = desk.vector(desk.evidence / "dark.png")
+    assert np.linalg.norm(vector.astype(np.float64)) == pytest.approx(
+        400 * 192 * 30 / 255, rel=0.01
+    )
