@@ -89,6 +89,7 @@ def draw(catalog: Catalog, request: MapRequest, *, on_event: Listener) -> MapWri
     """Lay out the pictures of a database and draw them; see `Case.map`."""
     page = _is_page(request.path)
     _check_targets(catalog, request, page=page)
+    _check_sources(catalog, request.filter.sources)
     layout = None if request.layout is None else _laid_down(request)
     computed = layout is None
     if layout is None:
@@ -155,6 +156,16 @@ def _check_targets(catalog: Catalog, request: MapRequest, *, page: bool) -> None
         target.refuse_existing(request.layout, mark="", overwrite=False)
 
 
+def _check_sources(catalog: Catalog, names: Sequence[str]) -> None:
+    with catalog.reading() as connection:
+        for name in names:
+            if stored.find_source(connection, name) is None:
+                raise UnknownSource(
+                    f"{catalog.path} has no source {name!r}",
+                    hint="see: image-similarity db status",
+                )
+
+
 def _laid_down(request: MapRequest) -> Layout | None:
     """The layout that is there already; None if it is to be made.
 
@@ -189,12 +200,6 @@ def _compute(catalog: Catalog, request: MapRequest, on_event: Listener) -> Layou
     seed = SEED if request.seed is None else request.seed
     tsne.check_perplexity(perplexity)
     with catalog.reading() as connection:
-        for name in request.filter.sources:
-            if stored.find_source(connection, name) is None:
-                raise UnknownSource(
-                    f"{catalog.path} has no source {name!r}",
-                    hint="see: image-similarity db status",
-                )
         chosen = choice.choose([catalog], [connection], request.model)
         model_id, dim = chosen.ids[0], chosen.info.dim
         assert model_id is not None and dim is not None  # noqa: S101 - `choose` saw to both

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 
 from image_similarity import __version__
@@ -28,7 +28,9 @@ TILE = 64
 # In pixels: the frame in the colour of the scene, and the gap to the next cell.
 FRAME, GAP = 2, 1
 _MARGIN = 16
-_TEXT = 14
+# Text grows with the map, so that it can be read on one that is reduced to a screen.
+_SMALLEST, _LARGEST = 14, 48
+_WIDTHS_A_LETTER = 120
 _LEGEND_WIDTH = 640
 _INK, _PAPER = (24, 24, 24), (255, 255, 255)
 
@@ -98,10 +100,11 @@ def draw(
     said: Sequence[str],
 ) -> tuple[Image.Image, int]:
     """Return a map as an RGB image, and how many of its pictures could not be shown; see `write`."""
-    step, face = pitch(tile), font(_TEXT)
+    step = pitch(tile)
     scenes = map_scenes.scenes_of(points)
     width = max(grid.columns * step, _LEGEND_WIDTH) + 2 * _MARGIN
-    legend = list(_legend(scenes, width - 2 * _MARGIN))
+    face = font(min(_LARGEST, max(_SMALLEST, width // _WIDTHS_A_LETTER)))
+    legend = list(_legend(scenes, face, width - 2 * _MARGIN))
     # The last line says how many could not be shown, which is known at the end.
     text = list(wrapped(said, face, width - 2 * _MARGIN))
     rows = len({row for row, _, _ in legend}) + len(text) + 1
@@ -131,12 +134,12 @@ def draw(
         if unseen
         else f"Every one of the {count(len(points), 'picture')} is shown once."
     )
-    _write_below(pen, legend, text, top)
+    _write_below(pen, face, legend, text, top)
     return paper, unseen
 
 
 def _legend(
-    scenes: Sequence[map_scenes.SceneShown], width: int
+    scenes: Sequence[map_scenes.SceneShown], face: ImageFont.FreeTypeFont, width: int
 ) -> Iterator[tuple[int, int, map_scenes.SceneShown]]:
     """Give row and left edge of each entry: the coloured scenes, and the others together."""
     shown = [each for each in scenes if each.colour != map_scenes.OTHER]
@@ -146,7 +149,7 @@ def _legend(
         others = [map_scenes.SceneShown(f"{len(others)} others", total, map_scenes.OTHER)]
     row, left = 0, 0
     for each in [*shown, *others]:
-        wide = round(font(_TEXT).getlength(_entry(each))) + 3 * _TEXT
+        wide = round(face.getlength(_entry(each)) + 3 * face.size)
         if left and left + wide > width:
             row, left = row + 1, 0
         yield row, left, each
@@ -159,16 +162,16 @@ def _entry(scene: map_scenes.SceneShown) -> str:
 
 def _write_below(
     pen: ImageDraw.ImageDraw,
+    face: ImageFont.FreeTypeFont,
     legend: Sequence[tuple[int, int, map_scenes.SceneShown]],
     text: Sequence[str],
     top: int,
 ) -> None:
-    face = font(_TEXT)
-    step = leading(face)
+    step, side = leading(face), round(face.size)
     for row, left, scene in legend:
         x, y = _MARGIN + left, top + row * step
-        pen.rectangle((x, y + 3, x + _TEXT - 3, y + _TEXT), fill=scene.colour)
-        pen.text((x + _TEXT + 2, y), _entry(scene), fill=_INK, font=face)
+        pen.rectangle((x, y + side // 5, x + side - side // 5, y + side), fill=scene.colour)
+        pen.text((x + side + side // 7, y), _entry(scene), fill=_INK, font=face)
     under = top + len({row for row, _, _ in legend}) * step
     for number, line in enumerate(text):
         pen.text((_MARGIN, under + number * step), line, fill=_INK, font=face)

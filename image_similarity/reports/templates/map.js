@@ -7,6 +7,7 @@
   const count = data.hashes.length;
   // In shares of a cell: the gap to the next one, and the frame in the colour of the scene.
   const GAP = 0.02, FRAME = 0.04;
+  const THICK = 6;  // pixels that a frame is at most, however near
   const COVERED = 5;  // pixels that are left of a covered thumbnail
   const CLICK = 4;  // a pointer that moved less was not dragged
 
@@ -14,7 +15,7 @@
   for (let i = 0; i < count; i++) at[data.cells[2 * i + 1] * data.columns + data.cells[2 * i]] = i;
   const selected = new Set(), hidden = new Set(), unmapped = new Set(data.unmapped);
   const view = { x: data.columns / 2, y: data.rows / 2, scale: 1 };  // middle in cells; pixels a cell
-  let sheets = [], covers = [], revealed = data.reveal, current = -1, keyed = false;
+  let sheets = [], covers = [], revealed = data.reveal, current = -1, lit = -1, keyed = false;
   let width = 1, height = 1, asked = false, box = null, colours = {};
 
   // -- drawing ------------------------------------------------------------------------------
@@ -81,19 +82,20 @@
   };
 
   const drawCell = (i, x, y, s) => {
-    const gap = GAP * s, frame = FRAME * s;
+    const gap = GAP * s, frame = Math.min(THICK, FRAME * s);
     const w = data.sizes[2 * i] || 1, h = data.sizes[2 * i + 1] || 1, long = Math.max(w, h);
     const side = s - 2 * (gap + frame);
     const wide = side * w / long + 2 * frame, high = side * h / long + 2 * frame;
     const chosen = selected.has(i);
-    pen.globalAlpha = selected.size && !chosen ? 0.45 : 1;
+    const pale = lit >= 0 ? data.scene[i] !== lit : selected.size > 0 && !chosen;
+    pen.globalAlpha = pale ? (lit >= 0 ? 0.15 : 0.45) : 1;
     pen.fillStyle = data.scenes[data.scene[i]][2];
     pen.fillRect(x + (s - wide) / 2, y + (s - high) / 2, wide, high);
     drawThumbnail(pen, i, x + gap + frame, y + gap + frame, side);
     pen.globalAlpha = 1;
     if (chosen || i === current) {
       pen.strokeStyle = chosen ? colours.mark : colours.ink;
-      pen.lineWidth = Math.max(1.5, (chosen ? 0.07 : 0.04) * s);
+      pen.lineWidth = Math.min(THICK, Math.max(1.5, (chosen ? 0.07 : 0.04) * s));
       pen.strokeRect(x + gap, y + gap, s - 2 * gap, s - 2 * gap);
     }
   };
@@ -134,6 +136,7 @@
     ];
     ["path", "source", "scene", "hash", "more"].forEach((id, n) => { $(id).textContent = said[n]; });
     if (i >= 0) drawThumbnail(big, i, 0, 0, large.width);
+    else if (!selected.size) $("more").textContent = "Point at a picture to see it here.";
     if (keyed && i >= 0) $("status").textContent = `${said[0]}, ${said[2]}`;
   };
 
@@ -331,6 +334,14 @@
     const item = document.createElement("li");
     item.append(label);
     $("legend").append(item);
+    const light = (on) => () => {
+      lit = on ? number : -1;
+      ask();
+    };
+    label.addEventListener("pointerenter", light(true));
+    label.addEventListener("pointerleave", light(false));
+    tick.addEventListener("focus", light(true));
+    tick.addEventListener("blur", light(false));
     tick.addEventListener("change", () => {
       if (tick.checked) hidden.delete(number);
       else hidden.add(number);
