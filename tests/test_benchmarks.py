@@ -130,6 +130,18 @@ def test_every_section_of_the_search_benchmark_measures_and_names_its_goals(
     assert (tmp_path / "search_growth.png").read_bytes()[1:4] == b"PNG"
 
 
+def test_neighbours_are_measured_against_other_libraries() -> None:
+    cells = first_cells(run("bench_neighbours.py"))
+    # Annoy is no dependency, and its rows stand only where it is installed.
+    assert cells[:5] == [
+        "ours, exact",
+        "ours, exact, --same-scene",
+        "ours, --approximate (`analyse ann`)",
+        "scikit-learn, brute force in float32",
+        "scikit-learn, BallTree",
+    ]
+
+
 def test_real_vectors_are_made_of_pictures_once(
     load: Any, photos: Path, tiny_model: Path, tmp_path: Path
 ) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -158,6 +158,8 @@ def neighbours(
         raise _too_few(len(pictures.image_ids), request.k)
     search = Neighbourhood(pictures.vectors, pictures.groups, request.k)
     head = _head(pictures, request)
+    # Of a large database each copy of the vectors counts; the search has its own.
+    pictures = replace(pictures, vectors=np.empty((0, 0), np.float16))
     work = Work(path_of(target), head, rows=len(search), k=request.k, block=min(BLOCK, len(search)))
     with work:
         _say_what_is_there(work, on_event)

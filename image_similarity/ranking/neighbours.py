@@ -68,7 +68,10 @@ class Neighbourhood:
         self._begins = np.append(first, len(vectors))
         self._group_of = self._groups[first]
         self._vectors: Half = sorted_[first] if len(first) < len(sorted_) else sorted_
-        sound = np.where(self._group_of[:, None] >= 0, self._vectors, np.float16(0))
+        asked = self._group_of >= 0
+        sound = self._vectors
+        if not asked.all():
+            sound = np.where(asked[:, None], sound, np.float16(0))
         self._coded = bounded.coded(encode(sound))
         self.place: Ids = np.empty(len(vectors), dtype=np.int64)
         """Where each vector stands in `order`, int64 (N,)."""

@@ -310,25 +310,18 @@ def test_other_options_and_another_state_begin_anew(
     database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(computing, "BLOCK", 1)
-    for asked, told in [
-        ({"k": 2}, "k"),
-        ({"k": 1, "same_scene": True}, "options, state"),
-        ({"k": 1, "under": "copies/.."}, None),
-    ]:
-        assert stopped(database, tmp_path / "all.json", k=1).done == 2
-        if told is None:
-            continue
+    target = tmp_path / "all.json"
+    for asked, told in [({"k": 2}, "k"), ({"k": 1, "same_scene": True}, "options, state")]:
+        assert stopped(database, target, k=1).done == 2
         events: list[Event] = []
-        report = write(
-            database, tmp_path / "all.json", on_event=events.append, overwrite=True, **asked
-        )
-        assert report.resumed == 0
+        assert write(database, target, on_event=events.append, **asked).resumed == 0
         assert [each.text for each in events if isinstance(each, Notice)] == [
-            f"{tmp_path / 'all.json.work'} was of other input ({told}); all is computed anew"
+            f"{target}.work was of other input ({told}); all is computed anew"
         ]
-        (tmp_path / "all.json").unlink()
+        target.unlink()
+    assert stopped(database, target, k=1).done == 2
     write_case(database, [Row("f", at_angle(3))], source="usb")
-    assert write(database, tmp_path / "all.json", k=1).resumed == 0
+    assert write(database, target, k=1).resumed == 0
 
 
 @pytest.mark.parametrize("kept", [3, 60, 700])

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from image_similarity.cli.signals import Stop
 from tests.cli.conftest import Made, Run
 
 
@@ -39,6 +40,21 @@ def test_how_far_it_is_can_be_followed(run: Run, indexed: Made, tmp_path: Path) 
         "--progress", "lines",
     )  # fmt: skip
     assert outcome.err == "neighbours: 5 pictures\nn.h5: 5 pictures\n"
+
+
+def test_a_stopped_command_says_that_the_next_goes_on(
+    run: Run, indexed: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = ("analyse", "neighbours", "-dp", indexed.database, "-k", 1, "-o", tmp_path / "n.json")
+    with monkeypatch.context() as patch:
+        patch.setattr(Stop, "__call__", lambda self: True)
+        outcome = run(*asked)
+    assert outcome.code == 130
+    assert outcome.err == "Stopped; run the same command again to go on.\n"
+    assert "not written yet" in outcome.out
+    assert [path.name for path in tmp_path.iterdir()] == ["n.json.work"]
+    assert run(*asked).code == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["n.json"]
 
 
 def test_listed_pictures_that_are_not_there_are_named_with_the_code_for_partly_done(
