@@ -82,6 +82,14 @@ def test_it_runs_from_a_folder_to_answers(
     assert "70 new, 0 could not be read" in said
     assert "again: 0 new, 70 unchanged" in said
     assert "coffee/" in said.split("1  ")[1].splitlines()[0]
+    neighbours = re.search(r"280 neighbours, (\d+) of them", said)
+    assert neighbours
+    assert int(neighbours[1]) > 250
+    assert "256 -> 16 numbers" in said
     assert "records and files agree: True" in said
     assert "the audit chain is consistent: True" in said
-    assert "Warning" not in said
+    outputs = [output for cell in code(notebook) for output in cell.outputs]
+    assert sum("image/png" in output.get("data", {}) for output in outputs) == 3
+    assert not [output for output in outputs if output.get("name") == "stderr"]
+    (page,) = tmp_path.glob("similar-images-*/map.html")
+    assert page.stat().st_size > 10_000
