@@ -63,7 +63,11 @@ class Work:
     def find(self, name: str) -> dict[str, npt.NDArray[Any]] | None:
         """Return a piece, or None if it is not there or damaged; nothing in it is run."""
         try:
-            with np.load(self._path(name), allow_pickle=False) as archive:
+            # Opened here, as numpy leaves a damaged file open.
+            with (
+                self._path(name).open("rb") as file,
+                np.load(file, allow_pickle=False) as archive,
+            ):
                 return {key: archive[key] for key in archive.files}
         except _UNREADABLE:
             return None

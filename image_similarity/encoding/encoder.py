@@ -276,6 +276,7 @@ def _place(spec: ModelSpec, device: str, runtime: str) -> tuple[str, Graph | Non
                 f"{spec.name!r} reads a layer inside its network, which only torch gives.",
                 hint="Choose --runtime auto or torch.",
             )
+        find_base(spec)
         return resolve_device(device), None
     if is_derived(spec):
         return _place(find_base(spec), device, runtime)
