@@ -40,6 +40,8 @@ COMMANDS = dict(commands())
 def test_these_are_the_commands() -> None:
     assert sorted(COMMANDS) == [
         "analyse ann",
+        "analyse codebook build",
+        "analyse codebook encode",
         "audit head",
         "audit show",
         "audit verify",
