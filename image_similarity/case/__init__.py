@@ -2,7 +2,7 @@
 
 from image_similarity.case.analysing import Analysing
 from image_similarity.case.care import Care
-from image_similarity.case.checks import check_earlier, check_folder
+from image_similarity.case.checks import check_earlier, check_folder, check_options
 from image_similarity.case.decisions import Decisions
 from image_similarity.case.indexing import Indexing
 from image_similarity.case.lookup import Lookup
@@ -22,6 +22,7 @@ __all__ = [
     "Case",
     "check_earlier",
     "check_folder",
+    "check_options",
     "manifest_databases",
     "manifest_writer",
     "replay_manifest",

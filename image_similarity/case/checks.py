@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from image_similarity.settings import IndexOptions
 
 
 def check_folder(folder: str | Path, database: str | Path) -> None:
@@ -14,6 +18,18 @@ def check_folder(folder: str | Path, database: str | Path) -> None:
     from image_similarity.indexing import check_folder as check
 
     check(Path(folder), Path(database))
+
+
+def check_options(options: IndexOptions) -> None:
+    """Refuse settings with which nothing can be indexed, models among them, before a database is created for it.
+
+    Raises:
+        InvalidSetting, ExtraMissing.
+        ModelError: A model is unknown, or its weights are missing, changed or refused.
+    """
+    from image_similarity.indexing import check_options as check
+
+    check(options)
 
 
 def check_earlier(database: str | Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from image_similarity.case import Case, check_folder
+from image_similarity.case import Case, check_folder, check_options
 from image_similarity.cli import account, options, output, progress
 from image_similarity.cli.options import Talk
 from image_similarity.cli.signals import Stop
@@ -54,10 +54,12 @@ def index(
     A second run reads only what is new or changed. Stopped with Ctrl-C it finishes its batch; the next run goes on
     from there.
     """
-    # Before the database is opened, which creates it.
-    check_folder(folder, database)
     upgrade = not given.pop("no_upgrade")
     chosen = _options(**given)
+    # Before the database is opened, which creates it.
+    check_folder(folder, database)
+    if not database.exists():
+        check_options(chosen)
     with (
         Stop(as_json=talk.progress == "json") as stop,
         progress.listener(talk) as on_event,

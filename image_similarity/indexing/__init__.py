@@ -5,7 +5,7 @@ from a stat what to do with a file, `loader` reads and decodes ahead of the netw
 which models are asked for, `batches` runs them in batches that adapt to the device's memory.
 """
 
-from image_similarity.indexing.job import check_folder, index_folder
+from image_similarity.indexing.job import check_folder, check_options, index_folder
 from image_similarity.indexing.refresh import refresh_sources
 
-__all__ = ["check_folder", "index_folder", "refresh_sources"]
+__all__ = ["check_folder", "check_options", "index_folder", "refresh_sources"]

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 
+from image_similarity.encoding.spec import ModelSpec
 from image_similarity.errors import InvalidSetting, NothingToIndex
 from image_similarity.events import Finished, Listener, Notice, Started
 from image_similarity.indexing import packing, sources, taskset
@@ -24,7 +25,7 @@ from image_similarity.store import batch as store
 from image_similarity.store import runs
 from image_similarity.store import sources as stored_sources
 from image_similarity.store.catalog import Catalog
-from image_similarity.values import RunReport, RunStatus
+from image_similarity.values import ModelInfo, RunReport, RunStatus
 
 # Entries of a walk between two questions whether to stop: a fraction of a second.
 ENTRIES_PER_QUESTION = 1024
@@ -37,6 +38,15 @@ def check_folder(folder: Path, database: Path) -> None:
         FolderMissing, DatabaseInsideEvidence.
     """
     sources.locate(folder, database)
+
+
+def check_options(options: IndexOptions) -> None:
+    """Refuse settings with which nothing can be indexed, before the database is created.
+
+    Raises:
+        InvalidSetting, ExtraMissing, ModelError.
+    """
+    _resolve(options)
 
 
 def index_folder(
@@ -66,10 +76,7 @@ def index_place(
     stop: Stop,
 ) -> RunReport:
     """Do one run over one source, from the first look to the closed account."""
-    _check(options)
-    if options.pdq:
-        pdq.require()
-    resolved = taskset.resolve(options)
+    resolved = _resolve(options)
 
     def look() -> Iterator[Entry]:
         return walk(place.target, exclude=options.exclude, avoid=[catalog.path])
@@ -123,6 +130,14 @@ def index_place(
     report = catalog.run(run_id)
     on_event(Finished(report))
     return report
+
+
+def _resolve(options: IndexOptions) -> list[tuple[ModelSpec, ModelInfo, bool, bool]]:
+    """Check the settings and find the models; see `taskset.resolve`."""
+    _check(options)
+    if options.pdq:
+        pdq.require()
+    return taskset.resolve(options)
 
 
 def _check(options: IndexOptions) -> None:

@@ -209,6 +209,16 @@ def test_an_unknown_model_exits_with_13(run: Run, indexed: Made, tmp_path: Path)
     assert "builtin" in outcome.err
 
 
+def test_settings_without_an_index_leave_no_database_behind(
+    run: Run, indexed: Made, tmp_path: Path
+) -> None:
+    database = tmp_path / "case.db"
+    for more, code in ((("-m", "nonesuch"), 13), (("--batch-size", "0"), 2)):
+        outcome = run(*index_arguments(indexed.folder, database, indexed.model), *more)
+        assert outcome.code == code
+        assert not database.exists()
+
+
 @pytest.mark.parametrize(
     "setting", [["--batch-size", "0"], ["--workers", "-1"], ["--max-megapixels", "0"]]
 )
