@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from image_similarity.encoding import onnx_model, registry
+from image_similarity.encoding import keras_h5, onnx_model, registry
 from image_similarity.encoding.architectures import is_known
 from image_similarity.encoding.card import FORMAT, carries_card, spec_from_card
 from image_similarity.encoding.pooling import POOLS
@@ -190,6 +190,11 @@ def _told_by(weights: Path) -> str:
         return onnx_model.ARCHITECTURE
     if not weights.is_file():
         return ""
+    if keras_h5.is_keras(weights):
+        raise InvalidSetting(
+            f"{weights} is a weights file of Keras, for which no card is made",
+            hint="one of DeepRanking needs none: name it as the model",
+        )
     raise InvalidSetting(
         f"{weights} does not say which network it belongs to",
         hint="say it with --architecture, such as torchvision/vgg19 or timm/resnet50",

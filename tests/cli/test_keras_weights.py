@@ -75,3 +75,10 @@ def test_without_h5py_one_line_names_the_extra(
     done = run("models", "check", narrow)
     assert done.code == 1
     assert "image_similarity[analysis]" in done.err
+
+
+def test_no_card_is_made_for_it(run: Run, narrow: Path) -> None:
+    done = run("models", "add", narrow)
+    assert done.code == 2
+    assert "needs none: name it as the model" in done.err
+    assert not narrow.with_name("narrow.h5.json").exists()
