@@ -156,7 +156,9 @@ class _Work:
             self._record(path, [sheet.search.sha256])
             paths.append(str(path))
             if self._stop() and sheet.number < sheet.of:
-                self._notes.append("stopped; these pages are whole, --force makes all")
+                self._notes.append(
+                    f"stopped after {len(paths)} of {len(wanted)}; these are whole, --force begins again"
+                )
                 break
         self._refuse_none(paths)
         return ReportWritten(tuple(paths), len(paths), len(wanted), self._said())

@@ -122,7 +122,8 @@ def sheet(
         )  # fmt: skip
     for text in written.notes:
         output.note(text)
-    output.note(f"{output.count(written.pictures, 'sheet')}, pictures {_LOOKS[look]}")
+    if written.paths:
+        output.note(f"{output.count(written.pictures, 'sheet')}, pictures {_LOOKS[look]}")
     for each in written.paths:
         output.line(each)
     return stop.exit_code if stop() and written.pictures < written.chosen else 0

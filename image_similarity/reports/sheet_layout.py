@@ -22,8 +22,8 @@ TITLE, TEXT, SMALL = 22, 15, 13
 _CELL_LINES = 4
 # Narrower columns hold neither a distance beside its rank nor the digits of a hash.
 _NARROWEST = 120
-# So many pixels across hold what is said of the search without many breaks.
-_LEAST_WIDTH = 760
+# So many pixels beside the query hold its SHA-256 on one line: a hash that is shortened proves nothing.
+_BESIDE = 660
 # The sides of a sheet of A4.
 _A4 = 297 / 210
 # Some programs open no larger picture, and drawing it takes 60 MB.
@@ -124,7 +124,7 @@ class Form:
     def width(self) -> int:
         """How wide a page is."""
         across = self.columns * self.cell + (self.columns - 1) * GAP
-        return max(across, _LEAST_WIDTH) + 2 * MARGIN
+        return max(across, self.cell + GAP + _BESIDE) + 2 * MARGIN
 
 
 def lay_out(sheet: Sheet, form: Form) -> list[Page]:

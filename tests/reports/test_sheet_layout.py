@@ -153,6 +153,13 @@ def test_nothing_stands_on_anything_else() -> None:
                     assert apart, (boxes[number], other)
 
 
+@pytest.mark.parametrize("form", [Form(), Form(1, 48), Form(1, 512), Form(20, 48)])
+def test_hashes_of_query_model_and_audit_head_are_never_shortened(form: Form) -> None:
+    (page,) = lay_out(sheet(*hits(2)), form)
+    text = "\n".join(drawn(page))
+    assert all(digest * 32 in text for digest in ("ab", "f1", "d7"))
+
+
 @pytest.mark.parametrize(("columns", "tile"), [(0, 200), (21, 200), (5, 47), (5, 513)])
 def test_a_form_out_of_range_is_refused(columns: int, tile: int) -> None:
     with pytest.raises(InvalidSetting, match=r"--(columns|tile) \d+"):
