@@ -114,6 +114,15 @@ def _print(report: TrainingReport) -> None:
         best = "best" if epoch.number == report.best_epoch else ""
         rows.append((str(epoch.number), epoch.loss, *_shares(epoch.figures), best))
     output.table(("epoch", "loss", "recall@1", "MAP@R", ""), rows)
+    if report.classes is not None:
+        said = report.classes
+        shares = "none could be held aside to measure them"
+        if said.top_1 is not None and said.top_5 is not None:
+            shares = (
+                f"the right one first for {said.top_1:.1%} of {output.count(said.measured, 'picture')}"
+                f" held aside, among five for {said.top_5:.1%}"
+            )
+        output.line(f"{said.classes} classes: {shares}")
     if report.model is not None:
         output.line(f"wrote {report.model} and {report.split}")
 

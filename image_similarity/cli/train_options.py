@@ -29,6 +29,11 @@ recipe_options = options.together(
         metavar="N",
         help="Keep the model as it is and train only a linear map to N numbers; fast.",
     ),
+    click.option(
+        "--classes",
+        is_flag=True,
+        help="Also learn the groups as classes; `predict` names them for new pictures.",
+    ),
     click.option("--from-scratch", is_flag=True, help="The model's network, from random weights."),
     click.option(
         "--loss",

@@ -43,6 +43,8 @@ def is_known(architecture: str) -> bool:
         return is_timm_name(trunk)
     if family == "headed":
         return not trunk.startswith(("headed/", "onnx")) and is_known(trunk)
+    if family == "classified":
+        return not trunk.startswith(("classified/", "onnx")) and is_known(trunk)
     # An .onnx file brings its network along; `onnx_model` runs it.
     return architecture in ("tiny", "deepranking", "onnx") or (
         family == "multiscale" and bool(trunk)
@@ -113,4 +115,11 @@ def _construct(spec: ModelSpec) -> Any:
         return HeadedNet(
             _construct(inner), width=int(spec.config["width"]), dim=int(spec.config["dim"])
         )
+    if family == "classified":
+        from image_similarity.encoding.networks.classified import ClassifiedNet
+        from image_similarity.encoding.networks.headed import backbone_config
+
+        inner = replace(spec, architecture=trunk, config=backbone_config(spec.config))
+        width, classes = int(spec.config["width"]), int(spec.config["classes"])
+        return ClassifiedNet(_construct(inner), width=width, classes=classes)
     raise ValueError(f"unknown architecture {spec.architecture!r}")

@@ -19,6 +19,7 @@ from image_similarity.encoding.encoder import Encoder
 from image_similarity.encoding.spec import ModelSpec
 from image_similarity.errors import InvalidSetting, ModelError, TrainingRefused
 from image_similarity.events import Notice
+from image_similarity.training import classes as named
 from image_similarity.training import finetune
 from image_similarity.training.learners import (
     Advanced,
@@ -119,8 +120,19 @@ def train(
 
         return advanced
 
+    if recipe.classes:
+        named.check_names(pictures.groups)
     try:
-        parts = _parts(pictures, recipe, encoder, advancing("scanning"))
+        # By the start model even if the network begins from scratch: to random weights all are near-duplicates.
+        vectors = encode(encoder, pictures.pixels, advanced=advancing("scanning"))
+        parts = _parts(pictures, recipe, vectors)
+        held = np.zeros(len(parts), np.bool_)
+        if recipe.classes:
+            held = named.hold_aside(pictures.groups, parts, recipe)
+            parts = [
+                "held aside for the classes" if apart and part == "training" else part
+                for part, apart in zip(parts, held.tolist(), strict=True)
+            ]
         if recipe.from_scratch:
             encoder = _from_scratch(encoder, recipe.seed)
         training = _rows(parts, "training")
@@ -164,7 +176,10 @@ def train(
         groups=len(set(pictures.groups)),
         training=len(training),
         validation=parts.count("validation"),
-        left_out=len(parts) - len(training) - parts.count("validation"),
+        left_out=len(parts)
+        - len(training)
+        - parts.count("validation")
+        - parts.count("held aside for the classes"),
         copies=pictures.copies,
         failures=pictures.failures,
         skipped=pictures.skipped,
@@ -178,8 +193,22 @@ def train(
         return report
     if tuner.restore_best(anyway=anyway):
         report = replace(report, status="done", model=target, split=split_path(target))
-        write_split(split_path(target), pictures.paths, pictures.groups, parts)
         network, spec = learner.result()
+        taught = training
+        if recipe.classes:
+            taught, measure = named.divide(held, parts, pictures.sha256, vectors, recipe)
+            network, spec, figures = named.add_classes(
+                network,
+                spec,
+                encoder,
+                pictures.pixels,
+                pictures.groups,
+                teach=taught,
+                measure=measure,
+                advanced=lambda done, total: on_event(Advance("describing", done, total)),
+            )
+            report = replace(report, classes=figures)
+        write_split(split_path(target), pictures.paths, pictures.groups, parts)
         write_tuned_model(
             target,
             network,
@@ -188,7 +217,7 @@ def train(
             recipe=recipe,
             start=encoder.info,
             report=report,
-            training_sha256=[pictures.sha256[row] for row in training],
+            training_sha256=[pictures.sha256[row] for row in taught],
         )
         _remove(checkpoint)
         return report
@@ -246,6 +275,8 @@ def _start_model(recipe: Recipe, *, device: str, threads: int | None) -> Encoder
         raise InvalidSetting(
             f"{spec.name} cannot be trained: {reason}.", hint="image-similarity models list"
         )
+    if spec.architecture.startswith(f"{named.FAMILY}/"):
+        raise InvalidSetting(f"{spec.name} has classes already; begin with the model below it.")
     if recipe.head is not None and spec.architecture.startswith("headed/"):
         raise InvalidSetting(f"{spec.name} has a head already; begin with the model below it.")
     encoder = Encoder.load(spec, device=device, threads=threads, runtime="torch")
@@ -288,9 +319,7 @@ def _teacher(recipe: Recipe, device: str) -> Encoder | None:
     return Encoder.load(spec, device=device)
 
 
-def _parts(
-    pictures: PictureSet, recipe: Recipe, encoder: Encoder, advanced: Advanced
-) -> list[Part]:
+def _parts(pictures: PictureSet, recipe: Recipe, vectors: NDArray[np.float32]) -> list[Part]:
     """Return the part of each picture: split by group, then scanned for what was learned from elsewhere."""
     validates = split_groups(
         pictures.groups,
@@ -298,8 +327,6 @@ def _parts(
         seed=recipe.seed,
         singles=recipe.unlabelled,
     )
-    # By the start model even if the network begins from scratch: to random weights all pictures are near-duplicates.
-    vectors = encode(encoder, pictures.pixels, advanced=advanced)
     parts = parts_of(
         validates,
         pictures.sha256,
@@ -363,7 +390,10 @@ def _identity(
 ) -> str:
     """Return a hash of all that decides the result, so that no checkpoint goes on with something else."""
     settings = {
-        key: value for key, value in asdict(recipe).items() if key not in ("groups", "licence")
+        # What classes change of the training stands in the parts.
+        key: value
+        for key, value in asdict(recipe).items()
+        if key not in ("groups", "licence", "classes")
     }
     models = [encoder.info.fingerprint, teacher.info.fingerprint if teacher else None]
     rows = list(zip(pictures.paths, pictures.groups, pictures.sha256, parts, strict=True))

@@ -41,6 +41,7 @@ class Recipe:
         validation_share: share of the groups that is kept apart to validate on.
         near_duplicate: pictures of the validation part this alike (cosine by the start model) to one that
             is trained on are left out.
+        classes: also learn the groups' names as classes, whose probabilities the model then predicts.
         licence: text for the card.
     """
 
@@ -61,6 +62,7 @@ class Recipe:
     teacher_weight: float = 1.0
     validation_share: float = 0.2
     near_duplicate: float = 0.95
+    classes: bool = False
     licence: str = ""
 
     @property
@@ -98,6 +100,8 @@ class Recipe:
             raise InvalidSetting(f"no loss is called {self.loss!r}; known: {', '.join(LOSSES)}")
         if self.unlabelled and self.groups is not None:
             raise InvalidSetting("pictures are either unlabelled or in groups, not both")
+        if self.unlabelled and self.classes:
+            raise InvalidSetting("classes are the names of groups; unlabelled pictures have none")
         if self.unlabelled and self.loss in CLASS_LOSSES:
             raise InvalidSetting(
                 f"the loss {self.loss} needs groups; unlabelled pictures have none",
@@ -134,6 +138,22 @@ class Figures:
 
 
 @dataclass(frozen=True, slots=True)
+class ClassFigures:
+    """How often the right class is the most probable one, or among five: shares of the `measured` pictures.
+
+    These were held aside from all learning, `taught` others taught the classes; the shares are None if none could be
+    held aside. The logits were divided by the `temperature`.
+    """
+
+    classes: int
+    taught: int
+    measured: int
+    top_1: float | None
+    top_5: float | None
+    temperature: float
+
+
+@dataclass(frozen=True, slots=True)
 class Epoch:
     """One round over the pictures: its number from 1, its mean loss, and the figures after it."""
 
@@ -154,7 +174,8 @@ class TrainingReport:
     "interrupted" with a checkpoint to go on from. `training`, `validation` and `left_out` count pictures; left out of
     the validation part are exact copies and near-duplicates of pictures that are trained on, and pictures that the
     start model was trained on. `copies` are files of the
-    same content as another of their group, which are not counted elsewhere.
+    same content as another of their group, which are not counted elsewhere. `classes` says how good the classes are,
+    if they were asked for and a model was written.
     """
 
     status: Literal["done", "no better", "interrupted"]
@@ -173,3 +194,4 @@ class TrainingReport:
     best_epoch: int = 0
     resumed_at: int = 0
     seconds: float = 0.0
+    classes: ClassFigures | None = None

@@ -14,7 +14,14 @@ from numpy.typing import NDArray
 from image_similarity.errors import TrainingRefused
 from image_similarity.whole_file import writing
 
-Part = Literal["training", "validation", "exact copy", "near-duplicate", "known to the start model"]
+Part = Literal[
+    "training",
+    "validation",
+    "exact copy",
+    "near-duplicate",
+    "known to the start model",
+    "held aside for the classes",
+]
 
 # Two groups to tell apart on each side; unlabelled, of every picture copies are made to find again.
 LEAST_GROUPS = 2

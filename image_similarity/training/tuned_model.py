@@ -106,6 +106,7 @@ def make_tuned_card(
         "figures": {
             "validation": _shares(best.figures),
             "start_model_on_the_same": None if report.start is None else _shares(report.start),
+            **({"classes": dataclasses.asdict(report.classes)} if report.classes else {}),
         },
     }
 
