@@ -20,7 +20,13 @@ from image_similarity.encoding.encoder import Encoder
 
 
 def run(settings: Settings) -> list[Row]:
-    return [executing(settings), misshapen(settings), mutated(settings), others(settings)]
+    return [
+        executing(settings),
+        misshapen(settings),
+        mutated(settings),
+        mutated_onnx(settings),
+        others(settings),
+    ]
 
 
 def load(path: Path) -> None:
@@ -117,6 +123,24 @@ def mutated(settings: Settings) -> Row:
         changed = bytearray(data)
         for _ in range(chance.choice((1, 2, 8))):
             changed[chance.randrange(8 + length)] = chance.randrange(256)
+        path.write_bytes(
+            changed[: chance.randrange(len(data))] if chance.random() < 0.1 else changed
+        )
+        judge(tally, ground.forked(lambda: load(path)), settings)
+    return tally.row()
+
+
+def mutated_onnx(settings: Settings) -> Row:
+    from tests.encoding.onnx_samples import network, write
+
+    tally = Tally("models", "seeded mutations of an .onnx file beside its card")
+    data = network().SerializeToString()
+    chance = random.Random(settings.seed)
+    path = write(settings.work / "mutated.onnx")
+    for _ in range(settings.times(1000, 5)):
+        changed = bytearray(data)
+        for _ in range(chance.choice((1, 2, 8))):
+            changed[chance.randrange(len(data))] = chance.randrange(256)
         path.write_bytes(
             changed[: chance.randrange(len(data))] if chance.random() < 0.1 else changed
         )

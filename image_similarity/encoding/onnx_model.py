@@ -8,6 +8,7 @@ take, the first unless named, and how a map is made a vector (`pool`). The netwo
 from __future__ import annotations
 
 import difflib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,14 @@ SUFFIX = ".onnx"
 _CONFIG = ("output", "pool")
 
 
+@dataclass(frozen=True, slots=True)
+class _Ends:
+    """What a network takes, each with name, type and shape, and the names of what it gives."""
+
+    inputs: list[tuple[str, str, list[Any]]]
+    outputs: list[str]
+
+
 class OnnxModel:
     """A session of ONNX Runtime for pictures, made by `OnnxModel.load`; several threads may run it at once.
 
@@ -41,22 +50,23 @@ class OnnxModel:
         size: the side of the pictures that the graph fixes, or None if it takes several.
     """
 
-    def __init__(self, session: Any, spec: ModelSpec, weights: Path, runtime: str) -> None:
-        """Take over a session whose input and output fit the card.
+    def __init__(
+        self, session: Any, ends: _Ends, spec: ModelSpec, weights: Path, runtime: str
+    ) -> None:
+        """Take over a session whose inputs and outputs fit the card.
 
         Raises:
             WeightsRefused: they do not.
         """
         self.runtime = runtime
         self._session = session
-        self._weights = weights
         self._pool = _pool_of(spec, weights)
-        self._output = _output_of(session, spec, weights)
+        self._output = _output_of(ends, spec, weights)
         constants = normalisation(spec.preprocess)
         self._scale, self._shift = (
             constants[key].reshape(1, 1, 1, 3) for key in ("scale", "shift")
         )
-        self._input, shape = _input_of(session, weights)
+        self._input, shape = _input_of(ends, weights)
         self._one_by_one = shape[0] == 1
         self._channels_last = shape[1] != 3
         height, width = shape[1:3] if self._channels_last else shape[2:]
@@ -79,10 +89,12 @@ class OnnxModel:
         # Never the other format that ONNX Runtime knows, which `read_sound` does not.
         options.add_session_config_entry("session.load_model_format", "ONNX")
         with errors_named(weights):
+            # Its way of trying again prints to stdout, where only data belong.
             session = onnxruntime.InferenceSession(
-                content, options, providers=["CPUExecutionProvider"]
+                content, options, providers=["CPUExecutionProvider"], enable_fallback=0
             )
-        return cls(session, spec, weights, f"onnxruntime {onnxruntime.__version__}")
+            ends = _ends_of(session)
+        return cls(session, ends, spec, weights, f"onnxruntime {onnxruntime.__version__}")
 
     def run(self, batch: npt.NDArray[np.uint8]) -> tuple[Float32, None]:
         """Return embeddings (N, dim) of uint8 pictures (N, S, S, 3); there are no scenes.
@@ -131,9 +143,15 @@ def _pool_of(spec: ModelSpec, weights: Path) -> str | None:
     return how
 
 
-def _output_of(session: Any, spec: ModelSpec, weights: Path) -> str:
+def _ends_of(session: Any) -> _Ends:
+    """Return what a network takes and gives; names that are no text raise an error here, and nowhere later."""
+    inputs = [(each.name, each.type, list(each.shape)) for each in session.get_inputs()]
+    return _Ends(inputs, [each.name for each in session.get_outputs()])
+
+
+def _output_of(ends: _Ends, spec: ModelSpec, weights: Path) -> str:
     """Return the name of the output that the card chooses."""
-    names = [each.name for each in session.get_outputs()]
+    names = ends.outputs
     chosen = spec.config.get("output", names[0])
     if chosen not in names:
         near = difflib.get_close_matches(str(chosen), names, n=3, cutoff=0.3) or names[:3]
@@ -144,20 +162,18 @@ def _output_of(session: Any, spec: ModelSpec, weights: Path) -> str:
     return str(chosen)
 
 
-def _input_of(session: Any, weights: Path) -> tuple[str, list[Any]]:
+def _input_of(ends: _Ends, weights: Path) -> tuple[str, list[Any]]:
     """Return name and shape of the one input; a side that is not fixed is no whole number."""
-    inputs = session.get_inputs()
-    if len(inputs) != 1:
-        raise WeightsRefused(f"{weights}: it has {len(inputs)} inputs; a picture is one")
-    (only,) = inputs
-    shape = list(only.shape)
+    if len(ends.inputs) != 1:
+        raise WeightsRefused(f"{weights}: it has {len(ends.inputs)} inputs; a picture is one")
+    ((name, kind, shape),) = ends.inputs
     channels = [at for at in (1, 3) if len(shape) == 4 and shape[at] == 3]
-    if only.type != "tensor(float)" or not channels:
+    if kind != "tensor(float)" or not channels:
         raise WeightsRefused(
-            f"{weights}: its input is {only.type} {shape}, not float32 (N, 3, H, W) or (N, H, W, 3)"
+            f"{weights}: its input is {kind} {shape}, not float32 (N, 3, H, W) or (N, H, W, 3)"
         )
     if isinstance(shape[0], int) and shape[0] != 1:
         raise WeightsRefused(
             f"{weights}: it takes {shape[0]} pictures at once, not one or as many as there are"
         )
-    return only.name, shape
+    return name, shape

@@ -205,8 +205,8 @@ def _no_card(path: Path | None) -> WeightsRefused:
     """Return the error for a file that does not say what it is."""
     return WeightsRefused(
         f"{path} does not say which network it belongs to: it carries no card.",
-        hint=f"Put a card beside it ({path}.json), or name a model and give the file as its "
-        f"weights: {', '.join(model_names())}",
+        hint=f"Write one: image-similarity models add {path}; or name a model and give the file as "
+        f"its weights: {', '.join(model_names())}",
     )
 
 

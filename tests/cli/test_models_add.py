@@ -44,7 +44,7 @@ def onnx_file(tmp_path: Path) -> Path:
 SMALL = ("--architecture", "torchvision/resnet18", "--size", 64, "--fit", "squash")
 
 
-def searched(run: Run, model: Path, folder: Path, tmp_path: Path) -> list[dict[str, object]]:
+def searched(run: Run, model: Path | str, folder: Path, tmp_path: Path) -> list[dict[str, object]]:
     """Index a folder with a model, check the database, and search with the first picture."""
     database = tmp_path / "case.db"
     given = ("-m", model, "-ip", folder, "-dp", database, "--device", "cpu", "--scenes", "none")
@@ -92,6 +92,17 @@ def test_a_network_of_timm_is_added_indexed_and_searched(
     hits = searched(run, path, make_folder(), tmp_path)
     assert hits[0]["distance"] == 0.0
     assert hits[0]["similarity"] == 1.0
+
+
+def test_a_name_of_timm_needs_no_card(
+    run: Run, make_folder: FolderFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    state = import_timm().create_model("test_resnet", pretrained=False).state_dict()
+    torch.save(state, tmp_path / "timm-test_resnet.pth")
+    monkeypatch.setenv("IMAGE_SIMILARITY_WEIGHTS", str(tmp_path))
+    hits = searched(run, "timm/test_resnet", make_folder(), tmp_path)
+    assert (hits[0]["model"], hits[0]["distance"]) == ("timm/test_resnet", 0.0)
 
 
 def test_an_onnx_file_is_added_indexed_and_searched(

@@ -146,6 +146,16 @@ def test_a_sound_file_comes_back_as_it_is(tmp_path: Path) -> None:
     assert read_sound(write(tmp_path / "net.onnx")) == SOUND
 
 
+def test_nothing_is_printed_of_a_network_with_names_that_are_no_text(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = write(tmp_path / "net.onnx")
+    path.write_bytes(SOUND.replace(b"pictures", b"pictur\xff\xff"))
+    with pytest.raises(WeightsRefused, match="refused the network"):
+        Encoder.load(registry.get(str(path)), threads=1)
+    assert capfd.readouterr() == ("", "")
+
+
 def test_a_second_part_of_the_graph_is_looked_at_too(tmp_path: Path) -> None:
     """Protocol Buffers join two fields of one number, so the second adds to the first."""
     path = tmp_path / "net.onnx"
