@@ -67,10 +67,14 @@ def show(talk: Talk, /, name: str, weights: Path | None, form: str) -> None:
         spec, fingerprint = registry.describe(name), None
     table = _distances(spec, fingerprint)
     card = {**_card(spec), "fingerprint": fingerprint, "distances": plain(table)}
+    if reduction := _reduction(spec):
+        card["reduction"] = reduction
     if form == "json":
         output.emit(card)
         return
     scenes = card.pop("scenes")
+    if reduction:
+        card["reduction"] = ", ".join(f"{key} {value}" for key, value in reduction.items())
     shown = card | {
         "centre": "yes" if card["centre"] else "no",
         "scenes": len(scenes),
@@ -164,6 +168,13 @@ def _distances(spec: Any, fingerprint: str | None) -> DistanceTable | None:
 
     table = read_table(table_path(spec.weights)) if spec.weights else None
     return table if table is not None and table.fingerprint == fingerprint else None
+
+
+def _reduction(spec: Any) -> dict[str, Any]:
+    """What `analyse reduce` measured of a reduction; empty for any other model."""
+    from image_similarity.encoding import reductions
+
+    return reductions.described(spec.weights) if reductions.kind_of(spec) else {}
 
 
 def _card(spec: Any) -> dict[str, Any]:

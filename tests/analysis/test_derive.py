@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -104,6 +106,26 @@ def test_ctrl_c_in_the_middle_closes_the_run_and_keeps_what_was_stored(
         assert case.runs()[0].embedded == 8
         (rest,) = case.derive(small)
         assert rest.embedded == 32
+        assert case.verify_audit().findings == ()
+
+
+def test_a_derivation_that_was_killed_is_completed_by_the_next(database: Path, small: Path) -> None:
+    killed = """
+import os, sys
+from image_similarity import Case
+from image_similarity.analysis import derive
+from image_similarity.events import Progress
+derive.AT_ONCE = 8
+with Case.open(sys.argv[1]) as case:
+    case.derive(sys.argv[2], on_event=lambda e: isinstance(e, Progress) and os._exit(9))
+"""
+    done = subprocess.run([sys.executable, "-c", killed, database, small], check=False)
+    assert done.returncode == 9
+    with Case.open(database) as case:
+        (rest,) = case.derive(small)
+        assert rest.embedded == 32
+        assert [run.status for run in case.runs()] == ["done", "interrupted", "done"]
+        assert case.verify().findings == ()
         assert case.verify_audit().findings == ()
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from image_similarity import Case
 from image_similarity.analysis import reduce as reducing
@@ -23,9 +25,10 @@ from image_similarity.errors import (
     WeightsMissing,
 )
 from image_similarity.pictures.prepared import decode_for
+from image_similarity.settings import IndexOptions
 from image_similarity.values import ReductionInfo
 from tests.analysis.forty import make, vectors
-from tests.tiny_model import write_tiny_model
+from tests.tiny_model import tiny_card, tiny_state, write_tiny_model
 
 
 @pytest.fixture(scope="module")
@@ -283,6 +286,26 @@ def test_the_file_that_was_written_is_in_the_audit_chain(database: Path, tmp_pat
         (entry,) = case.audit(1)
     assert entry.action == "export"
     assert info.fingerprint in entry.detail
+
+
+@pytest.mark.parametrize("kind", ["pca", "autoencoder"])
+def test_raw_features_stay_raw(made: tuple[Path, Path, Path], tmp_path: Path, kind: str) -> None:
+    card = tiny_card() | {"normalisation": "none", "name": "raw"}
+    model = tmp_path / "raw.safetensors"
+    save_file(tiny_state(), model, metadata={"card": json.dumps(card)})
+    database = tmp_path / "raw.db"
+    with Case.open(database) as case:
+        case.index(made[1], options=IndexOptions(models=(str(model),)))
+    info = reduced(database, tmp_path / "small.safetensors", model="raw", kind=kind, epochs=3)
+    spec = registry.get(info.path)
+    assert (spec.normalisation, spec.metric) == ("none", "euclidean")
+    with Case.open(database) as case:
+        case.derive(info.path)
+        query = made[1] / "p03.png"
+        (hit,) = case.search(query, model="small", k=1, scene="off").hits
+    stored = vectors(database, info.fingerprint, 4)
+    away = np.linalg.norm(stored["p03.png"].astype("f4") - stored[hit.place.path].astype("f4"))
+    assert hit.distance == pytest.approx(float(away), rel=1e-3)
 
 
 def test_recall_counts_the_nearest_that_stay() -> None:

@@ -133,6 +133,17 @@ def test_how_far_it_is_can_be_followed(reduce: Run) -> None:
     ]
 
 
+def test_models_show_says_what_it_loses(run: Run, reduce: Run) -> None:
+    (found,) = reduce("pca", "--dim", 4, "--no-store", "--format", "json").objects()
+    (shown,) = run("models", "show", found["path"], "--format", "json").objects()
+    assert shown["reduction"]["error_held_aside"] == found["error_held_aside"]
+    assert shown["reduction"]["recall"] == found["recall"]
+    text = run("models", "show", found["path"]).out
+    (line,) = [line for line in text.splitlines() if line.startswith("reduction  ")]
+    assert "kind pca" in line
+    assert "learned_on 36" in line
+
+
 def test_a_file_that_is_no_reduction_is_refused(run: Run, database: Path, forty: Made) -> None:
     outcome = run("analyse", "derive", forty.model, "-dp", database)
     assert outcome.code == 2
