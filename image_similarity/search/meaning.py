@@ -92,7 +92,10 @@ def _files(origins: Iterable[str]) -> Iterator[Path]:
 def _registered(origins: Iterable[str]) -> Iterator[Path]:
     from image_similarity.encoding import registry
 
-    for origin in origins:
+    for origin in dict.fromkeys(origins):
+        # Files were among `_files`; to refuse an unknown name, with near ones in the hint, takes as long as a search.
+        if origin == BUILTIN or not registry.is_registered(origin):
+            continue
         with suppress(ModelError):
             weights = registry.get(origin).weights
             if weights is not None:
