@@ -19,7 +19,7 @@ from image_similarity import __version__
 from image_similarity.analysis import listed, neighbours_files
 from image_similarity.analysis.neighbours_files import Table
 from image_similarity.analysis.neighbours_work import Work, path_of
-from image_similarity.errors import InvalidSetting, UnknownModel, UnknownSource
+from image_similarity.errors import IndexRefused, InvalidSetting, UnknownModel, UnknownSource
 from image_similarity.events import Listener, Notice, Progress, Started
 from image_similarity.ranking.neighbours import Neighbourhood
 from image_similarity.records import exports
@@ -205,6 +205,11 @@ def _read(catalog: Catalog, connection: Connection, request: NeighboursRequest) 
         )
     index = _index(catalog, connection, request, chosen)
     everything = packs.vectors_between(connection, model_id, dim, [(1, _BEYOND)])
+    if index is not None and not np.isin(index.image_ids, everything.image_ids).all():
+        raise IndexRefused(
+            f"{index.info.path} was built of other vectors than this database holds",
+            hint=f"build it again: image-similarity analyse ann -m {chosen.info.name} -dp DB",
+        )
     counts = standing.standing(connection, request.places).mask(everything.image_ids)
     ids, vectors = everything.image_ids, everything.vectors
     named: listed.Listed | None = None

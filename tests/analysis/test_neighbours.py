@@ -531,6 +531,13 @@ def test_an_index_that_is_missing_or_of_another_state_is_refused(
     write_case(stale, [Row("new", [0.5] * 16)], info=info)
     with pytest.raises(IndexRefused, match="is stale"):
         write(stale, tmp_path / "x.h5", index=raw.with_name("case.db.raw.ann"))
+    with np.load(raw.with_name("case.db.raw.ann")) as archive:
+        made = dict(archive)
+    made["image_ids"] = made["image_ids"] + 1_500
+    with (tmp_path / "made.ann").open("wb") as file:
+        np.savez(file, allow_pickle=False, **made)
+    with pytest.raises(IndexRefused, match="was built of other vectors"):
+        write(raw, tmp_path / "x.h5", index=tmp_path / "made.ann")
     assert not (tmp_path / "x.h5.work").exists()
 
 
