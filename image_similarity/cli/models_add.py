@@ -73,6 +73,7 @@ def add(
     """
     from image_similarity.encoding import new_card, registry
 
+    wishes["name"] = wishes["name"] or (copy.stem if copy else None)
     spec = new_card.propose(weights, new_card.Wishes(**wishes))
     written = copy or new_card.card_path(spec.weights)  # type: ignore[arg-type]
     if copy:

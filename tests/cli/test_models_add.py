@@ -139,6 +139,7 @@ def test_a_copy_carries_its_card_and_gives_the_same_vectors(
     target = tmp_path / "copy.safetensors"
     added = run("models", "add", own, *SMALL, "--layer", "layer1", "-o", target)
     assert added.code == 0, added.err
+    assert added.out.startswith("name           copy\n")
     assert added.out.endswith(f"-m {target}\n")
     assert not own.with_name("resnet18.pth.json").exists()
     assert run("models", "check", target, "--device", "cpu").code == 0
