@@ -315,7 +315,11 @@ class _Drawing:
     def picture(self) -> tuple[map_grid.Grid, int]:
         """Write the PNG; gives its cells, and how many pictures could not be shown."""
         grid, look = self._grid(), _look(self.request)
-        said = [". ".join(f"{name}: {value}" for name, value in self._said()), _HOW_TO_READ]
+        covered = (
+            [] if look == "reveal" else ["Pictures are blurred and grey; --reveal shows them."]
+        )
+        told = ". ".join(f"{name}: {value}" for name, value in self._said())
+        said = [told, _HOW_TO_READ, *covered]
         drawn = map_picture.write(
             self.request.path,
             self.points,

@@ -26,7 +26,7 @@ Single = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int64]
 
 FEWEST = 3
-# Time grows a little faster than the number: 10,000 take some minutes. Of more, a sample of so many is mapped.
+# Time grows a little faster than the number: 10,000 take some minutes beside other work. Of more, a sample is mapped.
 MOST_MAPPED = 10_000
 PERPLEXITY = 30.0
 COMPONENTS = 50

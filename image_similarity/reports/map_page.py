@@ -20,7 +20,7 @@ from image_similarity.reports.about import CAUTION, About, parts
 from image_similarity.reports.map_grid import Grid
 from image_similarity.reports.map_layout import MapPoint
 from image_similarity.reports.map_picture import Tiles
-from image_similarity.reports.text import visible
+from image_similarity.reports.text import cell, visible
 
 # By this a file is known as such a page; see `target`.
 MARK = "image_similarity map page"
@@ -136,7 +136,8 @@ def _data(points: Sequence[MapPoint], grid: Grid, sheets: _Sheets, reveal: bool)
         "rows": grid.rows,
         "reveal": reveal,
         "scenes": [[visible(each.name), each.pictures, each.colour] for each in scenes],
-        "sources": [[name, visible(name), root] for name, root in sources],
+        # For the file of a selection, for the eye, and exact: what paths begin with there.
+        "sources": [[cell(name), visible(name), root] for name, root in sources],
         "cells": grid.cells.ravel().tolist(),
         "sizes": sheets.sizes,
         "hashes": [point.sha256 for point in points],

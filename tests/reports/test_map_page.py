@@ -159,6 +159,11 @@ def test_a_deceptive_name_is_shown_with_escapes_and_kept_exact() -> None:
     assert data["paths"][0] == "a\u202egpj.exe"
 
 
+def test_a_source_never_starts_a_formula_in_the_file_of_a_selection() -> None:
+    points = [maps.point(number, source="=1+1") for number in range(3)]
+    assert data_of(page(points))["sources"] == [["'=1+1", "=1+1", "/evidence/disk"]]
+
+
 def test_what_was_searched_and_the_caution_stand_on_the_page() -> None:
     text = page(maps.points(3))
     assert "Documented leads for examination, never findings." in text
