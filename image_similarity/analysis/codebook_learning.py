@@ -189,7 +189,8 @@ class Codewords(Stage):
         return {"words": self._kmeans.cluster_centers_, "counts": self._kmeans._counts}
 
     def _reduced(self, chunk: int) -> Float32:
-        reduced: Float32 = (self.features(chunk) - self._mean) @ self._components.T
+        centred = self.features(chunk) - self._mean
+        reduced: Float32 = np.matmul(centred, self._components.T, dtype=np.float32)
         return reduced
 
     def _first(self) -> Float32:

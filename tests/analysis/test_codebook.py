@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import shutil
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +21,7 @@ from image_similarity.case import Case
 from image_similarity.encoding import registry
 from image_similarity.encoding.encoder import Encoder
 from image_similarity.errors import (
+    ExtraMissing,
     FolderMissing,
     InvalidSetting,
     TrainingRefused,
@@ -30,6 +33,7 @@ from image_similarity.settings import MAX_DIM, IndexOptions
 from image_similarity.values import CodebookInfo
 from tests.analysis import codebook_runner, forty
 
+SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 PICTURES = 20
 CELLS = 64
 # 5 pieces of features, then 5 steps of components, 25 of words, 5 of frequencies.
@@ -345,12 +349,28 @@ def test_the_card_holds_no_place_and_no_time(made: Made) -> None:
 def test_without_scikit_learn_the_extra_is_named(
     made: Made, target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import sys
-
-    from image_similarity.errors import ExtraMissing
-
     monkeypatch.setitem(sys.modules, "sklearn", None)
     with pytest.raises(ExtraMissing) as missing:
         build(made, target)
     assert missing.value.hint == 'pip install "image_similarity[analysis]"'
     assert codebook_learning.PASSES == 5
+
+
+def test_searches_among_histograms_are_measured_against_a_ball_tree(
+    made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    database = tmp_path / "case.db"
+    shutil.copy(made.database, database)
+    with Case.open(database) as case:
+        case.encode_codebook(made.info.path)
+    monkeypatch.syspath_prepend(SCRIPTS)
+    arguments = ["bench_words.py", str(database), "words", "--queries", "4", "-k", "3"]
+    monkeypatch.setattr(sys, "argv", arguments)
+    importlib.import_module("bench_words").main()
+    rows = [line.split(" | ") for line in capsys.readouterr().out.splitlines() if " | " in line]
+    assert [row[0].strip("| ") for row in rows[2:]] == [
+        "query, exhaustive",
+        "one product in numpy, float32",
+        "scikit-learn's BallTree",
+    ]
+    assert [row[3].strip("| ") for row in rows[2:]] == ["1.000", "1.000", "1.000"]
