@@ -126,7 +126,7 @@ def test_a_file_without_a_card_is_refused_with_what_is_accepted(tmp_path: Path) 
     with pytest.raises(WeightsRefused) as refusal:
         registry.get(str(path))
     assert "torchvision/resnet50" in refusal.value.hint
-    assert f"{path}.json" in refusal.value.hint
+    assert f"models add {path}" in refusal.value.hint
 
 
 @pytest.mark.parametrize(
