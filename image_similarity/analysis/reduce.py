@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,13 +13,13 @@ import numpy.typing as npt
 
 from image_similarity.analysis import reduction_learning as learning
 from image_similarity.analysis.reduction_learning import StoppedError
-from image_similarity.encoding import registry
+from image_similarity.encoding import derived, registry
 from image_similarity.encoding.card import spec_from_card
 from image_similarity.encoding.derived import FAMILY, DerivedNetwork, as_stored, is_derived
 from image_similarity.encoding.encoder import Encoder
 from image_similarity.encoding.reductions import Kind, Reduction, reduced
 from image_similarity.encoding.spec import ModelSpec
-from image_similarity.encoding.training_hashes import HASH_BYTES, TENSOR, read_training_hashes
+from image_similarity.encoding.training_hashes import TENSOR
 from image_similarity.errors import DatabaseDamaged, InvalidSetting
 from image_similarity.events import Listener, Progress, Started
 from image_similarity.search import choice
@@ -136,12 +136,13 @@ def _sample(
                 raise StoppedError
             rows = slice(start, start + READ_AT_ONCE)
             vectors[rows] = packs.vectors_at(connection, model_id, base_dim, drawn[rows])
+            if not np.isfinite(vectors[rows]).all():
+                raise DatabaseDamaged(
+                    "some stored vectors are not numbers",
+                    hint="see which: image-similarity db verify",
+                )
             on_event(Progress(min(rows.stop, len(drawn)), len(drawn), 0, 0))
         sha256 = gallery.hashes_of(connection, drawn.tolist())
-    if not np.isfinite(vectors).all():
-        raise DatabaseDamaged(
-            "some stored vectors are not numbers", hint="see which: image-similarity db verify"
-        )
     fingerprint = chosen.info.fingerprint
     return _Sample(base, fingerprint, len(every), vectors[:aside], vectors[aside:], sha256)
 
@@ -187,7 +188,7 @@ def _measured(known: ReductionInfo, reduction: Reduction, sample: _Sample) -> Re
     """Add what it loses: the error on both parts, and how many of the nearest stay of those held aside."""
     room = max(1_000, GALLERY_NUMBERS // known.base_dim)
     queries = sample.held[:QUERIES]
-    full = np.concatenate([queries, sample.held[QUERIES:], sample.learned])[:room]
+    full = np.concatenate([sample.held, sample.learned[:room]])[:room]
     spec = replace(sample.base, dim=known.dim)
     small = as_stored(spec, lambda rows: reduced(reduction, rows, Path(known.path)), full)
     mean = reduction.arrays["mean"]
@@ -218,19 +219,14 @@ def _write(
         encoder = Encoder(spec, below.info, network, device="cpu")
         card["golden"] = [asdict(picture) for picture in golden.record(encoder)]
     text = json.dumps(card, sort_keys=True, allow_nan=False)
-    arrays: dict[str, npt.NDArray[Any]] = {**reduction.arrays, TENSOR: _taught(base, sample.sha256)}
+    arrays: dict[str, npt.NDArray[Any]] = {
+        **reduction.arrays,
+        TENSOR: derived.taught(base, sample.sha256),
+    }
     with writing(path) as file:
         file.write(save(arrays, metadata={"card": text}))
     fingerprint = registry.info(registry.get(str(path))).fingerprint
     return replace(known, fingerprint=fingerprint, size_bytes=path.stat().st_size)
-
-
-def _taught(base: ModelSpec, sha256: Sequence[str]) -> npt.NDArray[np.uint8]:
-    """Return the hashes of what the model below and this one learned from, as a weights file holds them."""
-    hashes = {bytes.fromhex(each)[:HASH_BYTES] for each in sha256}
-    before = read_training_hashes(base.weights) if base.weights else None
-    hashes |= {row.tobytes() for row in before} if before is not None else set()
-    return np.frombuffer(b"".join(sorted(hashes)), np.uint8).reshape(-1, HASH_BYTES)
 
 
 def _card(known: ReductionInfo, reduction: Reduction, base: ModelSpec) -> dict[str, Any]:
@@ -238,7 +234,7 @@ def _card(known: ReductionInfo, reduction: Reduction, base: ModelSpec) -> dict[s
     outside = {"path", "model", "fingerprint", "size_bytes"}
     figures = {key: value for key, value in asdict(known).items() if key not in outside}
     config: dict[str, Any] = {
-        "base": _address(base),
+        "base": derived.address_of(base),
         "base_fingerprint": known.base_fingerprint,
         "base_dim": known.base_dim,
     }
@@ -264,21 +260,6 @@ def _card(known: ReductionInfo, reduction: Reduction, base: ModelSpec) -> dict[s
         "origin": f"Learned by image-similarity analyse reduce: {known.learned_on} vectors of {base.name}.",
         "reduction": figures,
     }
-
-
-def _address(base: ModelSpec) -> str:
-    """By what the model below is found again: its registered name, or where its file lies."""
-    if registry.is_registered(base.name) and base.weights is not None:
-        found = registry.get(base.name)
-        if found.weights == base.weights:
-            return base.name
-    address = str(base.weights and base.weights.absolute())
-    if not address.isprintable() or len(address) > 1_000:
-        raise InvalidSetting(
-            f"the name of the model's file cannot stand in a card: {address!r}",
-            hint="give it, and its folder, a plain name, and index with it",
-        )
-    return address
 
 
 def _check_dim(dim: int, base_dim: int, pictures: int, aside: int) -> None:

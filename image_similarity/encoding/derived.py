@@ -10,7 +10,8 @@ through both networks, and a stored one, of which only the vector is taken, come
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,14 @@ import numpy.typing as npt
 
 from image_similarity.encoding import reductions, registry
 from image_similarity.encoding.spec import ModelSpec
-from image_similarity.errors import WeightsChanged, WeightsMissing, WeightsRefused
+from image_similarity.encoding.training_hashes import HASH_BYTES, read_training_hashes
+from image_similarity.errors import (
+    InvalidSetting,
+    ModelError,
+    WeightsChanged,
+    WeightsMissing,
+    WeightsRefused,
+)
 
 if TYPE_CHECKING:
     from image_similarity.encoding.encoder import Encoder
@@ -71,6 +79,37 @@ def _place_of(name: str, weights: Path) -> str:
         f"{weights} goes on from the model {name}, which is not on this machine",
         hint=f"put its weights file beside {weights.name}",
     )
+
+
+def address_of(base: ModelSpec) -> str:
+    """By what the model below is found again: its registered name, or where its file lies.
+
+    Raises:
+        InvalidSetting: that cannot stand in a card.
+    """
+    if registry.is_registered(base.name):
+        # A file may call itself by a registered name whose own weights are not here.
+        with suppress(ModelError):
+            if registry.get(base.name).weights == base.weights:
+                return base.name
+    address = str(base.weights and base.weights.absolute())
+    if not address.isprintable() or len(address) > 1_000:
+        raise InvalidSetting(
+            f"the name of the model's file cannot stand in a card: {address!r}",
+            hint="give it, and its folder, a plain name, and index with it",
+        )
+    return address
+
+
+def taught(base: ModelSpec, sha256: Sequence[str]) -> npt.NDArray[np.uint8]:
+    """Return the hashes of what the model below and this one learned from, uint8 (N, 8), ascending.
+
+    A weights file carries them as `training_hashes.TENSOR`; `sha256` are those of this model's own pictures.
+    """
+    hashes = {bytes.fromhex(each)[:HASH_BYTES] for each in sha256}
+    before = read_training_hashes(base.weights) if base.weights else None
+    hashes |= {row.tobytes() for row in before} if before is not None else set()
+    return np.frombuffer(b"".join(sorted(hashes)), np.uint8).reshape(-1, HASH_BYTES)
 
 
 class DerivedNetwork:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sqlite3
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from image_similarity.encoding import reductions, registry
 from image_similarity.encoding.encoder import Encoder
 from image_similarity.encoding.training_hashes import read_training_hashes
 from image_similarity.errors import (
+    DatabaseDamaged,
     ExtraMissing,
     InvalidSetting,
     UnknownModel,
@@ -286,6 +288,27 @@ def test_the_file_that_was_written_is_in_the_audit_chain(database: Path, tmp_pat
         (entry,) = case.audit(1)
     assert entry.action == "export"
     assert info.fingerprint in entry.detail
+
+
+def test_a_stored_vector_that_is_no_number_is_told(database: Path, tmp_path: Path) -> None:
+    with sqlite3.connect(database) as connection:
+        connection.execute("UPDATE embedding SET vector = ? WHERE image_id = 7", (b"\0\x7e" * 16,))
+    connection.close()
+    with pytest.raises(DatabaseDamaged, match="some stored vectors are not numbers"):
+        reduced(database, tmp_path / "small.safetensors")
+
+
+def test_a_file_that_has_the_name_of_a_registered_model_is_found_by_its_path(
+    made: tuple[Path, Path, Path], tmp_path: Path
+) -> None:
+    card = tiny_card() | {"name": "torchvision/resnet50"}
+    model = tmp_path / "own.safetensors"
+    save_file(tiny_state(), model, metadata={"card": json.dumps(card)})
+    database = tmp_path / "own.db"
+    with Case.open(database) as case:
+        case.index(made[1], options=IndexOptions(models=(str(model),)))
+    info = reduced(database, tmp_path / "small.safetensors", model=None)
+    assert registry.get(info.path).config["base"] == str(model)
 
 
 @pytest.mark.parametrize("kind", ["pca", "autoencoder"])
