@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from image_similarity.analysis import codebook_features, codebook_learning
 from image_similarity.analysis.codebook_features import Sampled
@@ -23,13 +24,25 @@ from image_similarity.analysis.codebook_learning import Codewords, Components, F
 from image_similarity.analysis.codebook_work import Arrays, Work, is_begun
 from image_similarity.encoding import registry
 from image_similarity.encoding.card import MAX_DIM, read_card
-from image_similarity.encoding.derived import WORDS
-from image_similarity.encoding.devices import exact_float32, resolve_device
+from image_similarity.encoding.derived import WORDS, address_of, taught
+from image_similarity.encoding.devices import (
+    OutOfMemory,
+    exact_float32,
+    memory_errors,
+    resolve_device,
+)
 from image_similarity.encoding.feature_maps import Mapped, load_maps
 from image_similarity.encoding.spec import ModelSpec
 from image_similarity.encoding.torch_network import TorchNetwork
+from image_similarity.encoding.training_hashes import TENSOR
 from image_similarity.encoding.visual_words import NORMS, Codebook, Words, smoothed_idf
-from image_similarity.errors import InvalidSetting, TrainingRefused, UsageError, WeightsRefused
+from image_similarity.errors import (
+    DeviceUnavailable,
+    InvalidSetting,
+    TrainingRefused,
+    UsageError,
+    WeightsRefused,
+)
 from image_similarity.events import Listener
 from image_similarity.store.catalog import Catalog
 from image_similarity.values import CodebookInfo
@@ -87,10 +100,29 @@ def build(
         InvalidSetting: a number is out of its range, or the model has no map at the layer.
         TrainingRefused: the pictures give fewer local features than there shall be words.
         ExtraMissing: scikit-learn is not installed.
-        ModelError, DeviceUnavailable, OutOfMemory, OSError.
+        ModelError, DeviceUnavailable, OSError.
     """
     _check(recipe)
     codebook_learning.require()
+    try:
+        return _build(catalog, target, recipe, replace=replace, on_event=on_event, stop=stop)
+    except OutOfMemory as error:
+        raise DeviceUnavailable(
+            f"The memory of {recipe.device} does not hold the network of {recipe.base!r}: {error}",
+            hint="Close what else runs there, or choose --device cpu.",
+        ) from error
+
+
+def _build(
+    catalog: Catalog,
+    target: Path,
+    recipe: Recipe,
+    *,
+    replace: bool,
+    on_event: Listener,
+    stop: Callable[[], bool],
+) -> CodebookInfo | None:
+    """Go through the stages; see `build`."""
     base = registry.get(recipe.base)
     info = registry.info(base)
     device = resolve_device(recipe.device)
@@ -127,7 +159,7 @@ def build(
         return None
     codebook, explained = learned
     card = _card(target, base, info.fingerprint, mapped, recipe, codebook, taken, explained)
-    _write(target, codebook, card)
+    _write(target, codebook, card, taught(base, drawn[0]))
     work.remove()
     return CodebookInfo(
         path=str(target),
@@ -195,7 +227,7 @@ def _learn(
     if moved is None:
         return None
     words = moved["words"].astype(np.float32)
-    with exact_float32():
+    with memory_errors(), exact_float32():
         nearest = Words(mean, components, words)
         counted = Frequencies(work, chunks, seed, nearest=nearest, device=device).run(
             on_event, stop
@@ -216,13 +248,16 @@ def _card(
     taken: Sampled,
     explained: float,
 ) -> dict[str, Any]:
-    """What the file says of itself; no time and no place, so that the same pictures give the same file."""
+    """What the file says of itself; no time and no place of the pictures, so that the same ones give the same file.
+
+    No golden record: where two words are about as near, another machine's rounding may choose the other.
+    """
     return {
         "format": 1,
         "name": target.stem,
         "architecture": WORDS,
         "config": {
-            "base": _base_name(recipe.base, target),
+            "base": _base_name(base, target),
             "base_fingerprint": fingerprint,
             "layer": mapped.layer,
             "norm": recipe.norm,
@@ -246,20 +281,23 @@ def _card(
     }
 
 
-def _base_name(given: str, target: Path) -> str:
+def _base_name(base: ModelSpec, target: Path) -> str:
     """How the card names the model below: by its registered name, its file's name if that lies beside, or its path."""
-    if registry.is_registered(given):
-        return given
-    path = Path(given).absolute()
-    return path.name if path.parent == target.absolute().parent else str(path)
+    address = Path(address_of(base))
+    return address.name if address.parent == target.absolute().parent else str(address)
 
 
-def _write(target: Path, codebook: Codebook, card: Mapping[str, Any]) -> None:
+def _write(
+    target: Path, codebook: Codebook, card: Mapping[str, Any], hashes: npt.NDArray[np.uint8]
+) -> None:
     from safetensors.numpy import save
 
     arrays: Arrays = {
-        name: np.ascontiguousarray(getattr(codebook, name))
-        for name in ("mean", "components", "words", "idf")
+        TENSOR: hashes,
+        **{
+            name: np.ascontiguousarray(getattr(codebook, name))
+            for name in ("mean", "components", "words", "idf")
+        },
     }
     metadata = {"card": json.dumps(card, sort_keys=True, ensure_ascii=False)}
     with writing(target) as file:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import json
 import shutil
@@ -19,8 +20,11 @@ from image_similarity.analysis import codebook_features, codebook_learning
 from image_similarity.analysis.codebook import work_folder
 from image_similarity.case import Case
 from image_similarity.encoding import registry
+from image_similarity.encoding.devices import OutOfMemory
 from image_similarity.encoding.encoder import Encoder
+from image_similarity.encoding.training_hashes import read_training_hashes
 from image_similarity.errors import (
+    DeviceUnavailable,
     ExtraMissing,
     FolderMissing,
     InvalidSetting,
@@ -344,6 +348,25 @@ def test_the_card_holds_no_place_and_no_time(made: Made) -> None:
     card = json.loads(header["__metadata__"]["card"])
     assert str(made.folder.parent) not in json.dumps(card)
     assert card["codebook"]["features"] == PICTURES * CELLS
+
+
+def test_a_codebook_is_never_measured_on_what_it_was_learned_from(made: Made) -> None:
+    known = read_training_hashes(Path(made.info.path))
+    assert known is not None
+    assert {row.tobytes() for row in known} == {
+        hashlib.sha256(path.read_bytes()).digest()[:8] for path in made.folder.iterdir()
+    }
+
+
+def test_too_little_memory_is_one_clear_line(
+    made: Made, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*given: Any, **named: Any) -> None:
+        raise OutOfMemory("no room")
+
+    monkeypatch.setattr("image_similarity.analysis.codebook.load_maps", refuse)
+    with pytest.raises(DeviceUnavailable, match="The memory of cpu does not hold"):
+        build(made, target)
 
 
 def test_without_scikit_learn_the_extra_is_named(
