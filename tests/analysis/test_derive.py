@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from image_similarity import Case
 from image_similarity.analysis import derive as deriving
@@ -17,8 +21,12 @@ from image_similarity.encoding import derived
 from image_similarity.errors import InvalidSetting, UnknownModel
 from image_similarity.events import Event, Notice, Progress
 from image_similarity.settings import IndexOptions
+from image_similarity.store.schema import APPLICATION_ID, PAGE_SIZE
 from tests.analysis.forty import make, vectors
 from tests.conftest import draw_picture
+from tests.tiny_model import tiny_card
+
+DUMPS = Path(__file__).resolve().parents[1] / "data" / "db"
 
 
 @pytest.fixture(scope="module")
@@ -180,9 +188,40 @@ def test_rows_that_were_derived_are_verified_sealed_and_merged_like_any_other(
     }
 
 
-def test_an_altered_vector_is_found(database: Path, small: Path) -> None:
-    import sqlite3
+@pytest.mark.parametrize("schema", ["0001", "0002", "0003"])
+def test_a_database_of_an_earlier_version_takes_derived_vectors_once_upgraded(
+    tmp_path: Path, schema: str
+) -> None:
+    old = tmp_path / "old.db"
+    with closing(sqlite3.connect(old)) as connection:
+        connection.execute(f"PRAGMA page_size = {PAGE_SIZE}")
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.executescript((DUMPS / f"{schema}.sql").read_text(encoding="utf-8"))
+    with Case.open(old) as case:
+        base = next(info for info in case.models() if info.dim is not None)
+        card = tiny_card() | {
+            "name": "first",
+            "architecture": "derived/pca",
+            "scenes": [],
+            "dim": 1,
+            "config": {
+                "base": base.name,
+                "base_fingerprint": base.fingerprint,
+                "base_dim": base.dim,
+            },
+        }
+        axis = np.eye(1, base.dim, dtype=np.float32)
+        arrays = {"mean": np.full(base.dim or 0, 0.5, np.float32), "components": axis}
+        path = tmp_path / "first.safetensors"
+        save_file(arrays, path, metadata={"card": json.dumps(card)})
+        reports = case.derive(path)
+        assert sum(report.embedded for report in reports) > 5
+        assert {report.kind for report in reports} == {"derive"}
+        assert case.verify().findings == ()
+        assert case.verify_audit().findings == ()
 
+
+def test_an_altered_vector_is_found(database: Path, small: Path) -> None:
     with Case.open(database) as case:
         case.derive(small)
     with sqlite3.connect(database) as connection:
