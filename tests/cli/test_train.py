@@ -135,3 +135,22 @@ def test_ctrl_c_leaves_a_checkpoint_from_which_the_same_command_goes_on(
         again.kill()
         again.communicate()
     assert any("going on from" in line for line in before)
+
+
+def test_with_classes_new_pictures_are_given_the_folders_names(
+    run: Run, arguments: list[object], places: Path, tmp_path: Path
+) -> None:
+    outcome = run(*arguments, "--classes")
+    assert outcome.code == 0, outcome.err
+    assert "6 classes: the right one first for " in outcome.out
+    assert " of 6 pictures held aside, among five for " in outcome.out
+    model, database = tmp_path / "own.safetensors", tmp_path / "case.db"
+    (said,) = run("predict", places / "place-03/1.png", "-m", model, "--format", "json").objects()
+    assert said["labels"][0]["name"].startswith("place-0")
+    indexed = run("index", "-m", model, "--scenes", model, "-ip", places, "-dp", database)
+    assert indexed.code == 0
+    (shown,) = run("show", places / "place-03/1.png", "-dp", database, "--format", "json").objects()
+    assert shown["scenes"][0]["name"] == said["labels"][0]["name"]
+    (account,) = run(*arguments, "--classes", "--force", "--format", "json").objects()
+    assert account["classes"]["measured"] == 6
+    assert run(*arguments, "--classes", "--unlabelled", "--force").code == 2
