@@ -375,11 +375,9 @@ def show(rows: Sequence[Row], sets: Sequence[str]) -> str:
         for number in range(len(sets)):
             figures = row.figures[number] if number < len(row.figures) else {}
             line += [percent(figures.get(measure)) for measure in MEASURES]
-        line.append(beside(row.rate, row.rate_ratio, "{:,.3g}"))
+        line.append(beside(row.rate, row.rate_ratio))
         line.append("–" if row.size is None else f"{row.size:,.0f}")
-        line.append(
-            beside(None if row.query is None else 1000 * row.query, row.query_ratio, "{:.1f}")
-        )
+        line.append(beside(row.query and 1000 * row.query, row.query_ratio))
         lines.append(line)
     return table(header, lines)
 
@@ -392,11 +390,11 @@ def percent(figure: Sequence[float] | None) -> str:
     return f"{value:.1f} [{low:.1f}, {high:.1f}]"
 
 
-def beside(value: float | None, ratio: float | None, form: str) -> str:
+def beside(value: float | None, ratio: float | None) -> str:
     """Return the ratio to the first model, which the rest of the machine's work leaves alone, and the figure itself."""
     if value is None or ratio is None:
         return "–"
-    return f"{ratio:.2g} × ({form.format(value)})"
+    return f"{ratio:.2g} × ({value:,.0f})" if value >= 100 else f"{ratio:.2g} × ({value:.3g})"
 
 
 if __name__ == "__main__":
