@@ -70,7 +70,7 @@ class ModelInfo:
     origin: str = ""
 
     def similarity(self, distance: float) -> float | None:
-        """The cosine of two vectors at a Euclidean distance; None for vectors of any length, whose distance says none."""
+        """The cosine of two vectors at a Euclidean distance; None for vectors of any length."""
         return 1.0 - distance * distance / 2.0 if self.normalisation == "l2" else None
 
 
