@@ -78,6 +78,18 @@ def test_a_model_without_a_table_gives_no_meaning(database: Path) -> None:
     assert {hit.as_close for hit in result.hits} == {None}
 
 
+def test_a_model_that_has_no_registered_name_is_not_looked_for_with_near_names(
+    database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The refusal with its hint took as long as the search among 20,000 pictures.
+    def refuse(name: str) -> None:
+        raise AssertionError(f"{name} is asked for")
+
+    monkeypatch.setattr(registry, "_unknown", refuse)
+    with Case.open(database, read_only=True) as case:
+        assert case.search(sha256=first_image(case)).distances is None
+
+
 def test_a_table_of_other_weights_is_not_used(database: Path, model: Path) -> None:
     write_table(table_path(model), replace(own_table(model), fingerprint="0" * 64))
     with Case.open(database, read_only=True) as case:
