@@ -67,7 +67,7 @@ def verify(catalog: Catalog, *, rehash: bool = False, on_event: Listener = ignor
 
 
 def _check_records(connection: Connection) -> Iterator[Finding]:
-    for problem in stored.integrity_problems(connection):
+    for problem in (*stored.integrity_problems(connection), *shape.broken_objects(connection)):
         yield Finding("record", "", problem)
     for sha256 in stored.contents_without_vector(connection):
         yield Finding("record", sha256, "holds no vector of any model: no search can find it")

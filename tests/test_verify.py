@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from image_similarity.case import Case
+from image_similarity.errors import DatabaseDamaged
 from image_similarity.events import Progress
 from image_similarity.values import Finding, VerifyReport
 from tests.indexing.desk import Desk, digest_of, watching
@@ -229,3 +230,30 @@ def test_progress_counts_every_file_and_every_finding(desk: Desk) -> None:
 def test_a_database_can_be_verified_while_a_run_waits_to_write(desk: Desk) -> None:
     with Case.open(desk.database) as case, case._catalog.writing():
         assert verify(desk).clean
+
+
+@pytest.mark.parametrize("value", ["NULL", "'[]'", "'{'", "x'00ff'", "5"])
+@pytest.mark.parametrize(
+    ("table", "column"), [("run", "options"), ("run", "account"), ("image", "exif")]
+)
+def test_a_record_that_is_no_json_object_is_named_and_never_taken_for_one(
+    desk: Desk, table: str, column: str, value: str
+) -> None:
+    with closing(sqlite3.connect(desk.database)) as connection, connection:
+        # As in a file that was cut off: what was never empty may be.
+        (sql,) = connection.execute(
+            "SELECT sql FROM sqlite_master WHERE name = ?", (table,)
+        ).fetchone()
+        loose = sql.replace(f"{column} JSON NOT NULL", f"{column} JSON")
+        connection.execute("PRAGMA writable_schema = 1")
+        connection.execute("UPDATE sqlite_master SET sql = ? WHERE name = ?", (loose, table))
+    desk.change(f"UPDATE {table} SET {column} = {value} WHERE id = 1")
+    assert f"{column} of row 1 of {table} is no JSON object" in [
+        each.message for each in verify(desk).findings
+    ]
+    with Case.open(desk.database, read_only=True) as case, pytest.raises(DatabaseDamaged):
+        if table == "run":
+            case.runs()
+            case.search(desk.evidence / "picture-000.png")
+        else:
+            case.image(case.search(desk.evidence / "picture-001.png").hits[0].image.sha256)

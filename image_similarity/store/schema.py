@@ -8,6 +8,7 @@ up to 4.57 times (it is right for `image_scene` alone, whose rows are a few byte
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from sqlalchemy import (
@@ -16,6 +17,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    Dialect,
     Double,
     ForeignKey,
     Index,
@@ -25,9 +27,12 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    TypeDecorator,
     UniqueConstraint,
     text,
 )
+
+from image_similarity.errors import DatabaseDamaged
 
 # "IMSI": tells our files from those of other programs (PRAGMA application_id).
 APPLICATION_ID = 0x494D5349
@@ -54,6 +59,35 @@ metadata = MetaData(naming_convention=NAMING)
 
 # BIGINT on servers, INTEGER on SQLite, where only INTEGER PRIMARY KEY is the rowid itself.
 ID = BigInteger().with_variant(Integer(), "sqlite")
+
+
+class JsonObject(TypeDecorator[dict[str, Any]]):
+    """JSON of which every value is an object; a damaged file may hold anything, or nothing, in its place."""
+
+    impl = JSON
+    cache_ok = True
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], Any]:
+        """Read a value.
+
+        Raises:
+            DatabaseDamaged: It is no JSON object.
+        """
+        parse = super().result_processor(dialect, coltype)
+
+        def read(value: Any) -> dict[str, Any]:
+            try:
+                found = parse(value) if parse else value
+            except (ValueError, TypeError, RecursionError):
+                found = None
+            if not isinstance(found, dict):
+                raise DatabaseDamaged(
+                    "a record in the database is damaged: it is no JSON object",
+                    hint="see: image-similarity db verify; then restore a backup",
+                )
+            return found
+
+        return read
 
 
 def _one_of(column: str, values: tuple[str, ...], name: str) -> CheckConstraint:
@@ -86,12 +120,12 @@ run_table = Table(
     _required("started_at", String(32)),
     Column("finished_at", String(32)),
     _required("tool_version", String(32)),
-    _required("environment", JSON),
-    _required("options", JSON),
+    _required("environment", JsonObject),
+    _required("options", JsonObject),
     _required("host", Text),
     _required("pid", BigInteger),
     Column("process_start", String(64)),
-    _required("account", JSON),
+    _required("account", JsonObject),
     _one_of("kind", RUN_KINDS, "kind"),
     _one_of("status", RUN_STATUSES, "status"),
 )
@@ -110,7 +144,7 @@ image_table = Table(
     _required("format", String(16)),
     _required("mime", String(64)),
     _required("partial", Boolean),
-    _required("exif", JSON),
+    _required("exif", JsonObject),
     _required("first_run_id", ForeignKey("run.id")),
     CheckConstraint("length(sha256) = 64", name="sha256"),
     CheckConstraint("width > 0 AND height > 0", name="size"),
@@ -159,7 +193,7 @@ model_table = Table(
     _required("fingerprint", String(64), unique=True),
     _required("architecture", Text),
     _required("weights_sha256", String(64)),
-    _required("preprocess", JSON),
+    _required("preprocess", JsonObject),
     Column("dim", Integer),
     _required("dtype", String(8)),
     _required("metric", String(16)),

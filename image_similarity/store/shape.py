@@ -1,4 +1,4 @@
-"""Whether a database still has the tables, columns and indexes that its schema gives it."""
+"""Whether a database still has its tables, columns and indexes, and objects where JSON objects belong."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from sqlalchemy import Connection, inspect
 
-from image_similarity.store.schema import metadata
+from image_similarity.store.schema import JsonObject, metadata
 
 
 def missing(connection: Connection) -> Iterator[str]:
@@ -29,3 +29,17 @@ def missing(connection: Connection) -> Iterator[str]:
         for name in sorted(str(index.name) for index in table.indexes):
             if name not in indexes:
                 yield f"the index {name} was removed; nothing else was checked"
+
+
+def broken_objects(connection: Connection) -> Iterator[str]:
+    """Say in which rows a column of JSON objects holds anything else."""
+    for table in metadata.sorted_tables:
+        for column in table.columns:
+            if isinstance(column.type, JsonObject):
+                statement = (
+                    f"SELECT id FROM {table.name}"  # noqa: S608 - words of ours
+                    f" WHERE CASE WHEN json_valid({column.name})"
+                    f" THEN json_type({column.name}) != 'object' ELSE 1 END"
+                )
+                for (row,) in connection.exec_driver_sql(statement):
+                    yield f"{column.name} of row {row} of {table.name} is no JSON object"
