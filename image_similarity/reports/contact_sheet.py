@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -10,12 +9,11 @@ from PIL import Image, ImageDraw
 from PIL.PngImagePlugin import PngInfo
 
 from image_similarity import __version__
-from image_similarity.reports import pdf, tiles
+from image_similarity.reports import pdf, target, tiles
 from image_similarity.reports.lettering import font
 from image_similarity.reports.sheet_layout import MARGIN, Form, Frame, Ink, Page
 from image_similarity.reports.text import visible
 from image_similarity.reports.tiles import Tile
-from image_similarity.whole_file import writing
 
 # Stands in the first bytes of each file, so that one may replace another, and nothing else.
 MARK = "image_similarity sheet of neighbours"
@@ -56,8 +54,7 @@ def write_png(path: Path, page: Page, image: Image.Image) -> None:
     info = PngInfo()
     info.add_text("Software", f"{MARK}, version {__version__}")
     info.add_itxt("Description", page.text)
-    with writing(path) as file:
-        os.fchmod(file.fileno(), 0o600)
+    with target.writing_bytes(path) as file:
         image.save(file, "PNG", pnginfo=info)
 
 
@@ -67,8 +64,7 @@ def write_pdf(path: Path, pages: Iterable[tuple[Page, Image.Image]]) -> None:
     Raises:
         OSError: It cannot be written; the error names the file.
     """
-    with writing(path) as file:
-        os.fchmod(file.fileno(), 0o600)
+    with target.writing_bytes(path) as file:
         document = pdf.Document(file, f"{MARK}, version {__version__}")
         for page, image in pages:
             said = [(each.left, each.top, each.size, visible(each.full)) for each in page.lines]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,13 +11,12 @@ from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 
 from image_similarity import __version__
-from image_similarity.reports import map_grid, map_scenes
+from image_similarity.reports import map_grid, map_scenes, target
 from image_similarity.reports.lettering import font, leading, readable, wrapped
 from image_similarity.reports.map_grid import Grid
 from image_similarity.reports.map_layout import MapPoint
 from image_similarity.reports.text import count
 from image_similarity.reports.tiles import Look, Tile, image
-from image_similarity.whole_file import writing
 
 # Stands in the first bytes of each file, so that one may replace another, and nothing else.
 MARK = "image_similarity map picture"
@@ -84,8 +82,7 @@ def write(
     info = PngInfo()
     info.add_text("Software", f"{MARK}, version {__version__}")
     paper, unseen = draw(points, grid, tiles, tile=tile, look=look, said=said)
-    with writing(path) as file:
-        os.fchmod(file.fileno(), 0o600)
+    with target.writing_bytes(path) as file:
         paper.save(file, "PNG", pnginfo=info)
     return Drawn(paper.width, paper.height, unseen)
 

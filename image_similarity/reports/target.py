@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TextIO
+from typing import Any, BinaryIO, TextIO
 
 from image_similarity.errors import UsageError
 
@@ -48,10 +48,27 @@ def writing(target: Path, *, encoding: str = "utf-8") -> Iterator[TextIO]:
     Raises:
         OSError: It cannot be written; the error names the target.
     """
-    # mkstemp gives 0600; a report shows what its reader's colleagues need not see.
+    with _writing(target, "w", encoding=encoding, newline="\n") as file:
+        yield file
+
+
+@contextmanager
+def writing_bytes(target: Path) -> Iterator[BinaryIO]:
+    """Give a file that takes the place of `target` in one move at the end; on an error nothing of it stays.
+
+    Raises:
+        OSError: It cannot be written; the error names the target.
+    """
+    with _writing(target, "wb") as file:
+        yield file
+
+
+@contextmanager
+def _writing(target: Path, mode: str, **options: Any) -> Iterator[Any]:
+    # mkstemp gives 0600, as a report shows what its reader's colleagues need not see, and a name that no file has.
     handle, name = tempfile.mkstemp(dir=target.absolute().parent, prefix=".", suffix=target.suffix)
     try:
-        with os.fdopen(handle, "w", encoding=encoding, newline="\n") as file:
+        with os.fdopen(handle, mode, **options) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())

@@ -88,16 +88,21 @@ def test_a_png_carries_all_of_its_text(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["sheet.png", "sheet.pdf"])
-def test_the_same_page_is_the_same_file_and_its_owners_alone(tmp_path: Path, name: str) -> None:
+def test_the_same_page_is_the_same_file_its_owners_alone_and_touches_no_other(
+    tmp_path: Path, name: str
+) -> None:
     def write(path: Path) -> bytes:
         image = draw(PAGE, Form(), red)
         if name.endswith("png"):
             write_png(path, PAGE, image)
         else:
             write_pdf(path, iter([(PAGE, image)]))
+        assert mine.read_text() == "mine"
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         return path.read_bytes()
 
+    mine = tmp_path / f"{name}.partial"
+    mine.write_text("mine")
     assert write(tmp_path / name) == write(tmp_path / f"again-{name}")
 
 

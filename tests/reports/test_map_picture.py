@@ -70,7 +70,10 @@ def test_blurred_pictures_have_no_colour_left(tmp_path: Path) -> None:
 
 
 def test_the_file_is_known_as_a_map_and_readable_by_its_owner_only(tmp_path: Path) -> None:
+    mine = tmp_path / "map.png.partial"
+    mine.write_text("mine")
     written(tmp_path / "map.png", maps.points(3), maps.tile_of)
+    assert mine.read_text() == "mine"
     assert map_picture.MARK.encode() in (tmp_path / "map.png").read_bytes()[:4096]
     assert (tmp_path / "map.png").stat().st_mode & 0o777 == 0o600
 

@@ -30,6 +30,16 @@ def test_a_report_that_fails_half_way_leaves_nothing_behind(tmp_path: Path) -> N
     assert list(tmp_path.iterdir()) == []
 
 
+def test_no_file_of_a_similar_name_is_touched_meanwhile(tmp_path: Path) -> None:
+    path, mine = tmp_path / "sheet.png", tmp_path / "sheet.png.partial"
+    mine.write_text("mine")
+    with target.writing_bytes(path) as stream:
+        stream.write(b"whole")
+        assert not path.exists()
+    assert (path.read_bytes(), mine.read_text()) == (b"whole", "mine")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
 def test_of_a_full_disk_the_report_is_named(tmp_path: Path) -> None:
     with pytest.raises(OSError) as caught, target.writing(tmp_path / "report.csv"):
         raise OSError(errno.ENOSPC, "No space left on device")
