@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from types import FrameType
 from typing import NoReturn
 
 import click
@@ -19,7 +20,7 @@ from image_similarity.cli.options import Talk
 from image_similarity.errors import ImageSimilarityError
 from image_similarity.reports.text import visible
 
-INTERRUPTED = 130
+INTERRUPTED, TERMINATED = 130, 143
 # What a shell reports for a program that the reader of its output left (128 + SIGPIPE).
 PIPE_CLOSED = 141
 
@@ -73,13 +74,23 @@ def generate_embeddings() -> NoReturn:
     _exit_with(index, "generate_embeddings")
 
 
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM, which ends a command as Ctrl-C does: what it was writing is taken away, what it holds let go."""
+
+
+def _terminate(number: int, frame: FrameType | None) -> NoReturn:
+    raise _Terminated
+
+
 def _exit_with(command: click.Command, name: str) -> NoReturn:
     try:
+        signal.signal(signal.SIGTERM, _terminate)
         code = run(command, sys.argv[1:], name)
         # All is done and said: a late Ctrl-C must not turn the exit code into a death by signal.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-    except KeyboardInterrupt:
-        code = INTERRUPTED
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    except KeyboardInterrupt as stopped:
+        code = TERMINATED if isinstance(stopped, _Terminated) else INTERRUPTED
     # All is closed. To look through all that was imported for cycles would take a twentieth of a query.
     gc.freeze()
     sys.exit(code)
@@ -103,9 +114,9 @@ def run(command: click.Command, arguments: Sequence[str], name: str) -> int:
     except click.ClickException as error:
         error.show()
         return error.exit_code
-    except (click.Abort, KeyboardInterrupt):
+    except (click.Abort, KeyboardInterrupt) as stopped:
         click.echo("Interrupted.", err=True)
-        return INTERRUPTED
+        return TERMINATED if isinstance(stopped, _Terminated) else INTERRUPTED
     except BrokenPipeError:
         _forget_stdout()
         return PIPE_CLOSED

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -199,6 +200,35 @@ def test_ctrl_c_outside_of_a_run_exits_with_130(run: Run, monkeypatch: pytest.Mo
     monkeypatch.setattr(Case, "open", failing(KeyboardInterrupt()))
     outcome = run("db", "status", "-dp", "case.db")
     assert (outcome.code, outcome.err) == (130, "Interrupted.\n")
+
+
+# Stands for a command that is in the middle of its file.
+HALF_WRITTEN = """
+import signal, sys, click
+from pathlib import Path
+from image_similarity.cli import main
+from image_similarity.reports import target
+
+@click.command()
+@click.argument("path", type=Path)
+@click.argument("number", type=int)
+def command(path, number):
+    with target.writing(path) as stream:
+        stream.write("half")
+        signal.raise_signal(number)
+
+main._exit_with(command, "command")
+"""
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_leaves_no_half_written_file(
+    number: signal.Signals, code: int, tmp_path: Path
+) -> None:
+    given = [sys.executable, "-c", HALF_WRITTEN, tmp_path / "report.csv", str(number.value)]
+    done = subprocess.run(given, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (code, "Interrupted.\n")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.skipif(os.name == "nt", reason="pipes end differently there")
