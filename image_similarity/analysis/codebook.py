@@ -22,6 +22,7 @@ from image_similarity.analysis import codebook_features, codebook_learning
 from image_similarity.analysis.codebook_features import Sampled
 from image_similarity.analysis.codebook_learning import Codewords, Components, Frequencies
 from image_similarity.analysis.codebook_work import Arrays, Work, is_begun
+from image_similarity.analysis.model_target import check_target
 from image_similarity.encoding import registry
 from image_similarity.encoding.card import MAX_DIM, read_card
 from image_similarity.encoding.derived import WORDS, address_of, taught
@@ -96,13 +97,17 @@ def build(
     The evidence is opened for reading only. A file that no longer holds the content that was indexed is not used.
 
     Raises:
-        UsageError: the target exists and is not to be replaced, or its work folder is somebody else's.
+        UsageError: the target lies in the evidence, or exists and is not to be replaced or is no codebook, or its work
+            folder is somebody else's.
         InvalidSetting: a number is out of its range, or the model has no map at the layer.
         TrainingRefused: the pictures give fewer local features than there shall be words.
         ExtraMissing: scikit-learn is not installed.
         ModelError, DeviceUnavailable, OSError.
     """
     _check(recipe)
+    # A build may have been killed when the file was there and the folder still was; `_build` looks whether it was.
+    begun = work_folder(target).is_dir()
+    check_target(catalog, target, (WORDS,), replace=replace or begun)
     codebook_learning.require()
     try:
         return _build(catalog, target, recipe, replace=replace, on_event=on_event, stop=stop)
@@ -142,9 +147,11 @@ def _build(
         "chunk": codebook_features.CHUNK,
         "pictures": sha256("".join(drawn[0]).encode("ascii")).hexdigest(),
     }
-    # A build may have been killed when the file was there and the folder still was.
     if target.exists() and not replace and not is_begun(work_folder(target), plan):
-        raise UsageError(f"{target} exists already", hint="name a new file, or replace it: --force")
+        raise UsageError(
+            f"{target} exists already",
+            hint="Choose another name; --force replaces an earlier file of the same kind.",
+        )
     work = Work.open(work_folder(target), plan, on_event)
     runner = TorchNetwork(mapped.network, base.preprocess, device)
     taken = codebook_features.sample(

@@ -151,7 +151,9 @@ def neighbours(
     if request.k < 1:
         raise InvalidSetting(f"k is {request.k}: that asks for nothing", hint="-k takes 1 or more")
     exports.refuse_inside(target, catalog.sources())
-    neighbours_files.check_target(target, overwrite=overwrite)
+    # A call may have been killed when the file was there and its work still was; below it is seen whether it was.
+    begun = path_of(target).exists()
+    neighbours_files.check_target(target, overwrite=overwrite or begun)
     with catalog.reading() as connection:
         pictures = _read(catalog, connection, request)
     if request.k >= len(pictures.image_ids):
@@ -161,6 +163,8 @@ def neighbours(
     # Of a large database each copy of the vectors counts; the search has its own.
     pictures = replace(pictures, vectors=np.empty((0, 0), np.float16))
     work = Work(path_of(target), head, rows=len(search), k=request.k, block=min(BLOCK, len(search)))
+    if begun and not overwrite and not work.is_complete():
+        neighbours_files.check_target(target, overwrite=False)
     with work:
         _say_what_is_there(work, on_event)
         if not _compute(work, search, pictures, request.k, on_event, stop):
@@ -169,9 +173,18 @@ def neighbours(
         written = {**head, "last_run": pictures.last_run, "recall": recall}
         paths = neighbours_files.files_of(target)
         fewer = _write(catalog, target, work, search, pictures, request, written, on_event)
+        notes = _record(catalog, paths, head)
         work.discard()
     names = tuple(map(str, paths))
-    return _report("done", names, work, pictures, request, head["state"], recall, fewer)
+    done = _report("done", names, work, pictures, request, head["state"], recall, fewer)
+    return replace(done, notes=notes)
+
+
+def _record(catalog: Catalog, paths: Sequence[Path], head: Mapping[str, Any]) -> tuple[str, ...]:
+    """Record the files in the audit chain; gives why not, where that cannot be."""
+    detail = {key: head[key] for key in ("model", "k", "state")}
+    said = [exports.record(catalog, "neighbours", path, **detail) for path in paths]
+    return tuple(dict.fromkeys(note for note in said if note))
 
 
 def _too_few(count: int, k: int) -> InvalidSetting:

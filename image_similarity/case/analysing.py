@@ -50,7 +50,7 @@ class Analysing(Record):
             whiten: Divide each principal coordinate by its deviation.
             epochs: Rounds of the autoencoder over the vectors, at most.
             name: Of the new model; the file's stem by default.
-            force: Replace an existing file.
+            force: Replace an existing file of this kind.
             on_event: Gets `Started` and `Progress`, counted in vectors or epochs.
             stop: Asked between blocks and batches.
 
@@ -136,12 +136,12 @@ class Analysing(Record):
             norm: "l2" or "hellinger".
             seed: Draws pictures, features and the first words.
             device: "auto", "cpu" or "cuda[:N]".
-            force: Replace an existing file.
+            force: Replace an existing file of this kind.
             on_event: Gets `Started`, `Progress` and `Failed`, counted in pictures and then in steps.
             stop: Asked between pieces of work.
 
         Raises:
-            UsageError: The file exists, or its work folder is something else.
+            UsageError: The file exists or lies in the evidence, or its work folder is something else.
             InvalidSetting: A number is out of its range, or the model has no such layer, or no map at it.
             TrainingRefused: Fewer local features than words.
             ExtraMissing, ModelError, DeviceUnavailable, OSError.
@@ -236,8 +236,6 @@ class Analysing(Record):
             InvalidSetting: There are not more than k pictures.
             UnknownImage, UnknownSource, AmbiguousModel, UnknownModel, ExtraMissing, IndexRefused, OSError.
         """
-        from dataclasses import replace
-
         from image_similarity.analysis.neighbours import NeighboursRequest, neighbours
 
         request = NeighboursRequest(
@@ -252,14 +250,9 @@ class Analysing(Record):
             approximate=approximate or index is not None,
             index=None if index is None else Path(index),
         )
-        report = neighbours(
+        return neighbours(
             self._catalog, Path(path), request, overwrite=overwrite, on_event=on_event, stop=stop
         )
-        said = [
-            self.record_export("neighbours", file, model=report.model, k=k, state=report.state)
-            for file in report.paths
-        ]
-        return replace(report, notes=tuple(dict.fromkeys(note for note in said if note)))
 
     def map(
         self,

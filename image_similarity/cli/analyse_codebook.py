@@ -49,7 +49,7 @@ def codebook() -> None:
     help="Draws pictures, features and the first words.",
 )  # fmt: skip
 @options.device
-@click.option("--force", is_flag=True, help="Let the codebook replace an earlier file.")
+@click.option("--force", is_flag=True, help="Replace an earlier codebook.")
 @options.output_format("table", "json")
 @options.talk
 @click.pass_obj
@@ -65,7 +65,6 @@ def build(
         progress.listener(talk) as on_event,
         Case.open(database, read_only=True, on_event=on_event) as case,
     ):
-        evidence.refuse_inside_sources(target, [case])
         found = case.build_codebook(
             target, model=model or BUILTIN, on_event=on_event, stop=stop, **given
         )

@@ -273,16 +273,41 @@ def test_what_cannot_be_is_refused_before_anything_is_read(
     assert not work_folder(target).exists()
 
 
+def test_a_file_that_could_not_be_a_model_in_the_end_is_refused_before_anything_is_read(
+    made: Made, target: Path
+) -> None:
+    with pytest.raises(InvalidSetting, match=r"must end in \.safetensors"):
+        build(made, target.with_suffix(""), model=str(made.model))
+    with pytest.raises(UsageError, match=r"The folder of .* does not exist"):
+        build(made, target.parent / "none" / target.name, model=str(made.model))
+    with pytest.raises(UsageError, match="would be written into the indexed folder"):
+        build(made, made.folder / target.name, model=str(made.model))
+    assert sorted(path.name for path in target.parent.iterdir()) == [made.model.name]
+
+
+def test_the_network_below_is_never_replaced_by_what_goes_on_from_it(
+    made: Made, target: Path
+) -> None:
+    base = target.with_name(made.model.name)
+    with pytest.raises(UsageError, match="was not written by this command, and is not replaced"):
+        build(made, base, force=True)
+    assert base.read_bytes() == made.model.read_bytes()
+
+
 def test_nothing_of_somebody_else_is_replaced(made: Made, target: Path) -> None:
     target.write_bytes(b"a letter")
     with pytest.raises(UsageError, match="exists already"):
         build(made, target)
+    with pytest.raises(UsageError, match="was not written by this command"):
+        build(made, target, force=True)
+    assert target.read_bytes() == b"a letter"
+    target.write_bytes(made.content)
     work = work_folder(target)
     work.mkdir()
     (work / "letter.txt").write_text("Dear Sir")
     with pytest.raises(UsageError, match="is no work folder of this program"):
         build(made, target, force=True)
-    assert target.read_bytes() == b"a letter"
+    assert (work / "letter.txt").read_text() == "Dear Sir"
     (work / "letter.txt").unlink()
     assert build(made, target, force=True) is not None
     assert target.read_bytes() == made.content

@@ -285,6 +285,49 @@ def test_a_killed_call_goes_on_and_gives_the_same_file(
     assert target.read_bytes() == (tmp_path / f"whole.{form}").read_bytes()
 
 
+@pytest.mark.parametrize("form", ["h5", "json", "csv"])
+def test_killed_when_the_file_was_there_but_not_on_record_it_is_completed_by_the_same_call(
+    database: Path, tmp_path: Path, form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / f"all.{form}"
+
+    def killed(*_: Any, **__: Any) -> str:
+        raise SystemExit
+
+    with monkeypatch.context() as patch, pytest.raises(SystemExit):
+        patch.setattr(computing.exports, "record", killed)
+        write(database, target, k=1)
+    content, beside = target.read_bytes(), tmp_path / "all.csv.about.json"
+    if form == "csv":
+        # Of the two files that with the rows comes last.
+        assert beside.exists()
+        target.unlink()
+    report = write(database, target, k=1)
+    assert (report.status, report.resumed, target.read_bytes()) == ("done", 5, content)
+    assert not Path(f"{target}.work").exists()
+    with Case.open(database, read_only=True) as case:
+        assert [each.action for each in case.audit(len(report.paths))] == ["export"] * len(
+            report.paths
+        )
+    with pytest.raises(UsageError, match="exists already"):
+        write(database, target, k=1)
+
+
+def test_unfinished_work_does_not_let_an_earlier_file_be_replaced_unasked(
+    many: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(computing, "BLOCK", 100)
+    target, work = tmp_path / "all.json", tmp_path / "all.json.work"
+    write(many, target)
+    stopped(many, target, k=2, overwrite=True)
+    kept = target.read_bytes(), work.read_bytes()
+    for k in (2, 3):
+        with pytest.raises(UsageError, match="exists already"):
+            write(many, target, k=k)
+    assert (target.read_bytes(), work.read_bytes()) == kept
+    assert write(many, target, k=2, overwrite=True).resumed == 200
+
+
 def stopped(database: Path, target: Path, **asked: Any) -> NeighboursReport:
     """Stop a call after its second block."""
     stops = iter([False, False, True])
