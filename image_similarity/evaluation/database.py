@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from image_similarity.encoding import registry
-from image_similarity.errors import DatabaseDamaged, ModelError, UnknownModel
+from image_similarity.errors import DatabaseDamaged, ExtraMissing, ModelError, UnknownModel
 from image_similarity.evaluation.embedders import Facts
 from image_similarity.evaluation.measures import Ints
 from image_similarity.evaluation.reading import Embedded
@@ -162,7 +162,7 @@ def _weights(info: ModelInfo, origins: Sequence[str]) -> Path | None:
             spec = registry.get(origin)
             if registry.info(spec).fingerprint == info.fingerprint:
                 return spec.weights
-        except ModelError:
+        except (ModelError, ExtraMissing):
             continue
     return None
 

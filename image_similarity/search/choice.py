@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,10 +12,11 @@ import numpy.typing as npt
 
 from image_similarity.errors import (
     AmbiguousModel,
+    ExtraMissing,
     ImageSimilarityError,
-    ModelError,
     UnknownModel,
     WeightsChanged,
+    WeightsMissing,
 )
 from image_similarity.settings import BUILTIN
 from image_similarity.store import models, runs
@@ -61,6 +63,9 @@ def choose(
     if len(fitting) != 1:
         raise _unclear(catalogs, name, fitting, list(every.values()))
     chosen = _chosen(fitting[0], held, connections)
+    if name is not None and Path(name).is_file():
+        # First where the caller says that it lies, which may be another place than when it was indexed.
+        chosen = replace(chosen, origins=(name, *chosen.origins))
     for catalog, model_id in zip(catalogs, chosen.ids, strict=True):
         if model_id is None:
             raise UnknownModel(
@@ -155,7 +160,7 @@ def find_spec(model: Chosen) -> ModelSpec:
 
     Raises:
         WeightsChanged: What stands there now has another fingerprint.
-        ModelError: Nothing is found.
+        WeightsMissing, ModelError, ExtraMissing: Nothing is found, or it cannot be read.
     """
     if model.info.architecture == IMPORTED:
         raise UnknownModel(
@@ -164,21 +169,57 @@ def find_spec(model: Chosen) -> ModelSpec:
         )
     from image_similarity.encoding import registry
 
-    error: ImageSimilarityError | None = None
-    for origin in (model.info.name, *model.origins):
+    missed: list[tuple[str, ImageSimilarityError | None]] = []
+    for origin, weights in _places(model):
         try:
+            classifies = model.info.dim is None
             spec = (
-                registry.get_scene_model(origin) if model.info.dim is None else registry.get(origin)
+                registry.get_scene_model(origin)
+                if classifies
+                else registry.get(origin, weights=weights)
             )
             if registry.info(spec).fingerprint == model.info.fingerprint:
                 return spec
-        except ModelError as reason:
-            error = error or reason
-    if error is not None:
-        raise error
-    raise WeightsChanged(
-        f"the model {_full_name(model.info)} of this database is not the {model.info.name} of this installation",
-        hint=f"index again with -m {model.info.name}, or install the version that wrote the database",
+            missed.append((origin, None))
+        # Of whatever is wrong with one place, another may hold the model.
+        except ImageSimilarityError as reason:
+            missed.append((origin, reason))
+    raise _not_found(model, missed)
+
+
+def _places(model: Chosen) -> list[tuple[str, Path | None]]:
+    """Where a model may be found: names and files, and files whose network only the model's name tells."""
+    from image_similarity.encoding import registry
+
+    name = model.info.name
+    places: list[tuple[str, Path | None]] = [(name, None)]
+    for origin in model.origins:
+        places.append((origin, None))
+        if registry.is_registered(name) and not registry.is_registered(origin):
+            places.append((name, Path(origin)))
+    return list(dict.fromkeys(places))
+
+
+def _not_found(
+    model: Chosen, missed: Sequence[tuple[str, ImageSimilarityError | None]]
+) -> ImageSimilarityError:
+    """What to say of a model that is in none of the places."""
+    from image_similarity.encoding import registry
+
+    info = model.info
+    lacking = next((reason for _, reason in missed if isinstance(reason, ExtraMissing)), None)
+    if lacking is not None:
+        return lacking
+    if registry.is_registered(info.name):
+        return missed[0][1] or WeightsChanged(
+            f"the model {_full_name(info)} of this database is not the {info.name} of this installation",
+            hint=f"index again with -m {info.name}, or install the version that wrote the database",
+        )
+    files = [origin for origin in model.origins if not registry.is_registered(origin)]
+    places = f"; looked for in {', '.join(files[:3])}" if files else ""
+    return WeightsMissing(
+        f"the file of the model {_full_name(info)}, which made these vectors, is not found as it was{places}",
+        hint="put it back with its card, or say where it lies now: -m FILE",
     )
 
 

@@ -10,7 +10,12 @@ import numpy as np
 
 from image_similarity.calibration.calibrate import Grouped
 from image_similarity.calibration.groups import GroupList, GroupRow
-from image_similarity.errors import CalibrationRefused, DatabaseDamaged, ModelError
+from image_similarity.errors import (
+    CalibrationRefused,
+    DatabaseDamaged,
+    ExtraMissing,
+    ModelError,
+)
 from image_similarity.evaluation.training_pictures import check_unseen
 from image_similarity.pictures.names import to_text
 from image_similarity.search import choice
@@ -63,7 +68,7 @@ def _weights(model: choice.Chosen) -> Path | None:
     """The model's file, if it is on this machine: it may list its training pictures."""
     try:
         return choice.find_spec(model).weights
-    except ModelError:
+    except (ModelError, ExtraMissing):
         return None
 
 
