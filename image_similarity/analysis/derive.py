@@ -10,7 +10,13 @@ import numpy as np
 from image_similarity.encoding import derived, registry
 from image_similarity.encoding.derived import Transform
 from image_similarity.encoding.spec import ModelSpec
-from image_similarity.errors import DatabaseError, InvalidSetting, UnknownModel, WeightsMissing
+from image_similarity.errors import (
+    DatabaseError,
+    InvalidSetting,
+    UnknownModel,
+    WeightsMissing,
+    WeightsRefused,
+)
 from image_similarity.events import Finished, Listener, Notice, Progress, Started
 from image_similarity.indexing import packing
 from image_similarity.pictures.names import to_text
@@ -61,6 +67,10 @@ def derive(catalog: Catalog, spec: ModelSpec, *, on_event: Listener, stop: Stop)
             raise UnknownModel(
                 f"{catalog.path} holds no vectors of {spec.config['base']}, from which {spec.name} goes on",
                 hint="choose the database that it was made with, or index with that model first",
+            )
+        if models.stored(connection)[base_id].preprocess != spec.preprocess:
+            raise WeightsRefused(
+                f"{spec.weights}: its card prepares pictures otherwise than {spec.config['base']}"
             )
         model_id = models.register(connection, info)
         waiting = derivation.lacking(connection, base_id, model_id)

@@ -234,7 +234,7 @@ def _card(known: ReductionInfo, reduction: Reduction, base: ModelSpec) -> dict[s
     outside = {"path", "model", "fingerprint", "size_bytes"}
     figures = {key: value for key, value in asdict(known).items() if key not in outside}
     config: dict[str, Any] = {
-        "base": derived.address_of(base),
+        **derived.named_below(base),
         "base_fingerprint": known.base_fingerprint,
         "base_dim": known.base_dim,
     }

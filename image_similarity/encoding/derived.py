@@ -1,8 +1,9 @@
 """Models that go on from another model: what was learned on its vectors, kept in a small file of its own.
 
 The weights file of a derived model holds only what was learned. Its card's configuration names the model below, as
-`base` (a registered name, or a weights file, which may lie beside this one) and `base_fingerprint`, which is checked
-whenever the model is loaded: the same numbers above another network would mean nothing.
+`base` (a registered name, or a weights file, which may lie beside this one; with `base_weights` the name and the file)
+and `base_fingerprint`, which is checked whenever the model is loaded: the same numbers above another network would mean
+nothing.
 
 What is learned from vectors works on vectors as they are stored, rounded to float16. So a new picture, which goes
 through both networks, and a stored one, of which only the vector is taken, come to the same result.
@@ -12,13 +13,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from image_similarity.encoding import reductions, registry
+from image_similarity.encoding.card import read_card
 from image_similarity.encoding.spec import ModelSpec
 from image_similarity.encoding.training_hashes import HASH_BYTES, read_training_hashes
 from image_similarity.errors import (
@@ -54,10 +56,15 @@ def find_base(spec: ModelSpec) -> ModelSpec:
         WeightsChanged: what has its name here is another model.
         WeightsRefused: the card does not say which it is, or it is itself a derived one.
     """
-    name, wanted = spec.config.get("base"), spec.config.get("base_fingerprint")
-    if not isinstance(name, str) or not isinstance(wanted, str) or spec.weights is None:
-        raise WeightsRefused(f"{spec.weights}: its card names no model below it (base)")
-    base = registry.get(_place_of(name, spec.weights))
+    name, wanted = _below(spec)
+    assert spec.weights is not None  # noqa: S101 - `_below` saw to it
+    file = spec.config.get("base_weights")
+    if isinstance(file, str):
+        base = registry.get(name, weights=_file_of(file, spec.weights))
+    elif registry.is_registered(name):
+        base = registry.get(name)
+    else:
+        base = registry.get(str(_file_of(name, spec.weights)))
     if is_derived(base):
         raise WeightsRefused(f"{spec.weights}: the model below it, {name}, is itself derived")
     found = registry.info(base).fingerprint
@@ -69,14 +76,30 @@ def find_base(spec: ModelSpec) -> ModelSpec:
     return base
 
 
-def _place_of(name: str, weights: Path) -> str:
-    if registry.is_registered(name):
-        return name
-    for place in (Path(name), weights.parent / Path(name).name):
-        if place.is_file():
-            return str(place)
+def _below(spec: ModelSpec) -> tuple[str, str]:
+    """Return the name of the model below, and its fingerprint.
+
+    Raises:
+        WeightsRefused: the card does not say them.
+    """
+    name, wanted = spec.config.get("base"), spec.config.get("base_fingerprint")
+    if not isinstance(name, str) or not isinstance(wanted, str) or spec.weights is None:
+        raise WeightsRefused(f"{spec.weights}: its card names no model below it (base)")
+    return name, wanted
+
+
+def _file_of(name: str, weights: Path) -> Path:
+    """Return where the file of the model below lies: as the card says, or beside the derived one."""
+    # Of either system's paths, so that both files can be carried to the other.
+    said, beside = Path(name), weights.parent / PureWindowsPath(name).name
+    # A relative path would mean another file in each folder that a command is run in.
+    for place in (said, beside) if said.is_absolute() else (beside, said):
+        # A card may say anything, also what no system takes for a name.
+        with suppress(OSError, ValueError):
+            if place.is_file():
+                return place
     raise WeightsMissing(
-        f"{weights} goes on from the model {name}, which is not on this machine",
+        f"{weights} goes on from the model {name[:200]}, which is not on this machine",
         hint=f"put its weights file beside {weights.name}",
     )
 
@@ -99,6 +122,21 @@ def address_of(base: ModelSpec) -> str:
             hint="give it, and its folder, a plain name, and index with it",
         )
     return address
+
+
+def named_below(base: ModelSpec) -> dict[str, str]:
+    """Return the entries of a card by which `find_base` finds the model below again.
+
+    Raises:
+        InvalidSetting: see `address_of`.
+    """
+    address = address_of(base)
+    # Given as the weights of a name, by a file that does not say itself what it is.
+    if address != base.name and registry.is_registered(base.name) and base.weights:
+        with suppress(ModelError):
+            if read_card(base.weights) is None:
+                return {"base": base.name, "base_weights": address}
+    return {"base": address}
 
 
 def taught(base: ModelSpec, sha256: Sequence[str]) -> npt.NDArray[np.uint8]:
@@ -167,8 +205,14 @@ def transform_of(spec: ModelSpec, weights: Path) -> Transform:
     """Return what a derived model does to the vectors of the model below.
 
     Raises:
-        WeightsRefused: the file's arrays are not those of its kind.
+        WeightsRefused: the card names no model below, or asks for what stored vectors do not get; or the file's arrays
+            are not those of its kind.
     """
+    _below(spec)
+    # Only a network's own vectors are centred: a new picture would get another vector than a stored one.
+    if spec.centre is not None or spec.scenes:
+        what = "scenes" if spec.scenes else "centre"
+        raise WeightsRefused(f"{weights}: card entry {what}: a derived model has none")
     if reductions.kind_of(spec) is None:
         raise WeightsRefused(f"{weights}: {spec.architecture!r} does not go on from vectors")
     reduction = reductions.load(spec, weights)

@@ -9,7 +9,9 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +20,9 @@ from safetensors.numpy import save_file
 from image_similarity import Case
 from image_similarity.analysis import derive as deriving
 from image_similarity.encoding import derived
-from image_similarity.errors import InvalidSetting, UnknownModel
+from image_similarity.encoding.card import read_card
+from image_similarity.encoding.weights import load_arrays
+from image_similarity.errors import InvalidSetting, UnknownModel, WeightsRefused
 from image_similarity.events import Event, Notice, Progress
 from image_similarity.settings import IndexOptions
 from image_similarity.store.schema import APPLICATION_ID, PAGE_SIZE
@@ -204,6 +208,7 @@ def test_a_database_of_an_earlier_version_takes_derived_vectors_once_upgraded(
             "architecture": "derived/pca",
             "scenes": [],
             "dim": 1,
+            "preprocess": json.loads(json.dumps(asdict(base.preprocess))),
             "config": {
                 "base": base.name,
                 "base_fingerprint": base.fingerprint,
@@ -280,3 +285,29 @@ def test_models_that_do_not_go_on_from_stored_vectors_are_refused(
         pytest.raises(UnknownModel, match="no vectors of"),
     ):
         case.derive(small)
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        # A network's vectors are centred, stored ones are not: one fingerprint would mean two vectors.
+        ({"centre": [0.1] * 4}, "card entry centre"),
+        ({"scenes": ["a", "b"]}, "card entry scenes"),
+        ({"config": {"base": None}}, "names no model below"),
+        ({"config": {"base_fingerprint": None}}, "names no model below"),
+        ({"preprocess": {"size": 64}}, "prepares pictures otherwise"),
+    ],
+)
+def test_a_card_by_which_a_new_picture_would_get_another_vector_is_refused_before_any_is_stored(
+    database: Path, small: Path, tmp_path: Path, changed: dict[str, Any], said: str
+) -> None:
+    card = read_card(small) or {}
+    for key, value in changed.items():
+        card[key] = {**card[key], **value} if isinstance(value, dict) else value
+    del card["golden"]
+    target = tmp_path / "changed.safetensors"
+    save_file(load_arrays(small), target, metadata={"card": json.dumps(card)})
+    with Case.open(database) as case:
+        with pytest.raises(WeightsRefused, match=said):
+            case.derive(target)
+        assert [info.name for info in case.models()] == ["tiny", "builtin"]

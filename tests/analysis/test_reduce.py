@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import save_file
 
 from image_similarity import Case
@@ -17,6 +18,7 @@ from image_similarity.analysis import reduction_learning as learning
 from image_similarity.analysis.reduce import recall, restoring_error
 from image_similarity.encoding import reductions, registry
 from image_similarity.encoding.encoder import Encoder
+from image_similarity.encoding.torchvision_import import import_torchvision
 from image_similarity.encoding.training_hashes import read_training_hashes
 from image_similarity.errors import (
     DatabaseDamaged,
@@ -309,6 +311,31 @@ def test_a_file_that_has_the_name_of_a_registered_model_is_found_by_its_path(
         case.index(made[1], options=IndexOptions(models=(str(model),)))
     info = reduced(database, tmp_path / "small.safetensors", model=None)
     assert registry.get(info.path).config["base"] == str(model)
+
+
+def test_a_model_that_was_given_its_weights_by_name_is_found_again(
+    made: tuple[Path, Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such a file says nothing of itself: the card keeps the name, and where the weights lie."""
+    monkeypatch.setenv("IMAGE_SIMILARITY_WEIGHTS", str(tmp_path / "empty"))
+    torch.manual_seed(0)
+    weights = tmp_path / "mine.pth"
+    torch.save(import_torchvision().models.resnet18(weights=None).state_dict(), weights)
+    name = "torchvision/resnet18"
+    database = tmp_path / "own.db"
+    options = IndexOptions(models=(name,), weights=weights, scenes=None)
+    with Case.open(database) as case:
+        case.index(made[1], options=options)
+    info = reduced(database, tmp_path / "small.safetensors", model=None)
+    config = registry.get(info.path).config
+    assert (config["base"], config["base_weights"]) == (name, str(weights))
+    assert Encoder.load(registry.get(info.path), device="cpu").info.fingerprint == info.fingerprint
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    for file in (weights, Path(info.path)):
+        shutil.move(file, elsewhere / file.name)
+    moved = registry.get(str(elsewhere / "small.safetensors"))
+    assert Encoder.load(moved, device="cpu").info.fingerprint == info.fingerprint
 
 
 @pytest.mark.parametrize("kind", ["pca", "autoencoder"])

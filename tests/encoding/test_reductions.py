@@ -16,9 +16,9 @@ from safetensors.numpy import save
 from image_similarity.encoding import derived, reductions
 from image_similarity.encoding.card import read_card, spec_from_card
 from image_similarity.encoding.encoder import Encoder
-from image_similarity.encoding.registry import get
+from image_similarity.encoding.registry import get, info
 from image_similarity.encoding.spec import ModelSpec
-from image_similarity.errors import ModelError, WeightsRefused
+from image_similarity.errors import ModelError, WeightsMissing, WeightsRefused
 from tests.tiny_model import tiny_card, write_tiny_model
 
 BASE_DIM, DIM, HIDDEN = 16, 3, 5
@@ -176,7 +176,9 @@ def test_what_a_file_says_of_its_making_is_plain_or_left_out(tmp_path: Path) -> 
         assert reductions.described(path) == {}
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(seed=st.integers(0, 2**32), kind=st.sampled_from(["pca", "autoencoder"]))
 def test_a_damaged_file_is_refused_or_reduces_to_numbers(
     tmp_path: Path, seed: int, kind: str
@@ -212,3 +214,36 @@ def test_a_damaged_file_is_refused_or_reduces_to_numbers(
         except WeightsRefused:
             return
         assert found.shape == (2, spec.dim)
+
+
+@pytest.mark.parametrize(
+    "base", ["", "/", "x" * 900, "a\0b", "\ud800", "C:\\Models\\none.safetensors", "/dev/zero"]
+)
+def test_a_model_below_that_no_file_can_be_is_missing_in_one_line(
+    tmp_path: Path, base: str
+) -> None:
+    path = write(tmp_path / "r.safetensors", card("pca", base=base), pca_arrays())
+    with pytest.raises(WeightsMissing, match="not on this machine") as error:
+        derived.find_base(get(str(path)))
+    assert len(error.value.message) < 600
+
+
+def test_the_model_below_is_found_beside_whatever_system_wrote_its_path(tmp_path: Path) -> None:
+    base = write_tiny_model(tmp_path / "tiny.safetensors")
+    for said in ("C:\\Models\\tiny.safetensors", "/elsewhere/tiny.safetensors", "tiny.safetensors"):
+        config = {"base": said, "base_fingerprint": info(get(str(base))).fingerprint}
+        path = write(tmp_path / "r.safetensors", card("pca", **config), pca_arrays())
+        assert derived.find_base(get(str(path))).weights == base
+
+
+def test_a_file_of_the_same_name_in_the_current_folder_is_not_taken_for_the_model_below(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = write_tiny_model(tmp_path / "tiny.safetensors")
+    config = {"base": base.name, "base_fingerprint": info(get(str(base))).fingerprint}
+    path = write(tmp_path / "r.safetensors", card("pca", **config), pca_arrays())
+    other = tmp_path / "other"
+    other.mkdir()
+    write_tiny_model(other / base.name, seed=1)
+    monkeypatch.chdir(other)
+    assert derived.find_base(get(str(path))).weights == base
