@@ -26,8 +26,10 @@ _NARROWEST = 120
 _BESIDE = 660
 # The sides of a sheet of A4.
 _A4 = 297 / 210
-# Some programs open no larger picture, and drawing it takes 60 MB.
+# Some programs open no taller picture.
 _TALLEST = 20_000
+# 3 bytes each: 300 MB while a page is drawn.
+_MOST_PIXELS = 100_000_000
 _DIGITS = 12
 TILES, COLUMNS = (48, 512), (1, 20)
 
@@ -131,7 +133,7 @@ def lay_out(sheet: Sheet, form: Form) -> list[Page]:
     """Return the pages of a sheet: one, or where it is paged as many as its hits need.
 
     Raises:
-        InvalidSetting: One page would be too tall.
+        InvalidSetting: One page would be too tall, or too large.
     """
     rows = sheet.search.rows
     small = _CELL_LINES - 1 + any(map(_marks, rows))
@@ -156,6 +158,11 @@ def lay_out(sheet: Sheet, form: Form) -> list[Page]:
             raise InvalidSetting(
                 f"{len(rows)} hits make a picture of {height:,} pixels; {_TALLEST:,} are the most",
                 hint="give fewer hits (-k), more --columns, a smaller --tile, or write a PDF",
+            )
+        if form.width * height > _MOST_PIXELS:
+            raise InvalidSetting(
+                f"a page of {form.width:,} x {height:,} pixels; {_MOST_PIXELS:,} in all are the most",
+                hint="give fewer --columns, or a smaller --tile",
             )
         pen.top = height - below
         pen.rule()

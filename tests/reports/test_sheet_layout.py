@@ -166,6 +166,14 @@ def test_a_form_out_of_range_is_refused(columns: int, tile: int) -> None:
         Form(columns, tile)
 
 
+@pytest.mark.parametrize("paged", [False, True])
+def test_a_page_that_takes_much_memory_is_refused_and_says_what_to_do(paged: bool) -> None:
+    with pytest.raises(InvalidSetting, match="100,000,000 in all") as caught:
+        lay_out(sheet(*hits(400)), Form(columns=20, tile=512, paged=paged))
+    assert "--columns" in caught.value.hint
+    assert lay_out(sheet(*hits(400)), Form(columns=15, tile=512, paged=True))
+
+
 def test_a_picture_too_tall_to_be_opened_is_refused_and_says_what_to_do() -> None:
     with pytest.raises(InvalidSetting, match="500 hits make a picture of") as caught:
         lay_out(sheet(*hits(500)), Form())
