@@ -164,6 +164,17 @@ def test_a_source_never_starts_a_formula_in_the_file_of_a_selection() -> None:
     assert data_of(page(points))["sources"] == [["'=1+1", "=1+1", "/evidence/disk"]]
 
 
+def test_who_moves_by_keys_or_hears_the_page_is_told_what_is_where() -> None:
+    text = page(maps.points(3))
+    # A canvas that is said to be a picture keeps a screen reader from handing the arrow keys on.
+    assert re.search(r'<canvas id="map" tabindex="0" role="application" aria-label="[^"]+', text)
+    # A toolbar would promise that arrow keys walk through it.
+    assert 'role="toolbar"' not in text
+    for button in re.findall(r"<button[^>]*>[^<]*<", text):
+        assert re.search(r'aria-label="\w|>\w', button)
+    assert "No picture in the middle" in text
+
+
 def test_what_was_searched_and_the_caution_stand_on_the_page() -> None:
     text = page(maps.points(3))
     assert "Documented leads for examination, never findings." in text

@@ -79,6 +79,18 @@
         Math.abs(box.x1 - box.x0), Math.abs(box.y1 - box.y0));
       pen.setLineDash([]);
     }
+    if (keyed) {
+      // Who moves by keys sees which picture Enter selects.
+      const [x, y] = [Math.round(width / 2), Math.round(height / 2)];
+      pen.strokeStyle = colours.mark;
+      pen.lineWidth = 2;
+      pen.beginPath();
+      for (const [dx, dy] of [[8, 0], [0, 8]]) {
+        pen.moveTo(x - dx, y - dy);
+        pen.lineTo(x + dx, y + dy);
+      }
+      pen.stroke();
+    }
   };
 
   const drawCell = (i, x, y, s) => {
@@ -91,6 +103,14 @@
     pen.globalAlpha = pale ? (lit >= 0 ? 0.15 : 0.45) : 1;
     pen.fillStyle = data.scenes[data.scene[i]][2];
     pen.fillRect(x + (s - wide) / 2, y + (s - high) / 2, wide, high);
+    if (pale) {
+      // Or the colour of the frame would show through the picture.
+      const alpha = pen.globalAlpha;
+      pen.globalAlpha = 1;
+      pen.fillStyle = colours.paper;
+      pen.fillRect(x + (s - wide) / 2 + frame, y + (s - high) / 2 + frame, wide - 2 * frame, high - 2 * frame);
+      pen.globalAlpha = alpha;
+    }
     drawThumbnail(pen, i, x + gap + frame, y + gap + frame, side);
     pen.globalAlpha = 1;
     if (chosen || i === current) {
@@ -137,7 +157,7 @@
     ["path", "source", "scene", "hash", "more"].forEach((id, n) => { $(id).textContent = said[n]; });
     if (i >= 0) drawThumbnail(big, i, 0, 0, large.width);
     else if (!selected.size) $("more").textContent = "Point at a picture to see it here.";
-    if (keyed && i >= 0) $("status").textContent = `${said[0]}, ${said[2]}`;
+    if (keyed) $("status").textContent = i < 0 ? "No picture in the middle" : `${said[0]}, ${said[2]}`;
   };
 
   const pick = (x, y) => {
@@ -246,6 +266,7 @@
   });
   map.addEventListener("pointermove", (event) => {
     const [x, y] = spot(event);
+    if (keyed) ask();
     keyed = false;
     if (!drag) {
       show(pick(x, y));
