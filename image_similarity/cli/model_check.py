@@ -1,4 +1,4 @@
-"""Whether a model works as it is recorded: loaded, tried twice on a generated picture, its vectors looked at."""
+"""Whether a model works as it is recorded: loaded, tried on generated pictures, its vectors looked at."""
 
 from __future__ import annotations
 
@@ -51,6 +51,7 @@ def check_spec(spec: ModelSpec, *, device: str, runtime: str) -> Passed:
     pictures = _pictures(encoder.info.preprocess.size)
     first, second = encoder.encode(pictures), encoder.encode(pictures)
     _compare_runs(spec.name, first, second, spec.normalisation)
+    _compare_alone(spec.name, first, encoder.encode(pictures[:1]))
     return Passed(encoder.info, encoder.runtime, encoder.device, golden.check(encoder))
 
 
@@ -82,6 +83,19 @@ def _compare_runs(name: str, first: Any, second: Any, normalisation: str) -> Non
         if not np.allclose(norms, 1.0, atol=NORM_TOLERANCE):
             raise ModelError(
                 f"{name} gives vectors of length {norms.min():.4f} to {norms.max():.4f}, not 1"
+            )
+
+
+def _compare_alone(name: str, together: Any, alone: Any) -> None:
+    """Refuse a network that looks at the other pictures of a batch, as one does that was exported in training."""
+    import numpy as np
+
+    for one, other in ((together.vectors, alone.vectors), (together.scenes, alone.scenes)):
+        near = one is None or np.allclose(one[:1], other, rtol=NORM_TOLERANCE, atol=NORM_TOLERANCE)
+        if not near:
+            raise ModelError(
+                f"{name} gives a picture other numbers beside others than alone",
+                hint="Export the network for evaluation, not as in training.",
             )
 
 

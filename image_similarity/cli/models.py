@@ -101,9 +101,9 @@ def check(
 ) -> None:
     """Load a model and try it.
 
-    Its weights are as recorded, its vectors have length 1, and one picture gives the same answer twice; pictures that
-    are shipped for the purpose come out, pixels and vectors, as its card records. NAME is builtin unless given. With
-    -dp its fingerprint is also compared with the one stored under its name.
+    Its weights are as recorded, its vectors have length 1, and one picture gives the same answer twice, also alone;
+    pictures that are shipped for the purpose come out, pixels and vectors, as its card records. NAME is builtin unless
+    given. With -dp its fingerprint is also compared with the one stored under its name.
     """
     passed = model_check.check(name, weights=weights, device=device, runtime=runtime)
     info = passed.info

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -20,6 +21,7 @@ from image_similarity.whole_file import writing
 # The families whose weights are published without a card; what this program makes has one.
 FAMILIES = ("torchvision", "timm")
 CARD_SUFFIX = ".json"
+UNKNOWN_LICENCE = "unknown"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,18 +63,21 @@ def propose(given: str, wishes: Wishes) -> ModelSpec:
     weights, architecture = _file_of(given, wishes)
     _refuse_contradictions(wishes)
     base = _base(architecture, wishes)
+    name = _name(wishes.name or weights.stem)
+    sha256 = sha256_of(weights)
+    published = base is not None and _is_published(base, sha256)
     spec = ModelSpec(
-        name=wishes.name or weights.stem,
+        name=name,
         architecture=architecture,
         preprocess=_preprocess(base.preprocess if base else None, weights, wishes),
         config=_config(architecture, wishes),
         layer=_layer(base, wishes),
         normalisation=wishes.normalisation,
         metric=wishes.metric,
-        licence=base.licence if base else "",
-        origin=base.origin if base else f"{weights.name}, given by the user",
+        licence=base.licence if base and published else UNKNOWN_LICENCE,
+        origin=base.origin if base and published else _given_by_user(weights),
         weights=weights,
-        weights_sha256=sha256_of(weights),
+        weights_sha256=sha256,
     )
     # Read as any card is, so that nothing is written that would be refused later.
     return spec_from_card(to_card(replace(spec, dim=measure_dim(spec, weights))), weights)
@@ -201,11 +206,30 @@ def _told_by(weights: Path) -> str:
     )
 
 
+def _name(name: str) -> str:
+    """Return the name of the new model, unless it is another's."""
+    if registry.is_registered(name):
+        raise InvalidSetting(
+            f"{name} is the name of another model", hint="choose another with --name"
+        )
+    return name
+
+
+def _is_published(base: ModelSpec, sha256: str) -> bool:
+    """Whether a file is the one that was published: torchvision's names end in the first digits of the SHA-256."""
+    found = re.search(r"-([0-9a-f]{8})\.pth$", base.origin)
+    return found is not None and sha256.startswith(found[1])
+
+
+def _given_by_user(weights: Path) -> str:
+    """Return what is known of the origin of any other file: a name that a card can hold."""
+    name = "".join(c if c.isprintable() else "?" for c in weights.name)
+    return f"{name}, given by the user; on which pictures it was trained is not known"
+
+
 def _refuse_contradictions(wishes: Wishes) -> None:
     if wishes.pool not in (None, *POOLS):
         raise InvalidSetting(f"no pooling is called {wishes.pool!r}; one of {', '.join(POOLS)}")
-    if wishes.name is not None and registry.is_registered(wishes.name):
-        raise InvalidSetting(f"{wishes.name} is the name of another model", hint="choose another")
     if wishes.normalisation == "none" and wishes.metric == "cosine":
         raise InvalidSetting(
             "cosine ranks by direction, so its vectors are brought to length 1",

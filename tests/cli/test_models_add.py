@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from onnx import helper
 from safetensors.torch import save_file
 
+from image_similarity.encoding import new_card
 from image_similarity.encoding.networks.timm_backbone import import_timm
 from image_similarity.encoding.torchvision_import import import_torchvision
 from tests.cli.conftest import Run
@@ -227,3 +229,43 @@ def test_weights_without_numbers_are_refused(run: Run, own: Path) -> None:
     outcome = run("models", "add", own, *SMALL)
     assert outcome.code == 13
     assert "no numbers" in outcome.err
+
+
+def test_weights_of_unknown_origin_are_not_said_to_be_the_published_ones(
+    run: Run, own: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run("models", "add", own, *SMALL).code == 0
+    card = json.loads(own.with_name("resnet18.pth.json").read_text())
+    assert card["origin"].startswith("resnet18.pth, given by the user")
+    assert card["licence"] == "unknown"
+    # The published file is told by the first digits of its SHA-256, which are in its name.
+    monkeypatch.setattr(new_card, "sha256_of", lambda path: "f37072fd" + "0" * 56)
+    published = new_card.propose(str(own), new_card.Wishes(architecture="torchvision/resnet18"))
+    assert "resnet18-f37072fd.pth" in published.origin
+    assert "BSD-3-Clause" in published.licence
+
+
+def test_a_file_that_is_called_as_another_model_needs_a_name(run: Run, onnx_file: Path) -> None:
+    path = onnx_file.rename(onnx_file.with_name("builtin.onnx"))
+    outcome = run("models", "add", path)
+    assert outcome.code == 2
+    assert "builtin is the name of another model" in outcome.err
+    assert [each.name for each in path.parent.iterdir()] == ["builtin.onnx"]
+    assert run("models", "add", path, "--name", "other").code == 0
+
+
+def test_a_network_that_mixes_the_pictures_of_a_batch_is_refused(run: Run, tmp_path: Path) -> None:
+    """As one does whose batch normalisation was exported as in training."""
+    model = network()
+    mixed = [
+        helper.make_node("ReduceMean", ["vector"], ["mean"], axes=[0], keepdims=1),
+        helper.make_node("Div", ["vector", "mean"], ["mixed"]),
+    ]
+    model.graph.node.extend(mixed)
+    model.graph.output[0].name = "mixed"
+    path = tmp_path / "mixed.onnx"
+    path.write_bytes(model.SerializeToString())
+    outcome = run("models", "add", path)
+    assert outcome.code == 13
+    assert "other numbers beside others than alone" in outcome.err
+    assert [each.name for each in tmp_path.iterdir()] == ["mixed.onnx"]
