@@ -286,6 +286,11 @@ def _kind(path: Path) -> str:
 
 
 def _refuse_existing(path: Path, kind: str, *, overwrite: bool) -> None:
+    if not kind and path.exists() and not path.is_dir():
+        raise UsageError(
+            f"{path} is a file; a name that ends neither in .png nor in .pdf is a folder",
+            hint="name it OUT.png or OUT.pdf, or name a folder",
+        )
     if kind or not path.exists():
         target.refuse_existing(path, mark=contact_sheet.MARK, overwrite=overwrite)
     elif not overwrite and any(path.iterdir()):

@@ -152,6 +152,15 @@ def test_a_folder_with_something_in_it_is_left_alone(run: Run, case: Made, tmp_p
     assert (folder / "letter.txt").read_text() == "Dear Sir"
 
 
+def test_a_file_is_no_folder_for_sheets(run: Run, case: Made, tmp_path: Path) -> None:
+    mine = tmp_path / "pages"
+    mine.write_text("mine")
+    for more in ((), ("--force",)):
+        outcome = run("report", "sheet", "--all", "-dp", case.database, "-o", mine, *more)
+        assert (outcome.code, mine.read_text()) == (2, "mine")
+        assert "is a file" in outcome.err
+
+
 def test_a_hostile_name_is_drawn_as_escapes_and_deceives_nobody(
     run: Run, case: Made, tmp_path: Path
 ) -> None:
