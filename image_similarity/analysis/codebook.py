@@ -99,6 +99,7 @@ def build(
     Raises:
         UsageError: the target lies in the evidence, or exists and is not to be replaced or is no codebook, or its work
             folder is somebody else's.
+        FolderMissing: a source is not mounted; what was finished stays.
         InvalidSetting: a number is out of its range, or the model has no map at the layer.
         TrainingRefused: the pictures give fewer local features than there shall be words.
         ExtraMissing: scikit-learn is not installed.

@@ -12,10 +12,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from image_similarity.analysis.codebook_work import Work
+from image_similarity.analysis.codebook_work import Arrays, Work
 from image_similarity.encoding.feature_maps import Mapped
 from image_similarity.encoding.torch_network import TorchNetwork
 from image_similarity.encoding.visual_words import local_features
+from image_similarity.errors import FolderMissing
 from image_similarity.events import Failed, Listener, Progress, Started
 from image_similarity.pictures.names import from_text
 from image_similarity.pictures.picture_error import PictureError
@@ -89,6 +90,9 @@ def sample(
     """Write the local features of the drawn pictures, piece by piece; None if it was stopped.
 
     A piece holds `features` float16 (M, C), of length 1, and `owner` int32 (M,), the picture's number in the piece.
+
+    Raises:
+        FolderMissing: a source is not there, or no longer; the pieces before stay.
     """
     hashes, places = drawn
     taker = _Taker(mapped, runner, preprocess, seed)
@@ -105,9 +109,10 @@ def sample(
             if stop():
                 return None
             piece = taker.take(number, hashes[start:end], places[start:end], careful=careful)
+            _refuse_lost_sources(_failures(piece), places[start:end])
             work.put(name, piece)
             careful = False
-        failed = [Failure(**each) for each in json.loads(str(piece["failures"]))]
+        failed = _failures(piece)
         for failure in failed:
             on_event(Failed(failure))
         failures += failed
@@ -117,6 +122,30 @@ def sample(
         names += [name] if len(piece["features"]) else []
         on_event(Progress(end, len(hashes), pictures, len(failures)))
     return Sampled(tuple(names), pictures, features, changed, tuple(failures))
+
+
+def _failures(piece: Arrays) -> list[Failure]:
+    return [Failure(**each) for each in json.loads(str(piece["failures"]))]
+
+
+def _refuse_lost_sources(failures: Sequence[Failure], places: Sequence[tuple[Place, ...]]) -> None:
+    """Refuse a piece that failed as a whole folder is not there: kept, it would stay without pictures once it is.
+
+    Raises:
+        FolderMissing.
+    """
+    roots = {place.source: place.root for each in places for place in each}
+    for source in sorted({failure.source for failure in failures if failure.source in roots}):
+        try:
+            with os.scandir(from_text(roots[source])) as entries:
+                there = next(entries, None) is not None
+        except OSError:
+            there = False
+        if not there:
+            raise FolderMissing(
+                f"the pictures of source {source} are not there: {roots[source]}",
+                hint="is the evidence mounted? The same command goes on from what was finished.",
+            )
 
 
 class _Taker:

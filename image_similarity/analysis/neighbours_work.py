@@ -11,6 +11,7 @@ import json
 import os
 import zlib
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -75,7 +76,9 @@ class Work:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._file.close()
+        # What a full disk did not take it does not take now, and the error that says so is on its way.
+        with suppress(OSError):
+            self._file.close()
 
     @property
     def done(self) -> int:
@@ -140,9 +143,12 @@ class Work:
         block["numbers"][0, : len(numbers)] = numbers
         block["distances"][0, : len(distances)] = distances
         data = block.tobytes()[:-4]
-        self._file.write(data + self._crc(data))
-        # Handed to the system at once: what a killed process had in its own memory would be lost.
-        self._file.flush()
+        try:
+            self._file.write(data + self._crc(data))
+            # Handed to the system at once: what a killed process had in its own memory would be lost.
+            self._file.flush()
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(self.path)) from error
         self.blocks += 1
 
     def rows(self, at: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[Any]]:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from image_similarity.encoding import registry
 from image_similarity.errors import (
     ImageSimilarityError,
     ModelError,
@@ -62,7 +63,7 @@ def refresh_sources(
                 if not options.thumbnails and _are_purged(catalog):
                     again = replace(again, thumbnails=False)
                 place = sources.locate(target, catalog.path)
-                _refuse_other_models(catalog, again)
+                _refuse_other_models(catalog, again, also)
                 if also is not None:
                     again = replace(again, models=tuple(dict.fromkeys((*again.models, also))))
                 reports.append(
@@ -108,13 +109,17 @@ def _are_purged(catalog: Catalog) -> bool:
         return thumbnails.are_purged(connection)
 
 
-def _refuse_other_models(catalog: Catalog, options: IndexOptions) -> None:
+def _refuse_other_models(catalog: Catalog, options: IndexOptions, also: str | None) -> None:
     """Refuse what stands where a recorded model was: a refresh must not begin a second set of vectors by itself.
+
+    One that is asked for as well, `also`, may: a codebook that was built anew in the place of an earlier one.
 
     Raises:
         WeightsChanged.
     """
     recorded = {info.fingerprint for info in catalog.models()}
+    if also is not None:
+        recorded.add(registry.info(registry.get(also)).fingerprint)
     for _, info, _, _ in taskset.resolve(options):
         if info.fingerprint not in recorded:
             raise WeightsChanged(

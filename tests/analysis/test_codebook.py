@@ -30,6 +30,7 @@ from image_similarity.errors import (
     InvalidSetting,
     TrainingRefused,
     UsageError,
+    WeightsChanged,
     WeightsRefused,
 )
 from image_similarity.events import Event, Failed, Notice, Progress
@@ -243,6 +244,34 @@ def test_changed_and_unreadable_pictures_are_left_out_and_named(
     }
 
 
+@pytest.mark.parametrize("emptied", [False, True])
+def test_a_source_that_is_unplugged_ends_the_build_and_costs_no_picture_once_it_is_back(
+    made: Made, target: Path, tmp_path: Path, emptied: bool
+) -> None:
+    folder, database, away = tmp_path / "evidence", tmp_path / "case.db", tmp_path / "away"
+    shutil.copytree(made.folder, folder)
+    with Case.open(database) as case:
+        case.index(folder, options=IndexOptions(models=(str(made.model),), scenes=None))
+
+    def unplug(event: Event) -> None:
+        # After the first piece; of what is mounted an empty folder may stay.
+        if isinstance(event, Progress) and event.done == codebook_runner.CHUNK and folder.exists():
+            folder.rename(away)
+            if emptied:
+                folder.mkdir()
+
+    with pytest.raises(FolderMissing, match="the pictures of source evidence are not there"):
+        build(made, target, database=database, on_event=unplug)
+    assert [path.name for path in work_folder(target).glob("features-*")] == ["features-00000.npz"]
+    if emptied:
+        folder.rmdir()
+    away.rename(folder)
+    info = build(made, target, database=database)
+    assert info is not None
+    assert (info.pictures, info.failures, info.changed) == (PICTURES, (), 0)
+    assert target.read_bytes() == made.content
+
+
 def test_fewer_features_than_words_is_one_clear_line(made: Made, target: Path) -> None:
     with pytest.raises(TrainingRefused) as refused:
         build(made, target, words=2_000)
@@ -334,6 +363,25 @@ def test_the_histograms_of_all_pictures_are_stored_and_searched(made: Made, tmp_
     stored = forty.vectors(database, made.info.fingerprint, 10)
     assert len(stored) == PICTURES
     assert all(abs(float(np.linalg.norm(each.astype(np.float32))) - 1) < 1e-2 for each in stored.values())  # fmt: skip
+
+
+def test_a_codebook_that_was_built_anew_in_its_place_is_encoded_beside_the_earlier_one(
+    made: Made, target: Path, tmp_path: Path
+) -> None:
+    database = tmp_path / "case.db"
+    shutil.copy(made.database, database)
+    target.write_bytes(made.content)
+    with Case.open(database) as case:
+        case.encode_codebook(target)
+    assert build(made, target, seed=2, force=True) is not None
+    with Case.open(database) as case:
+        with pytest.raises(WeightsChanged):
+            case.refresh()
+        (report,) = case.encode_codebook(target)
+        assert (report.status, report.embedded) == ("done", PICTURES)
+        names = [info.name for info in case.models()]
+        assert names.count("words") == 2
+        assert [run.embedded for run in case.refresh()] == [0]
 
 
 def test_a_source_that_cannot_be_reached_is_named_and_the_others_are_done(

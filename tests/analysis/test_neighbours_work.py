@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -65,3 +66,32 @@ def test_what_differs_is_named_and_all_is_begun_anew(whole: Path) -> None:
     other.write_bytes(whole.read_bytes())
     with work(other, state="y") as again:
         assert (again.replaced, again.resumed) == (["state"], 0)
+
+
+def test_a_disk_that_is_full_is_named_with_the_file_and_costs_no_block(
+    tmp_path: Path, whole: Path
+) -> None:
+    path, limits = path_of(tmp_path / "all.h5"), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (whole.stat().st_size - 1, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large") as refused, work(path) as made:
+            for start in range(0, ROWS, BLOCK):
+                made.append(NUMBERS[start : start + BLOCK], DISTANCES[start : start + BLOCK])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert refused.value.filename == str(path)
+    with work(path) as again:
+        assert again.resumed == 2 * BLOCK
+        again.append(NUMBERS[2 * BLOCK :], DISTANCES[2 * BLOCK :])
+    assert path.read_bytes() == whole.read_bytes()
+
+
+def test_it_is_known_from_outside_whether_all_is_there(tmp_path: Path, whole: Path) -> None:
+    path = path_of(tmp_path / "all.h5")
+    assert not work(path).is_complete()
+    assert not path.exists()
+    path.write_bytes(whole.read_bytes())
+    assert work(path).is_complete()
+    assert not work(path, state="y").is_complete()
+    path.write_bytes(whole.read_bytes()[:-1])
+    assert not work(path).is_complete()
