@@ -39,6 +39,8 @@ Float32 = npt.NDArray[np.float32]
 Shape = tuple[int, ...]
 
 MAGIC = b"\x89HDF\r\n\x1a\n"
+# What a repository holds in the place of a large file that was not fetched.
+POINTER = b"version https://git-lfs"
 
 ARCHITECTURE = "keras/deepranking"
 PREPROCESS = Preprocess(
@@ -114,6 +116,11 @@ def keras_spec(path: Path) -> ModelSpec:
         WeightsRefused: the file is damaged or holds other weights.
         OSError: it cannot be read.
     """
+    if not is_keras(path):
+        with path.open("rb") as file:
+            pointer = file.read(len(POINTER)) == POINTER
+        what = "only a pointer of Git LFS to it: fetch the file itself" if pointer else "no HDF5"
+        _refuse(path, f"a weights file of Keras is expected, this is {what}")
     with _reading(path, "layout") as (arrays, _):
         layers = arrange(arrays, path)
     trunk, shallow, dense = layers[:13], layers[13:15], layers[15:]

@@ -8,12 +8,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from image_similarity.encoding import keras_h5, onnx_model, registry
+from image_similarity.encoding import onnx_model, registry
 from image_similarity.encoding.architectures import is_known
 from image_similarity.encoding.card import FORMAT, carries_card, spec_from_card
 from image_similarity.encoding.pooling import POOLS
 from image_similarity.encoding.spec import ModelSpec
-from image_similarity.encoding.weights import load_state, sha256_of
+from image_similarity.encoding.weights import KERAS_SUFFIXES, load_state, sha256_of
 from image_similarity.errors import InvalidSetting, ModelError, WeightsMissing
 from image_similarity.values import Preprocess
 from image_similarity.whole_file import writing
@@ -195,7 +195,7 @@ def _told_by(weights: Path) -> str:
         return onnx_model.ARCHITECTURE
     if not weights.is_file():
         return ""
-    if keras_h5.is_keras(weights):
+    if weights.suffix.lower() in KERAS_SUFFIXES:
         raise InvalidSetting(
             f"{weights} is a weights file of Keras, for which no card is made",
             hint="one of DeepRanking needs none: name it as the model",

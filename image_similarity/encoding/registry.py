@@ -16,7 +16,7 @@ from image_similarity.encoding.architectures import is_timm_name
 from image_similarity.encoding.card import read_card, spec_from_card
 from image_similarity.encoding.published import TORCHVISION_SPECS
 from image_similarity.encoding.spec import ModelSpec, to_info
-from image_similarity.encoding.weights import sha256_of, weights_folder
+from image_similarity.encoding.weights import KERAS_SUFFIXES, sha256_of, weights_folder
 from image_similarity.errors import UnknownModel, WeightsMissing, WeightsRefused
 from image_similarity.values import ModelInfo
 
@@ -146,7 +146,7 @@ def _with_weights(name: str, weights: Path | None) -> ModelSpec:
 def _from_file(path: Path) -> ModelSpec:
     """Return the spec that a weights file's own card states; weights of Keras need none."""
     card = read_card(_present(path, str(path)))
-    if card is None and keras_h5.is_keras(path):
+    if card is None and path.suffix.lower() in KERAS_SUFFIXES:
         return keras_h5.keras_spec(path)
     if card is None:
         raise _no_card(path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -244,9 +245,11 @@ def test_an_unknown_layer_is_refused_with_near_names(layer: str, said: str) -> N
     assert "\n" not in str(refused.value)
 
 
-def test_another_pooling_is_refused() -> None:
+@pytest.mark.parametrize("pool", ["max", "", 0, []])
+def test_another_pooling_is_refused(pool: Any) -> None:
+    """A card may say anything; what is no pooling is not taken for the usual one."""
     with pytest.raises(WeightsRefused, match="one of gap, gem, flatten"):
-        backbone("resnet18", pool="max")
+        backbone("resnet18", layer="layer3", pool=pool)
 
 
 def test_a_layer_that_is_not_run_is_no_embedding() -> None:

@@ -301,11 +301,22 @@ def test_the_layout_of_later_keras_is_refused(tmp_path: Path) -> None:
         registry.get(str(path))
 
 
-@pytest.mark.parametrize("content", [b"", b"\x89HDF", b"x" * 999])
-def test_a_file_that_only_has_the_suffix_is_no_model(content: bytes, tmp_path: Path) -> None:
-    path = tmp_path / "weights.h5"
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "no HDF5"),
+        (b"\x89HDF", "no HDF5"),
+        (b"x" * 999, "no HDF5"),
+        # What a clone holds where the file itself was not fetched.
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:c3fb\n", "pointer of Git LFS"),
+    ],
+)
+def test_a_file_that_only_has_the_suffix_is_no_model(
+    content: bytes, said: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "false.h5"
     path.write_bytes(content)
-    with pytest.raises(WeightsRefused, match="carries no card"):
+    with pytest.raises(WeightsRefused, match=said):
         registry.get(str(path))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -119,6 +120,14 @@ def test_an_unknown_network_names_near_ones() -> None:
         UnknownModel, match="has no network 'test_resnett'; near it are test_resnet"
     ):
         registry.describe("timm/test_resnett")
+
+
+def test_unknown_weights_of_a_network_name_those_that_there_are(weights: Path) -> None:
+    with pytest.raises(UnknownModel, match=r"no weights 'none' of test_resnet; it has r160_in1k"):
+        Encoder.load(registry.get("timm/test_resnet.none", weights=weights), device="cpu")
+    spec = replace(registry.get(f"timm/{NAME}", weights=weights), architecture="timm/resnet18.none")
+    with pytest.raises(UnknownModel, match="no weights 'none' of resnet18"):
+        Encoder.load(spec, device="cpu")
 
 
 def test_an_unknown_layer_names_near_ones() -> None:

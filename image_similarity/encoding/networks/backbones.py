@@ -91,7 +91,8 @@ def backbone(name: str, *, layer: str | None = None, pool: str | None = None) ->
         network.set_submodule(head, nn.Identity())
     if layer is not None or pool is not None:
         chosen = _MAPS[name] if layer is None else layer
-        return LayerNet(network, chosen, pool or "gap", of=f"torchvision/{name}")
+        how = "gap" if pool is None else pool
+        return LayerNet(network, chosen, how, of=f"torchvision/{name}")
     if name.startswith("vgg"):
         network.set_submodule("avgpool", nn.AdaptiveAvgPool2d(1))
     return network

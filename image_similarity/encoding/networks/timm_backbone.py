@@ -68,7 +68,7 @@ def timm_backbone(name: str, *, layer: str | None = None, pool: str | None = Non
     return LayerNet(
         network,
         layer or "",
-        pool or "gap",
+        "gap" if pool is None else pool,
         of=f"timm/{name}",
         channels_last=getattr(network, "output_fmt", "") == "NHWC",
     )
@@ -122,8 +122,20 @@ def refuse_unknown(name: str) -> None:
 
 
 def _settings(name: str) -> dict[str, Any]:
-    """Return what timm documents for the weights of a network."""
-    found = import_timm().get_pretrained_cfg(name)
+    """Return what timm documents for the weights of a network.
+
+    Raises:
+        UnknownModel: it knows the network, but no weights of that name, the part after the point.
+    """
+    timm = import_timm()
+    try:
+        found = timm.get_pretrained_cfg(name)
+    except RuntimeError as error:
+        network, _, weights = name.partition(".")
+        known = [each.partition(".")[2] for each in timm.list_pretrained(f"{network}.*")]
+        raise UnknownModel(
+            f"timm {timm.__version__} has no weights {weights!r} of {network}; it has {', '.join(known[:8]) or 'none'}"
+        ) from error
     settings: dict[str, Any] = found.to_dict() if found is not None else {}
     return settings
 
