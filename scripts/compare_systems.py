@@ -98,14 +98,24 @@ def main() -> None:
         work = arguments.work or Path(temporary)
         work.mkdir(parents=True, exist_ok=True)
         names = arguments.class_names
+        sizes = QUICK if arguments.quick else Sizes()
+        claim(work, models[0], arguments.sets, names, arguments.sample, sizes)
         sets = [copied(source, names, arguments.sample, work) for source in arguments.sets]
-        bench = Bench(sets, models[0], work, QUICK if arguments.quick else Sizes())
+        bench = Bench(sets, models[0], work, sizes)
         rows = [kept(work, model, bench.measure) for model in models]
         rows += [kept(work, model, bench.measure_speed) for model in arguments.speed_only]
     print(f"{datetime.now(UTC).date()}; {machine()}; {bench.sizes.gallery:,} pictures are asked\n")
     print(show(rows, [folder.name for folder in sets]))
     for row in rows:
         print(f"{row.name}: {row.training}")
+
+
+def claim(work: Path, *asked: object) -> None:
+    """Refuse a folder that holds what was measured of other sets or sizes: their figures would stand in one table."""
+    file, text = work / "asked.txt", "\n".join(map(str, asked))
+    if file.exists() and file.read_text(encoding="utf-8") != text:
+        raise SystemExit(f"{work} holds another comparison (see {file}); name another --work")
+    file.write_text(text, encoding="utf-8")
 
 
 def kept(work: Path, model: str, measure: Callable[[str], Row]) -> Row:

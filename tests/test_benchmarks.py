@@ -254,6 +254,14 @@ def test_systems_are_compared_in_one_table_and_what_was_measured_is_kept(
     assert run("compare_systems.py", *asked).splitlines()[2:] == printed.splitlines()[2:]
 
 
+def test_figures_of_another_comparison_never_stand_in_the_table(load: Any, tmp_path: Path) -> None:
+    module = load("compare_systems")
+    for _ in range(2):
+        module.claim(tmp_path, "builtin", [Path("val")], None, module.QUICK)
+    with pytest.raises(SystemExit, match="another comparison"):
+        module.claim(tmp_path, "builtin", [Path("val")], None, module.Sizes())
+
+
 def test_copies_with_jitter_are_near_and_keep_their_length(load: Any) -> None:
     enlarged = load("compare_systems").enlarged
     real = 40 * np.random.default_rng(0).standard_normal((30, 512)).astype(np.float32)
