@@ -12,12 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from image_similarity.analysis import reduction_learning as learning
+from image_similarity.analysis.model_target import check_target
 from image_similarity.analysis.reduction_learning import StoppedError
 from image_similarity.encoding import derived, registry
 from image_similarity.encoding.card import spec_from_card
 from image_similarity.encoding.derived import FAMILY, DerivedNetwork, as_stored, is_derived
 from image_similarity.encoding.encoder import Encoder
-from image_similarity.encoding.reductions import Kind, Reduction, reduced
+from image_similarity.encoding.reductions import ARCHITECTURES, Kind, Reduction, reduced
 from image_similarity.encoding.spec import ModelSpec
 from image_similarity.encoding.training_hashes import TENSOR
 from image_similarity.errors import DatabaseDamaged, InvalidSetting
@@ -59,7 +60,8 @@ def reduce(
     stop: Stop,
 ) -> ReductionInfo | None:
     """Learn a reduction and write it; see `Case.reduce`. None means stopped: nothing was written."""
-    _check(kind, path, dim=dim, whiten=whiten, epochs=epochs, force=force)
+    _check(kind, dim=dim, whiten=whiten, epochs=epochs)
+    check_target(catalog, path, ARCHITECTURES, replace=force)
     learning.load_sklearn()
     try:
         sample = _sample(catalog, model, dim, seed, on_event=on_event, stop=stop)
@@ -276,19 +278,11 @@ def _check_dim(dim: int, base_dim: int, pictures: int, aside: int) -> None:
         )
 
 
-def _check(kind: str, path: Path, *, dim: int, whiten: bool, epochs: int, force: bool) -> None:
-    """Refuse, before any work, settings without sense, and a file that could not or should not be written."""
+def _check(kind: str, *, dim: int, whiten: bool, epochs: int) -> None:
+    """Refuse, before any work, settings without sense."""
     if kind not in ("pca", "autoencoder"):
         raise InvalidSetting(f"no reduction is called {kind!r}", hint="pca or autoencoder")
     if dim < 1 or epochs < 1:
         raise InvalidSetting(f"{dim} dimensions, {epochs} epochs", hint="both are 1 or more")
     if whiten and kind != "pca":
         raise InvalidSetting("only principal axes are whitened", hint="pca --whiten")
-    if path.suffix != ".safetensors":
-        raise InvalidSetting(f"the model's file must end in .safetensors: {path}")
-    if not path.parent.is_dir():
-        raise InvalidSetting(f"there is no folder {path.parent} for the model")
-    if path.is_dir():
-        raise InvalidSetting(f"the model's file is a folder: {path}")
-    if path.exists() and not force:
-        raise InvalidSetting(f"{path} exists", hint="--force replaces it")

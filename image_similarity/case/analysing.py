@@ -55,7 +55,8 @@ class Analysing(Record):
             stop: Asked between blocks and batches.
 
         Raises:
-            InvalidSetting: More dimensions than the vectors or than pictures to learn from; a file that exists.
+            InvalidSetting: More dimensions than the vectors or than pictures to learn from.
+            UsageError: The file exists, or lies in the evidence.
             ExtraMissing, AmbiguousModel, UnknownModel, ModelError, DatabaseDamaged, OSError.
         """
         from image_similarity.analysis.reduce import reduce

@@ -49,7 +49,7 @@ from image_similarity.values import ReductionInfo
 )
 @click.option("--name", metavar="NAME", help="The new model's name.  [default: the file's]")
 @click.option("--no-store", is_flag=True, help="Only write the model, no vectors.")
-@click.option("--force", is_flag=True, help="Let -o replace an earlier file.")
+@click.option("--force", is_flag=True, help="Let -o replace an earlier reduction.")
 @options.output_format("table", "json")
 @options.talk
 @click.pass_obj
@@ -67,7 +67,6 @@ def reduce(
         progress.listener(talk) as on_event,
         Case.open(database, read_only=no_store, on_event=on_event) as case,
     ):
-        evidence.refuse_inside_sources(path, [case])
         info = case.reduce(path=path, on_event=on_event, stop=stop, **given)
         if info is None:
             output.note("Stopped; nothing was written.")

@@ -22,6 +22,8 @@ from image_similarity.errors import WeightsRefused
 
 Float32 = npt.NDArray[np.float32]
 Kind = Literal["pca", "autoencoder"]
+# By the architectures that their cards name.
+ARCHITECTURES: Mapping[str, Kind] = {"derived/pca": "pca", "derived/autoencoder": "autoencoder"}
 
 # Rows at a time: the hidden layer of 4,096 rows takes 16 MB at a width of 1,024.
 BLOCK = 4_096
@@ -112,8 +114,7 @@ _HALF = ("hidden", "hidden_bias", "out", "linear", "bias")
 
 def kind_of(spec: ModelSpec) -> Kind | None:
     """Return which reduction a derived model is, or None if it is something else."""
-    kinds: dict[str, Kind] = {"derived/pca": "pca", "derived/autoencoder": "autoencoder"}
-    return kinds.get(spec.architecture)
+    return ARCHITECTURES.get(spec.architecture)
 
 
 def described(path: Path) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from image_similarity.errors import (
     ExtraMissing,
     InvalidSetting,
     UnknownModel,
+    UsageError,
     WeightsChanged,
     WeightsMissing,
 )
@@ -202,17 +203,42 @@ def test_more_dimensions_than_pictures_are_refused(tmp_path: Path) -> None:
     assert reduced(database, tmp_path / "small.safetensors", dim=6).dim == 6
 
 
-def test_a_file_is_replaced_only_when_asked(database: Path, tmp_path: Path) -> None:
+def test_only_an_earlier_reduction_is_replaced_and_only_when_asked(
+    database: Path, tmp_path: Path
+) -> None:
     target = tmp_path / "small.safetensors"
+    assert reduced(database, target).dim == 4
+    with pytest.raises(UsageError, match="exists already"):
+        reduced(database, target, dim=3)
+    assert reduced(database, target, dim=3, force=True).dim == 3
     target.write_bytes(b"something dear")
-    with pytest.raises(InvalidSetting, match="exists"):
+    with pytest.raises(UsageError, match="exists already"):
         reduced(database, target)
+    with pytest.raises(UsageError, match="was not written by this command, and is not replaced"):
+        reduced(database, target, force=True)
     assert target.read_bytes() == b"something dear"
-    assert reduced(database, target, force=True).dim == 4
+
+
+def test_the_model_below_is_never_replaced_by_its_reduction(
+    made: tuple[Path, Path, Path], tmp_path: Path
+) -> None:
+    base = Path(shutil.copyfile(made[2], tmp_path / "base.safetensors"))
+    with Case.open(tmp_path / "own.db") as case:
+        case.index(made[1], options=IndexOptions(models=(str(base),)))
+    with pytest.raises(UsageError, match="was not written by this command, and is not replaced"):
+        reduced(tmp_path / "own.db", base, force=True)
+    assert base.read_bytes() == made[2].read_bytes()
+
+
+def test_a_file_that_could_not_be_written_in_the_end_is_refused_at_once(
+    made: tuple[Path, Path, Path], database: Path, tmp_path: Path
+) -> None:
     with pytest.raises(InvalidSetting, match="must end in"):
         reduced(database, tmp_path / "small.pth")
-    with pytest.raises(InvalidSetting, match="no folder"):
+    with pytest.raises(UsageError, match=r"The folder of .* does not exist"):
         reduced(database, tmp_path / "none" / "small.safetensors")
+    with pytest.raises(UsageError, match="would be written into the indexed folder"):
+        reduced(database, made[1] / "small.safetensors")
 
 
 def test_a_model_that_is_not_held_and_one_that_is_derived_are_refused(
