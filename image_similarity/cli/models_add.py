@@ -78,6 +78,8 @@ def add(
     written = copy or new_card.card_path(spec.weights)  # type: ignore[arg-type]
     if copy:
         new_card.refuse_copy(spec.weights, copy)  # type: ignore[arg-type]
+    else:
+        new_card.refuse_read_only(spec.weights)  # type: ignore[arg-type]
     target.refuse_existing(written, mark="architecture", overwrite=force)
     model_check.check_spec(spec, device="cpu", runtime="auto")
     if copy:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -119,6 +120,21 @@ def write_beside(spec: ModelSpec) -> Path:
     with writing(path) as file:
         file.write(json.dumps(to_card(spec), indent=1).encode("utf-8") + b"\n")
     return path
+
+
+def refuse_read_only(weights: Path) -> None:
+    """Refuse weights beside which no card can be written, as on a medium that is only to be read.
+
+    Raises:
+        InvalidSetting.
+    """
+    if not os.access(weights.absolute().parent, os.W_OK):
+        by = "or let -o FILE.safetensors write a copy with the card inside"
+        raise InvalidSetting(
+            f"the card belongs beside {weights}, into a folder that cannot be written to",
+            hint="copy the weights into another folder"
+            + ("" if weights.suffix.lower() == onnx_model.SUFFIX else f", {by}"),
+        )
 
 
 def write_copy(spec: ModelSpec, target: Path) -> ModelSpec:

@@ -1,8 +1,8 @@
 """What an .onnx file asks for, read from its bytes before any library is handed them.
 
 ONNX Runtime would open other files that a network names as the place of its weights. It is therefore only given
-networks that name none, have nothing but standard operators, and cannot run for ever. The file is a message in the
-wire format of Protocol Buffers; read here are those few fields, by their numbers in onnx.proto.
+networks that name none, have nothing but standard operators, draw nothing at random, and cannot run for ever. The file
+is a message in the wire format of Protocol Buffers; read here are those few fields, by their numbers in onnx.proto.
 """
 
 from __future__ import annotations
@@ -19,6 +19,11 @@ MAX_BYTES = 2**31 - 1
 DOMAINS = ("", "ai.onnx", "ai.onnx.ml")
 # A picture needs a fixed number of steps; a loop may have as many as its author likes.
 LOOPS = ("Loop", "Scan", "SequenceMap")
+# A picture has one vector; with these it would get another one each time.
+DRAWS = (
+    *("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"),
+    *("Bernoulli", "Multinomial"),
+)
 # Graphs lie inside of nodes (If); real ones two deep.
 MAX_DEPTH = 16
 MAX_NODES = 100_000
@@ -41,8 +46,8 @@ def read_sound(path: Path) -> bytes:
     """Return the bytes of an .onnx file that asks for nothing but itself and standard operators.
 
     Raises:
-        WeightsRefused: it is no such file, too large, keeps numbers in other files, or has operators of its own or
-            loops.
+        WeightsRefused: it is no such file, too large, keeps numbers in other files, or has operators of its own,
+            loops, or such as draw at random.
         OSError: it cannot be read.
     """
     size = path.stat().st_size
@@ -99,10 +104,16 @@ class _Inspection:
         for number, value in self.fields(message):
             if number == _NODE_DOMAIN:
                 self.domain(value)
-            elif number == _NODE_TYPE and (kind := self.text(value)) in LOOPS:
-                self.refuse(f"it holds a loop ({kind})")
+            elif number == _NODE_TYPE:
+                self.kind(self.text(value))
             elif number == _NODE_ATTRIBUTE:
                 self.attribute(self.message(value), depth)
+
+    def kind(self, name: str) -> None:
+        if name in LOOPS:
+            self.refuse(f"it holds a loop ({name})")
+        if name in DRAWS:
+            self.refuse(f"it draws numbers at random ({name})")
 
     def attribute(self, message: memoryview, depth: int) -> None:
         for number, value in self.fields(message):

@@ -103,7 +103,7 @@ def get_scene_model(name_or_path: str) -> ModelSpec:
     if not spec.scenes:
         raise UnknownModel(
             f"Model {spec.name!r} knows no scenes.",
-            hint=f"Scene models are {BUILTIN!r} and Places365 checkpoint files.",
+            hint=f"Such models are {BUILTIN!r}, files of `train --classes`, and Places365 checkpoints.",
         )
     return spec
 

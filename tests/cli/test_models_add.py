@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -269,3 +270,25 @@ def test_a_network_that_mixes_the_pictures_of_a_batch_is_refused(run: Run, tmp_p
     assert outcome.code == 13
     assert "other numbers beside others than alone" in outcome.err
     assert [each.name for each in tmp_path.iterdir()] == ["mixed.onnx"]
+
+
+def test_where_no_card_can_be_written_a_copy_can(
+    run: Run, own: Path, onnx_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    medium = tmp_path / "medium"
+    medium.mkdir()
+    weights, network = (Path(shutil.copy(each, medium)) for each in (own, onnx_file))
+    allowed = os.access
+    # The tests may run as root, who may write everywhere.
+    monkeypatch.setattr(
+        os, "access", lambda path, mode: Path(path) != medium and allowed(path, mode)
+    )
+    refused = run("models", "add", weights, *SMALL)
+    assert refused.code == 2
+    assert "cannot be written to" in refused.err
+    assert "-o FILE.safetensors" in refused.err
+    assert run("models", "add", weights, *SMALL, "-o", tmp_path / "copy.safetensors").code == 0
+    refused = run("models", "add", network)
+    assert refused.code == 2
+    assert "-o FILE" not in refused.err, "an .onnx file is not copied"
+    assert sorted(each.name for each in medium.iterdir()) == ["net.onnx", "resnet18.pth"]

@@ -113,6 +113,8 @@ def nested(depth: int) -> Any:
         (with_training(), "training"),
         (with_node("Loop"), "a loop"),
         (with_node("Scan"), "a loop"),
+        (with_node("RandomNormalLike"), r"at random \(RandomNormalLike\)"),
+        (with_node("Bernoulli"), "at random"),
         (nested(20), "deep in each other"),
     ],
 )
