@@ -116,6 +116,8 @@ def _read(rows: Iterator[list[str]]) -> Layout:
     model, fingerprint, perplexity, seed = made
     if not _SHA256.fullmatch(fingerprint):
         raise ValueError("it names no fingerprint of a model")
+    if _number(perplexity, 2) < 1 or not 0 <= int(seed) < 2**32:
+        raise ValueError("it names no perplexity and seed that a map can be made with")
     return Layout(model, fingerprint, _number(perplexity, 2), int(seed), positions)
 
 

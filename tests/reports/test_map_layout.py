@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,8 @@ def test_a_name_never_starts_a_formula() -> None:
         (lambda text: text.replace("5feceb", "XXXXXX"), "line 2 names no SHA-256"),
         (lambda text: text.replace(",7\n", ",8\n", 1), "line 3 is of another computation"),
         (lambda text: text.replace("f1f1", "zz"), "fingerprint"),
+        (lambda text: text.replace(",7\n", ",4294967296\n"), "seed that a map can be made with"),
+        (lambda text: re.sub(r",[0-9.]+,7\n", ",0,7\n", text), "no perplexity"),
     ],
 )
 def test_a_file_that_is_no_layout_is_refused_with_its_line(
