@@ -72,10 +72,11 @@ def add(
     measured.
     """
     from image_similarity.encoding import new_card, registry
+    from image_similarity.encoding.card import card_path
 
     wishes["name"] = wishes["name"] or (copy.stem if copy else None)
     spec = new_card.propose(weights, new_card.Wishes(**wishes))
-    written = copy or new_card.card_path(spec.weights)  # type: ignore[arg-type]
+    written = copy or card_path(spec.weights)  # type: ignore[arg-type]
     if copy:
         new_card.refuse_copy(spec.weights, copy)  # type: ignore[arg-type]
     else:

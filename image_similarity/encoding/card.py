@@ -41,7 +41,7 @@ def read_card(weights: Path) -> dict[str, Any] | None:
     text = _card_inside(weights)
     if text is not None:
         return _parse(text, weights)
-    beside = weights.with_name(weights.name + ".json")
+    beside = card_path(weights)
     if not beside.is_file():
         return None
     if beside.stat().st_size > MAX_CARD_BYTES:
@@ -50,6 +50,11 @@ def read_card(weights: Path) -> dict[str, Any] | None:
         return _parse(beside.read_text("utf-8"), beside)
     except UnicodeDecodeError as error:
         refuse(beside, f"not UTF-8 text ({error})")
+
+
+def card_path(weights: Path) -> Path:
+    """Return where the card of a weights file lies that does not carry it inside."""
+    return weights.with_name(weights.name + ".json")
 
 
 def carries_card(weights: Path) -> bool:

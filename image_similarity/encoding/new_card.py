@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from image_similarity.encoding import onnx_model, registry
 from image_similarity.encoding.architectures import is_known
-from image_similarity.encoding.card import FORMAT, carries_card, spec_from_card
+from image_similarity.encoding.card import FORMAT, card_path, carries_card, spec_from_card
 from image_similarity.encoding.pooling import POOLS
 from image_similarity.encoding.spec import ModelSpec
 from image_similarity.encoding.weights import KERAS_SUFFIXES, load_state, sha256_of
@@ -21,7 +21,6 @@ from image_similarity.whole_file import writing
 
 # The families whose weights are published without a card; what this program makes has one.
 FAMILIES = ("torchvision", "timm")
-CARD_SUFFIX = ".json"
 UNKNOWN_LICENCE = "unknown"
 
 
@@ -101,11 +100,6 @@ def to_card(spec: ModelSpec) -> dict[str, Any]:
         "origin": spec.origin,
         "weights_sha256": spec.weights_sha256,
     }
-
-
-def card_path(weights: Path) -> Path:
-    """Return where the card of a weights file lies that does not carry it inside."""
-    return weights.with_name(weights.name + CARD_SUFFIX)
 
 
 def write_beside(spec: ModelSpec) -> Path:
