@@ -41,7 +41,7 @@ Half = npt.NDArray[np.float16]
 Ids = npt.NDArray[np.int64]
 Stop = Callable[[], bool]
 
-# Pictures that are answered, and kept, at once.
+# Pictures that are answered, and kept, at once, of 2,048 neighbours each; fewer of more.
 BLOCK = 2048
 # Pictures by which the recall of an approximate answer is measured.
 RECALL_PICTURES = 200
@@ -162,7 +162,8 @@ def neighbours(
     head = _head(pictures, request)
     # Of a large database each copy of the vectors counts; the search has its own.
     pictures = replace(pictures, vectors=np.empty((0, 0), np.float16))
-    work = Work(path_of(target), head, rows=len(search), k=request.k, block=min(BLOCK, len(search)))
+    block = min(BLOCK, len(search), max(1, neighbours_files.AT_ONCE // request.k))
+    work = Work(path_of(target), head, rows=len(search), k=request.k, block=block)
     if begun and not overwrite and not work.is_complete():
         neighbours_files.check_target(target, overwrite=False)
     with work:
@@ -359,7 +360,7 @@ def _compute(
     while work.done < total:
         if stop():
             return False
-        block = np.arange(work.done, min(total, work.done + BLOCK))
+        block = np.arange(work.done, min(total, work.done + work.block))
         work.append(*search.nearest(block, offer))
         on_event(Progress(work.done, total, 0, 0))
     return True
@@ -414,15 +415,12 @@ def _write(
     shown = pictures.shown
     number = np.empty(len(shown) + 1, dtype=np.int64)
     number[shown], number[-1] = np.arange(len(shown)), -1
-    fewer = 0
 
     def rows(start: int, stop: int) -> neighbours_files.Rows:
         near, far = work.rows(search.place[shown[start:stop]])
         # A number of -1, no picture, stands for the last entry, which is -1.
         return number[near], far
 
-    for start in range(0, len(shown), _PORTION):
-        fewer += int(np.count_nonzero(rows(start, start + _PORTION)[0][:, -1] < 0))
     table = Table(
         head=head,
         k=request.k,
@@ -431,6 +429,10 @@ def _write(
         sha256=[pictures.sha256[row] for row in shown.tolist()],
         missing=pictures.missing,
         rows=rows,
+    )
+    fewer = sum(
+        int(np.count_nonzero(rows(*portion)[0][:, -1] < 0))
+        for portion in neighbours_files.portions(table)
     )
     on_event(Started(target.name, "", len(shown), "pictures"))
     neighbours_files.write(target, table, lambda done: on_event(Progress(done, len(shown), 0, 0)))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import errno
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -31,8 +32,8 @@ COLUMNS = (
 # By these a file is known as one of ours.
 _JSON_MARK = '{"program": "image_similarity", "kind": "neighbours"'
 _ABOUT_MARK = _JSON_MARK
-# Pictures that are written at once.
-_PORTION = 10_000
+# Neighbours that are written at once: 16 bytes each.
+AT_ONCE = 2**22
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,9 +150,11 @@ def _head(table: Table) -> dict[str, Any]:
     return {"program": "image_similarity", "kind": KIND, **table.head}
 
 
-def _portions(table: Table) -> Iterator[tuple[int, int]]:
-    for start in range(0, len(table), _PORTION):
-        yield start, min(len(table), start + _PORTION)
+def portions(table: Table) -> Iterator[tuple[int, int]]:
+    """Give the pictures, from one to another, that are written at once: fewer where each has many neighbours."""
+    step = max(1, AT_ONCE // table.k)
+    for start in range(0, len(table), step):
+        yield start, min(len(table), start + step)
 
 
 def _write_hdf5(path: Path, table: Table, on_written: Callable[[int], object]) -> None:
@@ -159,6 +162,8 @@ def _write_hdf5(path: Path, table: Table, on_written: Callable[[int], object]) -
     text, size = h5py.string_dtype("utf-8"), len(table)
     # HDF5 opens the file by its name once more; `writing` gives it its place, whole.
     with writing(path) as partial:
+        # As the other forms: it shows what its reader's colleagues need not see.
+        os.fchmod(partial.fileno(), 0o600)
         try:
             with h5py.File(partial.name, "w") as file:
                 for name, value in _head(table).items():
@@ -169,7 +174,7 @@ def _write_hdf5(path: Path, table: Table, on_written: Callable[[int], object]) -
                 texts = {"ids": table.names, "paths": table.paths, "sha256": table.sha256}
                 made = {name: file.create_dataset(name, (size,), text) for name in texts}
                 file.create_dataset("missing", data=list(table.missing), dtype=text)
-                for start, stop in _portions(table):
+                for start, stop in portions(table):
                     numbers[start:stop], distances[start:stop] = table.rows(start, stop)
                     for name, values in texts.items():
                         made[name][start:stop] = list(values[start:stop])
@@ -191,7 +196,7 @@ def _write_json(stream: TextIO, table: Table, on_written: Callable[[int], object
     head = rows.json_text({**_head(table), "missing": table.missing})
     stream.write(f'{head[:-1]}, "pictures": [')
     cited_by = _inverted(table)
-    for start, stop in _portions(table):
+    for start, stop in portions(table):
         numbers, distances = table.rows(start, stop)
         for number, near, far in zip(
             range(start, stop), numbers.tolist(), distances.tolist(), strict=True
@@ -216,7 +221,7 @@ def _write_json(stream: TextIO, table: Table, on_written: Callable[[int], object
 def _inverted(table: Table) -> Callable[[int], list[int]]:
     """A function that gives the pictures, ascending, that have a picture among their neighbours."""
     cited = np.concatenate(
-        [table.rows(*portion)[0] for portion in _portions(table)], dtype=np.int64
+        [table.rows(*portion)[0] for portion in portions(table)], dtype=np.int64
     ).ravel()
     order = np.argsort(cited, kind="stable")
     ends = np.searchsorted(cited[order], np.arange(len(table) + 1))
@@ -232,7 +237,7 @@ def _inverted(table: Table) -> Callable[[int], list[int]]:
 def _write_csv(stream: TextIO, table: Table, on_written: Callable[[int], object]) -> None:
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(COLUMNS)
-    for start, stop in _portions(table):
+    for start, stop in portions(table):
         numbers, distances = table.rows(start, stop)
         for number, near, far in zip(
             range(start, stop), numbers.tolist(), distances.tolist(), strict=True

@@ -51,7 +51,7 @@ class Work:
     def __init__(
         self, path: Path, head: Mapping[str, Any], *, rows: int, k: int, block: int
     ) -> None:
-        self.path, self._rows, self._k, self._block = path, rows, k, block
+        self.path, self.block, self._rows, self._k = path, block, rows, k
         self._type = np.dtype(
             [("numbers", "<i8", (block, k)), ("distances", "<f8", (block, k)), ("crc", "<u4")]
         )
@@ -83,11 +83,11 @@ class Work:
     @property
     def done(self) -> int:
         """How many rows there are."""
-        return min(self._rows, self.blocks * self._block)
+        return min(self._rows, self.blocks * self.block)
 
     def is_complete(self) -> bool:
         """Whether the file, as it lies there, has this head and all rows; nothing is changed. To be asked outside."""
-        blocks = -(-self._rows // self._block)
+        blocks = -(-self._rows // self.block)
         try:
             with self.path.open("rb") as file:
                 size = file.seek(0, os.SEEK_END)
@@ -155,7 +155,7 @@ class Work:
         """Give some rows: numbers int64 (n, k) and distances float64 (n, k)."""
         offset = len(self._head)
         stored = np.memmap(self.path, self._type, mode="r", offset=offset, shape=(self.blocks,))
-        block, row = np.divmod(at, self._block)
+        block, row = np.divmod(at, self.block)
         return stored["numbers"][block, row], stored["distances"][block, row]
 
     def discard(self) -> None:

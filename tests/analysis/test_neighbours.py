@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ import numpy as np
 import pytest
 
 from image_similarity.analysis import neighbours as computing
+from image_similarity.analysis import neighbours_files
 from image_similarity.analysis.neighbours import NeighboursReport
 from image_similarity.case import Case
 from image_similarity.errors import (
@@ -495,6 +497,14 @@ def test_hdf5_has_the_promised_arrays_and_says_what_they_are_of(
     assert json.loads(said["options"])["same_scene"] is False
 
 
+@pytest.mark.parametrize("form", ["h5", "json", "csv"])
+def test_every_form_is_for_the_eyes_of_its_owner_only(
+    database: Path, tmp_path: Path, form: str
+) -> None:
+    report = write(database, tmp_path / f"all.{form}", k=1)
+    assert {Path(path).stat().st_mode & 0o777 for path in report.paths} == {0o600}
+
+
 def test_the_export_is_in_the_audit_chain(database: Path, tmp_path: Path) -> None:
     report = write(database, tmp_path / "all.csv", k=1)
     assert len(report.paths) == 2
@@ -590,3 +600,15 @@ def test_every_refusal_has_one_line(database: Path, tmp_path: Path) -> None:
             write(database, tmp_path / "all.h5", **asked)
         assert "\n" not in refused.value.message
         assert os.linesep not in refused.value.hint
+
+
+def test_of_many_neighbours_each_fewer_pictures_are_kept_and_written_at_once(
+    many: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(many, tmp_path / "whole.csv", k=40)
+    monkeypatch.setattr(neighbours_files, "AT_ONCE", 1_000)
+    events: list[Event] = []
+    write(many, tmp_path / "parts.csv", k=40, on_event=events.append)
+    steps = [each.done for each in events if isinstance(each, Progress)]
+    assert max(later - earlier for earlier, later in pairwise(steps)) == 25
+    assert csv_rows(tmp_path / "parts.csv") == csv_rows(tmp_path / "whole.csv")
