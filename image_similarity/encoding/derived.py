@@ -93,7 +93,12 @@ def _file_of(name: str, weights: Path) -> Path:
     # Of either system's paths, so that both files can be carried to the other.
     said, beside = Path(name), weights.parent / PureWindowsPath(name).name
     # A relative path would mean another file in each folder that a command is run in.
-    for place in (said, beside) if said.is_absolute() else (beside, said):
+    places = [said, beside] if said.is_absolute() else [beside, said]
+    share = PureWindowsPath(name).drive
+    if share.startswith("\\\\") and share != PureWindowsPath(weights.absolute()).drive:
+        # To look at another machine's share is to open a connection, which no card may cause.
+        places.remove(said)
+    for place in places:
         # A card may say anything, also what no system takes for a name.
         with suppress(OSError, ValueError):
             if place.is_file():

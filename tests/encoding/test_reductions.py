@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -247,3 +248,15 @@ def test_a_file_of_the_same_name_in_the_current_folder_is_not_taken_for_the_mode
     write_tiny_model(other / base.name, seed=1)
     monkeypatch.chdir(other)
     assert derived.find_base(get(str(path))).weights == base
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the path is one of POSIX")
+def test_no_card_makes_the_program_look_at_another_machine(tmp_path: Path) -> None:
+    base = write_tiny_model(tmp_path / "tiny.safetensors")
+    away = tmp_path / "away"
+    away.mkdir()
+    # To Windows this is a share of a machine, to others the file itself.
+    path = write(away / "r.safetensors", card("pca", base=f"/{base}"), pca_arrays())
+    assert Path(f"/{base}").is_file()
+    with pytest.raises(WeightsMissing):
+        derived.find_base(get(str(path)))
