@@ -130,14 +130,20 @@ def save_account(
 
 
 def latest_options(connection: Connection, source: str) -> Sequence[Mapping[str, Any]]:
-    """The options of those of a source's runs that walked it, newest first; imports and derivations did not."""
+    """The options of those of a source's runs that walked it, newest first; imports and derivations did not.
+
+    Runs that failed before they took a file count only where there are no others: what a model that could not be loaded
+    was asked for would be asked for again by every refresh.
+    """
     of_source = select(source_table.c.id).where(source_table.c.name == source).scalar_subquery()
     statement = (
-        select(run_table.c.options)
+        select(run_table.c.options, run_table.c.status, run_table.c.account)
         .where(run_table.c.source_id == of_source, run_table.c.kind.not_in(("import", "derive")))
         .order_by(run_table.c.id.desc())
     )
-    return list(connection.execute(statement).scalars())
+    found = connection.execute(statement).all()
+    walked = [row for row in found if row.status != "failed" or row.account.get("seen")]
+    return [row.options for row in walked or found]
 
 
 def model_origins(connection: Connection) -> list[str]:

@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from safetensors.numpy import load_file
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
 
 from image_similarity.analysis import codebook_features, codebook_learning
 from image_similarity.analysis.codebook import work_folder
@@ -406,6 +407,24 @@ def test_a_source_that_cannot_be_reached_is_named_and_the_others_are_done(
     # One of the contents lies in both sources.
     stored = forty.vectors(database, made.info.fingerprint, 10)
     assert stored.keys() == {"one.png", *(path.name for path in made.folder.iterdir())}
+
+
+def test_a_codebook_that_could_not_be_loaded_is_not_asked_for_by_later_refreshes(
+    made: Made, target: Path, tmp_path: Path
+) -> None:
+    database = tmp_path / "case.db"
+    shutil.copy(made.database, database)
+    arrays = load_file(made.info.path)
+    arrays["idf"][0] = np.nan
+    with safe_open(made.info.path, "np") as file:
+        save_file(arrays, target, metadata=file.metadata())
+    with Case.open(database) as case:
+        with pytest.raises(WeightsRefused, match="idf"):
+            case.encode_codebook(target)
+        (run,) = case.refresh()
+        assert (run.status, len(run.models)) == ("done", 1)
+        (run,) = case.encode_codebook(made.info.path)
+        assert run.embedded == PICTURES
 
 
 def test_only_a_codebook_can_encode(made: Made) -> None:
