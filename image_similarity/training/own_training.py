@@ -13,8 +13,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from image_similarity.encoding import registry
+from image_similarity.encoding import onnx_model, registry
 from image_similarity.encoding.architectures import build, is_known
+from image_similarity.encoding.derived import is_derived
 from image_similarity.encoding.encoder import Encoder
 from image_similarity.encoding.spec import ModelSpec
 from image_similarity.errors import InvalidSetting, ModelError, TrainingRefused
@@ -274,6 +275,15 @@ def _start_model(recipe: Recipe, *, device: str, threads: int | None) -> Encoder
         reason = "it has no embedding" if spec.dim is None else "it comes from a plug-in"
         raise InvalidSetting(
             f"{spec.name} cannot be trained: {reason}.", hint="image-similarity models list"
+        )
+    if is_derived(spec):
+        raise InvalidSetting(
+            f"{spec.name} was learned on the vectors of another model; begin with {spec.config.get('base')}."
+        )
+    if spec.architecture == onnx_model.ARCHITECTURE:
+        raise InvalidSetting(
+            f"{spec.name} is an .onnx file, which is run as it is and cannot be trained.",
+            hint="begin with a network of torchvision or timm, or with builtin",
         )
     if spec.architecture.startswith(f"{named.FAMILY}/"):
         raise InvalidSetting(f"{spec.name} has classes already; begin with the model below it.")

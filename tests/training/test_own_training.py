@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import errno
+import json
 import os
 import shutil
 import tempfile
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from image_similarity.encoding import registry
 from image_similarity.encoding.card import read_card
@@ -26,7 +27,7 @@ from image_similarity.training import losses, own_training
 from image_similarity.training.learners import WholeLearner
 from image_similarity.training.own_training import CHECKPOINT, train
 from image_similarity.training.recipe import Advance, Epoch, Event, Recipe, TrainingReport
-from tests.tiny_model import write_tiny_model
+from tests.tiny_model import tiny_card, write_tiny_model
 from tests.training.own_pictures import make_places, write_small_multiscale
 
 Train = Callable[..., TrainingReport]
@@ -496,3 +497,24 @@ def test_it_tells_loss_and_figures_as_it_goes(run: Train) -> None:
     assert all(step.loss is not None for step in steps)
     assert steps[-1].done == steps[-1].total
     assert [epoch.number for epoch in epochs] == [1, 2]
+
+
+@pytest.mark.parametrize("head", [None, 4])
+@pytest.mark.parametrize("architecture", ["derived/pca", "derived/words", "onnx"])
+def test_what_has_no_network_of_its_own_is_refused_before_it_is_loaded(
+    run: Train, tmp_path: Path, architecture: str, head: int | None
+) -> None:
+    name = "start.onnx" if architecture == "onnx" else "start.safetensors"
+    card = {
+        **{key: tiny_card()[key] for key in ("format", "preprocess", "dim")},
+        "name": "start",
+        "architecture": architecture,
+        "config": {} if architecture == "onnx" else {"base": "tiny", "base_fingerprint": "0" * 64},
+    }
+    start = tmp_path / name
+    save_file({"x": torch.zeros(1)}, start, metadata={"card": json.dumps(card)})
+    start.with_name(f"{name}.json").write_text(json.dumps(card))
+    said = "cannot be trained" if architecture == "onnx" else "begin with tiny"
+    with pytest.raises(InvalidSetting, match=said):
+        run(model=str(start), head=head)
+    assert not (tmp_path / "own.safetensors").exists()
