@@ -292,6 +292,8 @@ def _start_model(recipe: Recipe, *, device: str, threads: int | None) -> Encoder
     encoder = Encoder.load(spec, device=device, threads=threads, runtime="torch")
     if recipe.size is not None and recipe.size != spec.preprocess.size:
         spec = _resized(spec, recipe.size)
+    # What is learned are angles: of raw vectors, too, and the new model's have length 1.
+    spec = replace(spec, normalisation="l2")
     changed = Encoder(spec, encoder.info, encoder.network, device=encoder.device)
     try:
         changed.encode(np.zeros((2, *[spec.preprocess.size] * 2, 3), np.uint8))

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import save_file as save_numpy
 from safetensors.torch import load_file, save_file
 
 from image_similarity.encoding import registry
@@ -27,7 +28,7 @@ from image_similarity.training import losses, own_training
 from image_similarity.training.learners import WholeLearner
 from image_similarity.training.own_training import CHECKPOINT, train
 from image_similarity.training.recipe import Advance, Epoch, Event, Recipe, TrainingReport
-from tests.tiny_model import tiny_card, write_tiny_model
+from tests.tiny_model import tiny_card, tiny_state, write_tiny_model
 from tests.training.own_pictures import make_places, write_small_multiscale
 
 Train = Callable[..., TrainingReport]
@@ -518,3 +519,13 @@ def test_what_has_no_network_of_its_own_is_refused_before_it_is_loaded(
     with pytest.raises(InvalidSetting, match=said):
         run(model=str(start), head=head)
     assert not (tmp_path / "own.safetensors").exists()
+
+
+def test_a_model_of_raw_vectors_is_trained_at_length_1(run: Train, tmp_path: Path) -> None:
+    """Long vectors would all be near duplicates of each other, as products of two are above any cosine."""
+    state = {key: each * 100 for key, each in tiny_state().items()}
+    card = json.dumps(tiny_card() | {"normalisation": "none"})
+    save_numpy(state, tmp_path / "raw.safetensors", metadata={"card": card})
+    report = run(model=str(tmp_path / "raw.safetensors"), anyway=True, near_duplicate=0.9999)
+    assert report.validation > 0
+    assert registry.get(str(tmp_path / "own.safetensors")).normalisation == "l2"
