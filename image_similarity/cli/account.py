@@ -76,9 +76,13 @@ def mount_line(mount: Mount) -> str:
     return f"evidence mounted read-only: no ({mount.point}, {times})"
 
 
-def exit_code(reports: Iterable[RunReport], stopped: int) -> int:
-    """Return the worst exit code of the runs: stopped by a signal, then failed, then partial, then done."""
-    codes = [
+def exit_code(reports: Iterable[RunReport], stopped: int, *, heeded: bool = False) -> int:
+    """Return the worst exit code of the runs: stopped by a signal, then failed, then partial, then done.
+
+    With `heeded` the signal also counts that kept a run from being begun.
+    """
+    codes = [stopped] if heeded else []
+    codes += [
         stopped if report.status == "interrupted" else _EXIT_CODES[report.status]
         for report in reports
     ]

@@ -122,7 +122,7 @@ def encode(
         case.encode_codebook(
             codebook_file, sources, options=IndexOptions(**given), on_event=tell, stop=stop
         )
-    return account.exit_code(reports, stop.exit_code)
+    return account.exit_code(reports, stop.exit_code, heeded=stop.heeded)
 
 
 def _rows(found: CodebookInfo) -> list[tuple[str, str]]:

@@ -10,7 +10,6 @@ from image_similarity.case import Case
 from image_similarity.cli import account, evidence, options, output, progress
 from image_similarity.cli.options import Talk
 from image_similarity.cli.signals import Stop
-from image_similarity.values import RunReport
 
 
 @click.command(context_settings=options.CONTEXT)
@@ -32,17 +31,12 @@ def derive(talk: Talk, /, model: Path, database: Path, form: str) -> int:
         Case.open(database, on_event=on_event) as case,
     ):
         reports = case.derive(model, on_event=on_event, stop=stop)
-        code = account.exit_code(reports, stop.exit_code)
-    return show(reports, form=form) or code
-
-
-def show(reports: list[RunReport], *, form: str) -> int:
-    """Print what the runs stored; always 0."""
+        code = account.exit_code(reports, stop.exit_code, heeded=stop.heeded)
     for report in reports:
         if form == "json":
             output.emit(report)
         else:
             output.line(account.derived_line(report))
-    if not reports and form != "json":
+    if not reports and not stop.heeded and form != "json":
         output.line("Every picture has its vector already.")
-    return 0
+    return code

@@ -58,6 +58,6 @@ def refresh(
                 account.show(event.report, database, form)
 
         case.refresh(sources, options=IndexOptions(**given), on_event=tell, stop=stop)
-    if not reports and form != "json":
+    if not reports and not stop.heeded and form != "json":
         output.line("There is no source to index again.")
-    return account.exit_code(reports, stop.exit_code)
+    return account.exit_code(reports, stop.exit_code, heeded=stop.heeded)

@@ -15,6 +15,9 @@ _MESSAGE = "finishing the batch; press Ctrl-C again to stop now"
 class Stop:
     """A context in which signals set a flag; called, it says whether one came.
 
+    Attributes:
+        heeded: whether it was asked and said so; a signal that came when all was done stopped nothing.
+
     Example:
         ```
         with Stop() as stop:
@@ -27,11 +30,13 @@ class Stop:
         text = json.dumps({"event": "notice", "text": _MESSAGE}) if as_json else f"\n{_MESSAGE}"
         self._message = f"{text}\n".encode("ascii")
         self._received: int | None = None
+        self.heeded = False
         self._before: dict[int, Any] = {}
 
     def __call__(self) -> bool:
         """Return whether the work should end after its current batch."""
-        return self._received is not None
+        self.heeded = self._received is not None
+        return self.heeded
 
     @property
     def exit_code(self) -> int:
