@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -93,6 +93,28 @@ def indexed(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Made:
     code = main.run(main.cli, index_arguments(folder, database, tiny_model), "image-similarity")
     assert code == 3
     return Made(folder, database, tiny_model)
+
+
+@pytest.fixture(autouse=True)
+def nobody_writes_to_it(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail the very test that wrote to the database that all share."""
+    if "indexed" not in request.fixturenames:
+        yield
+        return
+    database = request.getfixturevalue("indexed").database
+    before = database.read_bytes()
+    yield
+    changed = database.read_bytes() != before
+    if changed:
+        database.write_bytes(before)
+    assert not changed, "take the fixture `copied` or `case`"
+
+
+@pytest.fixture
+def copied(indexed: Made, tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """The indexed folder, and a copy of its database that may be written to."""
+    database = Path(shutil.copy(indexed.database, tmp_path_factory.mktemp("copied") / "case.db"))
+    return Made(indexed.folder, database, indexed.model)
 
 
 @pytest.fixture

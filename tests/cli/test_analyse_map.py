@@ -11,9 +11,9 @@ def told(text: str) -> dict[str, str]:
     return dict(line.split("  ", 1) for line in text.splitlines())
 
 
-def test_a_map_and_what_is_on_it_are_told(run: Run, indexed: Made, tmp_path: Path) -> None:
+def test_a_map_and_what_is_on_it_are_told(run: Run, copied: Made, tmp_path: Path) -> None:
     outcome = run(
-        "analyse", "map", "-dp", indexed.database, "-o", tmp_path / "map.png",
+        "analyse", "map", "-dp", copied.database, "-o", tmp_path / "map.png",
         "--layout", tmp_path / "layout.csv",
     )  # fmt: skip
     assert (outcome.code, outcome.err) == (0, "")
@@ -24,9 +24,9 @@ def test_a_map_and_what_is_on_it_are_told(run: Run, indexed: Made, tmp_path: Pat
     assert lines["layout"] == f"{tmp_path / 'layout.csv'}, written"
 
 
-def test_json_gives_all_of_it(run: Run, indexed: Made, tmp_path: Path) -> None:
+def test_json_gives_all_of_it(run: Run, copied: Made, tmp_path: Path) -> None:
     (found,) = run(
-        "analyse", "map", "-dp", indexed.database, "-o", tmp_path / "map.html", "--format", "json",
+        "analyse", "map", "-dp", copied.database, "-o", tmp_path / "map.html", "--format", "json",
         "--perplexity", "1", "--seed", "5", "--tile", "48",
     ).objects()  # fmt: skip
     assert (found["pictures"], found["perplexity"], found["seed"], found["tile"]) == (5, 1, 5, 48)
@@ -49,22 +49,22 @@ def test_pictures_that_cannot_be_shown_or_have_no_position_are_told(
     assert "1 picture of the database not on the map" in outcome.err
 
 
-def test_how_far_it_is_can_be_followed(run: Run, indexed: Made, tmp_path: Path) -> None:
+def test_how_far_it_is_can_be_followed(run: Run, copied: Made, tmp_path: Path) -> None:
     outcome = run(
-        "analyse", "map", "-dp", indexed.database, "-o", tmp_path / "m.png", "--progress", "lines"
+        "analyse", "map", "-dp", copied.database, "-o", tmp_path / "m.png", "--progress", "lines"
     )
     assert outcome.err == "map: 1000 iterations\nthumbnails: 5 pictures\n"
 
 
-def test_bad_input_is_one_line_with_what_to_do(run: Run, indexed: Made, tmp_path: Path) -> None:
-    base = ("analyse", "map", "-dp", indexed.database, "-o")
+def test_bad_input_is_one_line_with_what_to_do(run: Run, copied: Made, tmp_path: Path) -> None:
+    base = ("analyse", "map", "-dp", copied.database, "-o")
     for given, said in (
         ((tmp_path / "m.jpg",), "give FILE.png or FILE.html"),
-        ((indexed.folder / "m.png",), "would be written into the indexed folder"),
+        ((copied.folder / "m.png",), "would be written into the indexed folder"),
         ((tmp_path / "m.png", "--source", "tablet"), "no source 'tablet'"),
         ((tmp_path / "m.png", "--under", "rooms"), "1 picture with a vector of tiny: too few"),
         ((tmp_path / "m.png", "--perplexity", "0"), "a perplexity of 0"),
-        ((tmp_path / "m.png", "--layout", indexed.model), "is no layout of a map"),
+        ((tmp_path / "m.png", "--layout", copied.model), "is no layout of a map"),
     ):
         outcome = run(*base, *given)
         assert outcome.code == 2, given

@@ -11,9 +11,9 @@ from image_similarity.cli.signals import Stop
 from tests.cli.conftest import Made, Run
 
 
-def test_what_was_written_and_how_is_told(run: Run, indexed: Made, tmp_path: Path) -> None:
+def test_what_was_written_and_how_is_told(run: Run, copied: Made, tmp_path: Path) -> None:
     outcome = run(
-        "analyse", "neighbours", "-dp", indexed.database, "-k", 2, "-o", tmp_path / "n.json"
+        "analyse", "neighbours", "-dp", copied.database, "-k", 2, "-o", tmp_path / "n.json"
     )
     assert outcome.code == 0
     told = dict(line.split("  ", 1) for line in outcome.out.splitlines())
@@ -25,27 +25,27 @@ def test_what_was_written_and_how_is_told(run: Run, indexed: Made, tmp_path: Pat
     assert sum(len(each["cited_by"]) for each in made["pictures"]) == 10
 
 
-def test_json_gives_the_account(run: Run, indexed: Made, tmp_path: Path) -> None:
+def test_json_gives_the_account(run: Run, copied: Made, tmp_path: Path) -> None:
     (found,) = run(
-        "analyse", "neighbours", "-dp", indexed.database, "-o", tmp_path / "n.csv", "-k", 1,
+        "analyse", "neighbours", "-dp", copied.database, "-o", tmp_path / "n.csv", "-k", 1,
         "--format", "json",
     ).objects()  # fmt: skip
     assert (found["status"], found["pictures"], found["k"]) == ("done", 5, 1)
     assert found["paths"] == [str(tmp_path / "n.csv"), str(tmp_path / "n.csv.about.json")]
 
 
-def test_how_far_it_is_can_be_followed(run: Run, indexed: Made, tmp_path: Path) -> None:
+def test_how_far_it_is_can_be_followed(run: Run, copied: Made, tmp_path: Path) -> None:
     outcome = run(
-        "analyse", "neighbours", "-dp", indexed.database, "-o", tmp_path / "n.h5", "-k", 1,
+        "analyse", "neighbours", "-dp", copied.database, "-o", tmp_path / "n.h5", "-k", 1,
         "--progress", "lines",
     )  # fmt: skip
     assert outcome.err == "neighbours: 5 pictures\nn.h5: 5 pictures\n"
 
 
 def test_a_stopped_command_says_that_the_next_goes_on(
-    run: Run, indexed: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Run, copied: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = ("analyse", "neighbours", "-dp", indexed.database, "-k", 1, "-o", tmp_path / "n.json")
+    asked = ("analyse", "neighbours", "-dp", copied.database, "-k", 1, "-o", tmp_path / "n.json")
     with monkeypatch.context() as patch:
         patch.setattr(Stop, "__call__", lambda self: True)
         outcome = run(*asked)
@@ -58,12 +58,12 @@ def test_a_stopped_command_says_that_the_next_goes_on(
 
 
 def test_listed_pictures_that_are_not_there_are_named_with_the_code_for_partly_done(
-    run: Run, indexed: Made, tmp_path: Path
+    run: Run, copied: Made, tmp_path: Path
 ) -> None:
     lines = [f"none-{number}.png,{number}" for number in range(5)]
     lines += ["picture-1.png,a", "picture-2.png,b"]
     (tmp_path / "list.csv").write_text("\n".join(["path,id", *lines]))
-    asked = ("analyse", "neighbours", "-dp", indexed.database, "-k", 1)
+    asked = ("analyse", "neighbours", "-dp", copied.database, "-k", 1)
     only = ("--only", tmp_path / "list.csv")
     outcome = run(*asked, *only, "-o", tmp_path / "n.json")
     assert outcome.code == 3
@@ -88,19 +88,19 @@ def test_listed_pictures_that_are_not_there_are_named_with_the_code_for_partly_d
     ],
 )
 def test_what_cannot_be_done_is_one_line_and_leaves_nothing(
-    run: Run, indexed: Made, tmp_path: Path, asked: list[str], code: int, told: str
+    run: Run, copied: Made, tmp_path: Path, asked: list[str], code: int, told: str
 ) -> None:
-    outcome = run("analyse", "neighbours", "-dp", indexed.database, "-o", tmp_path / "n.h5", *asked)
+    outcome = run("analyse", "neighbours", "-dp", copied.database, "-o", tmp_path / "n.h5", *asked)
     assert outcome.code == code
     assert told in outcome.err.splitlines()[0]
     assert list(tmp_path.iterdir()) == []
 
 
 def test_nothing_is_written_into_evidence_and_no_file_is_replaced_unasked(
-    run: Run, indexed: Made, tmp_path: Path
+    run: Run, copied: Made, tmp_path: Path
 ) -> None:
-    asked = ("analyse", "neighbours", "-dp", indexed.database, "-k", 1, "-o")
-    outcome = run(*asked, indexed.folder / "n.json")
+    asked = ("analyse", "neighbours", "-dp", copied.database, "-k", 1, "-o")
+    outcome = run(*asked, copied.folder / "n.json")
     assert outcome.code == 2
     assert "would be written into the indexed folder" in outcome.err
     assert run(*asked, tmp_path / "n.json").code == 0

@@ -93,15 +93,15 @@ def test_a_damaged_vector_is_found_and_exits_with_15(run: Run, case: Made) -> No
 
 
 def test_a_backup_answers_as_the_original_and_is_the_owners_alone(
-    run: Run, indexed: Made, tmp_path: Path
+    run: Run, copied: Made, tmp_path: Path
 ) -> None:
     target = tmp_path / "backup.db"
-    outcome = run("db", "backup", target, "-dp", indexed.database)
+    outcome = run("db", "backup", target, "-dp", copied.database)
     assert (outcome.code, outcome.out) == (0, f"{target}\n")
     assert stat.S_IMODE(target.stat().st_mode) == 0o600
     hits = [
-        run("query", indexed.first, "-dp", each, "--format", "paths").out
-        for each in (indexed.database, target)
+        run("query", copied.first, "-dp", each, "--format", "paths").out
+        for each in (copied.database, target)
     ]
     assert hits[0] == hits[1]
 

@@ -296,15 +296,13 @@ def test_a_query_writes_nothing(run: Run, case: Made) -> None:
     assert (case.database.read_bytes(), sorted(case.database.parent.iterdir())) == before
 
 
-def test_a_report_shows_the_hits_and_their_pictures(
-    run: Run, indexed: Made, tmp_path: Path
-) -> None:
+def test_a_report_shows_the_hits_and_their_pictures(run: Run, copied: Made, tmp_path: Path) -> None:
     target = tmp_path / "report.html"
     arguments = [
         "query",
-        indexed.first,
+        copied.first,
         "-dp",
-        indexed.database,
+        copied.database,
         "--scene",
         "off",
         "--report",
@@ -322,13 +320,13 @@ def test_a_report_shows_the_hits_and_their_pictures(
 
 
 def test_a_report_names_the_query_pictures_that_could_not_be_read(
-    run: Run, indexed: Made, tmp_path: Path
+    run: Run, copied: Made, tmp_path: Path
 ) -> None:
     queries, target = tmp_path / "queries", tmp_path / "report.html"
     queries.mkdir()
-    shutil.copyfile(indexed.first, queries / "good.png")
+    shutil.copyfile(copied.first, queries / "good.png")
     (queries / "bad.png").write_bytes(b"no picture")
-    outcome = run("query", queries, "-dp", indexed.database, "--report", target)
+    outcome = run("query", queries, "-dp", copied.database, "--report", target)
     assert outcome.code == 3
     assert "<dt>not searched with (1)</dt><dd>bad.png: " in target.read_text("utf-8")
 
