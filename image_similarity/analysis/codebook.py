@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from image_similarity.analysis import codebook_features, codebook_learning
+from image_similarity.analysis import codebook_features, sklearn_import
 from image_similarity.analysis.codebook_features import Sampled
 from image_similarity.analysis.codebook_learning import Codewords, Components, Frequencies
 from image_similarity.analysis.codebook_work import Arrays, Work, is_begun
@@ -109,7 +109,7 @@ def build(
     # A build may have been killed when the file was there and the folder still was; `_build` looks whether it was.
     begun = work_folder(target).is_dir()
     check_target(catalog, target, (WORDS,), replace=replace or begun)
-    codebook_learning.require()
+    sklearn_import.require("a codebook")
     try:
         return _build(catalog, target, recipe, replace=replace, on_event=on_event, stop=stop)
     except OutOfMemory as error:

@@ -17,7 +17,6 @@ import torch
 
 from image_similarity.analysis.codebook_work import Arrays, Work
 from image_similarity.encoding.visual_words import Words
-from image_similarity.errors import ExtraMissing
 from image_similarity.events import Listener, Progress, Started
 
 Float32 = npt.NDArray[np.float32]
@@ -29,21 +28,6 @@ PCA_ROWS = 1_024
 PASSES = 5
 # Features for each word from which the first words are drawn, as scikit-learn has it.
 FIRST_DRAWN = 3
-
-
-def require() -> None:
-    """Refuse to begin without scikit-learn.
-
-    Raises:
-        ExtraMissing.
-    """
-    try:
-        import sklearn  # noqa: F401
-    except ImportError as error:
-        raise ExtraMissing(
-            "a codebook is learned by the package scikit-learn, which is not installed",
-            hint='pip install "image_similarity[analysis]"',
-        ) from error
 
 
 class Stage(ABC):

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from image_similarity.analysis import tsne
+from image_similarity.analysis import sklearn_import, tsne
 from image_similarity.errors import InvalidSetting, UnknownSource, UsageError
 from image_similarity.events import Listener, Notice, Progress, Started
 from image_similarity.records import exports, previews, reporting
@@ -195,7 +195,7 @@ def _laid_down(request: MapRequest) -> Layout | None:
 
 
 def _compute(catalog: Catalog, request: MapRequest, on_event: Listener) -> Layout:
-    tsne.require()
+    sklearn_import.require("a map")
     perplexity = tsne.PERPLEXITY if request.perplexity is None else request.perplexity
     seed = SEED if request.seed is None else request.seed
     tsne.check_perplexity(perplexity)

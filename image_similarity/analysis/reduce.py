@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from image_similarity.analysis import reduction_learning as learning
+from image_similarity.analysis import sklearn_import
 from image_similarity.analysis.model_target import check_target
 from image_similarity.analysis.reduction_learning import StoppedError
 from image_similarity.encoding import derived, registry
@@ -62,7 +63,7 @@ def reduce(
     """Learn a reduction and write it; see `Case.reduce`. None means stopped: nothing was written."""
     _check(kind, dim=dim, whiten=whiten, epochs=epochs)
     check_target(catalog, path, ARCHITECTURES, replace=force)
-    learning.load_sklearn()
+    sklearn_import.require("a reduction")
     try:
         sample = _sample(catalog, model, dim, seed, on_event=on_event, stop=stop)
         epoch = 0

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from image_similarity.encoding.reductions import Autoencoder, Pca
-from image_similarity.errors import ExtraMissing, InvalidSetting
+from image_similarity.errors import InvalidSetting
 from image_similarity.events import Listener, Progress, Started
 
 if TYPE_CHECKING:
@@ -39,22 +39,6 @@ class StoppedError(Exception):
     """The user wants to stop; nothing was written."""
 
 
-def load_sklearn() -> Any:
-    """Give scikit-learn's module of decompositions.
-
-    Raises:
-        ExtraMissing: it is not installed.
-    """
-    try:
-        from sklearn import decomposition
-    except ImportError as error:
-        raise ExtraMissing(
-            "a reduction needs the package scikit-learn, which is not installed",
-            hint='pip install "image_similarity[analysis]"',
-        ) from error
-    return decomposition
-
-
 def learn_pca(
     vectors: Half, dim: int, *, whiten: bool, seed: int, on_event: Listener, stop: Stop
 ) -> Pca:
@@ -67,7 +51,8 @@ def learn_pca(
         ExtraMissing: scikit-learn is not installed.
         StoppedError.
     """
-    decomposition = load_sklearn()
+    from sklearn import decomposition
+
     on_event(Started("principal axes", "", len(vectors), "vectors"))
     if vectors.size * 4 <= AT_ONCE_BYTES:
         found = decomposition.PCA(dim, random_state=seed).fit(vectors.astype(np.float32))

@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from image_similarity.errors import DatabaseDamaged, ExtraMissing, InvalidSetting
+from image_similarity.analysis import sklearn_import
+from image_similarity.errors import DatabaseDamaged, InvalidSetting
 from image_similarity.events import Listener, Progress, Started, ignore
 
 Half = npt.NDArray[np.float16]
@@ -49,21 +50,6 @@ class Positions:
     xy: Single
     mapped: npt.NDArray[np.bool_]
     perplexity: float
-
-
-def require() -> None:
-    """Refuse to begin without scikit-learn.
-
-    Raises:
-        ExtraMissing.
-    """
-    try:
-        import sklearn  # noqa: F401
-    except ImportError as error:
-        raise ExtraMissing(
-            "a map needs the package scikit-learn, which is not installed",
-            hint='pip install "image_similarity[analysis]"',
-        ) from error
 
 
 def check_perplexity(perplexity: float) -> None:
@@ -108,7 +94,7 @@ def positions(
         InvalidSetting: A perplexity or seed out of its range, or fewer than 3 vectors.
         DatabaseDamaged: Some vectors are not numbers.
     """
-    require()
+    sklearn_import.require("a map")
     check_perplexity(perplexity)
     if not 0 <= seed < 2**32:
         raise InvalidSetting(f"a seed of {seed}", hint="give a whole number from 0 to 4294967295")

@@ -7,14 +7,13 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 from image_similarity import __version__
+from image_similarity.reports import page
 from image_similarity.reports.about import CAUTION, About, Pair, parts
 from image_similarity.reports.rows import Row, notes, utc
 from image_similarity.reports.searches import Entry, Search, signals, strength_text
-from image_similarity.reports.text import visible
 from image_similarity.values import ImageRecord
 
 PREVIEW_SIDE = 160
@@ -67,15 +66,16 @@ def write(
         searches: The searches, or none.
         preview: Gives the small pictures.
     """
-    pieces = _template().generate(
+    style = page.part("report.css")
+    pieces = page.template("report.html", utc=utc).generate(
         about=about,
         parts=parts(about),
         caution=CAUTION,
         sections=_sections(iter(entries), searches, preview),
         generator=MARK,
         version=__version__,
-        style=_style(),
-        style_hash=base64.b64encode(hashlib.sha256(_style().encode()).digest()).decode(),
+        style=style,
+        style_hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
     )
     stream.writelines(pieces)
 
@@ -136,22 +136,3 @@ def _data_uri(jpeg: bytes | None) -> str | None:
     return (
         None if jpeg is None else "data:image/jpeg;base64," + base64.b64encode(jpeg).decode("ascii")
     )
-
-
-def _template() -> Any:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("image_similarity.reports"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["visible"] = lambda value: visible(str(value))
-    environment.filters["utc"] = utc
-    return environment.get_template("contact_sheet.html")
-
-
-def _style() -> str:
-    return (Path(__file__).parent / "templates" / "contact_sheet.css").read_text("utf-8")

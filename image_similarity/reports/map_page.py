@@ -9,13 +9,12 @@ import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TextIO
 
 from PIL import Image
 
 from image_similarity import __version__
-from image_similarity.reports import map_scenes
+from image_similarity.reports import map_scenes, page
 from image_similarity.reports.about import CAUTION, About, parts
 from image_similarity.reports.map_grid import Grid
 from image_similarity.reports.map_layout import MapPoint
@@ -59,8 +58,8 @@ def write(
         reveal: Whether pictures are shown at once, not blurred and grey until a button is pressed.
     """
     sheets = _Sheets(points, tiles, tile)
-    style, script = _part("map.css"), _part("map.js")
-    pieces = _template().generate(
+    style, script = page.part("map.css"), page.part("map.js")
+    pieces = page.template("map.html").generate(
         about=about,
         parts=parts(about),
         caution=CAUTION,
@@ -164,21 +163,3 @@ def _script_json(value: object) -> str:
 
 def _digest(text: str) -> str:
     return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-
-
-def _part(name: str) -> str:
-    return (Path(__file__).parent / "templates" / name).read_text("utf-8")
-
-
-def _template() -> Any:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("image_similarity.reports"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["visible"] = lambda value: visible(str(value))
-    return environment.get_template("map.html")
