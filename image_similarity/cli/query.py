@@ -88,7 +88,7 @@ if TYPE_CHECKING:
     "-0", "--null", is_flag=True, help="With --format paths: end each path with a NUL byte."
 )
 @click.option(
-    "--report", type=options.PATH, metavar="FILE.html", help="Also write a contact sheet."
+    "--report", type=options.PATH, metavar="FILE.html", help="Also write an HTML report."
 )
 @manifest_file.option
 @click.option(
