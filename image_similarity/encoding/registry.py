@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import replace
+from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
@@ -188,8 +189,12 @@ def _present(path: Path | None, name: str) -> Path:
     return path
 
 
+@cache
 def _plug_ins() -> dict[str, EntryPoint]:
-    """Return the installed entry points by name, none of them loaded."""
+    """Return the installed entry points by name, none of them loaded.
+
+    Looked for once in a process: it takes as long as a small search.
+    """
     return {each.name: each for each in entry_points(group=ENTRY_POINT_GROUP)}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -39,7 +40,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def plug_ins(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def plug_ins(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """Two entry points; the list collects the names of those that were loaded."""
     loaded = []
 
@@ -52,7 +53,9 @@ def plug_ins(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         Watched(name, f"{name}:spec", registry.ENTRY_POINT_GROUP) for name in ("acme", "wrong")
     ]
     monkeypatch.setattr(registry, "entry_points", lambda group: points)
-    return loaded
+    registry._plug_ins.cache_clear()
+    yield loaded
+    registry._plug_ins.cache_clear()
 
 
 def test_the_built_in_names_are_listed() -> None:
