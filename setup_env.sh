@@ -158,7 +158,7 @@ test)
     # The tests run also where a check fails: whoever mends one wants to know of the other.
     status=0
     scripts/check || status=1
-    scripts/test || status=1
+    scripts/test -n auto --maxprocesses 4 --dist worksteal || status=1
     exit $status
     ;;
 esac
