@@ -20,12 +20,12 @@ A vision transformer has tokens and no such map.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from torch import Tensor, nn
 
 from image_similarity.encoding.derived import is_derived
+from image_similarity.encoding.networks.layers import End
 from image_similarity.encoding.spec import ModelSpec
 from image_similarity.encoding.torch_network import TorchNetwork, load_module
 from image_similarity.encoding.weights import sha256_of
@@ -51,21 +51,14 @@ _TRUNKS = {
 _NAMED = 12
 
 
-class _Reached(Exception):
-    """The layer has given its map; nothing behind it needs to run."""
-
-    def __init__(self, output: Any) -> None:
-        self.output = output
-
-
 class FeatureMaps(nn.Module):
     """A network up to one of its layers: normalised pictures (N, 3, S, S) to maps (N, C, H, W), float32."""
 
     def __init__(self, network: nn.Module, layer: str) -> None:
         super().__init__()
         self.network = network
-        # Before a hook of the network's own, which may stop it at the same layer.
-        network.get_submodule(layer).register_forward_hook(_stop, prepend=True)
+        # The network may itself end at the same layer.
+        self._end = End(network.get_submodule(layer), first=True)
 
     def forward(self, pictures: Tensor) -> Tensor:
         """Return the maps of pictures.
@@ -73,18 +66,12 @@ class FeatureMaps(nn.Module):
         Raises:
             ValueError: the layer gives none, or was not reached.
         """
-        try:
-            self.network(pictures)
-        except _Reached as reached:
-            output = reached.output
-            if not isinstance(output, Tensor) or output.ndim != 4:
-                raise ValueError("its output is no map (N, C, H, W)") from None
-            return output.float()
-        raise ValueError("the network does not pass through it")
-
-
-def _stop(module: nn.Module, given: Any, output: Any) -> None:
-    raise _Reached(output)
+        output = self._end.output(self.network, pictures)
+        if output is None:
+            raise ValueError("the network does not pass through it")
+        if not isinstance(output, Tensor) or output.ndim != 4:
+            raise ValueError("its output is no map (N, C, H, W)")
+        return output.float()
 
 
 @dataclass(frozen=True, slots=True)

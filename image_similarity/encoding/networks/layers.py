@@ -41,18 +41,13 @@ class LayerNet(nn.Module):
         self._layer = layer
         self._how = how
         self._channels_last = channels_last
-        if layer:
-            layers[layer].register_forward_hook(_stop)
+        self._end = End(layers[layer]) if layer else None
 
     def forward(self, pictures: Tensor) -> Tensor:
         """Return embeddings (N, D), not normalised, of normalised pictures (N, 3, H, W)."""
-        try:
-            output = self.whole(pictures)
-        except _Reached as reached:
-            output = reached.output
-        else:
-            if self._layer:
-                raise RuntimeError(f"layer {self._layer!r} takes no part in the network's answer")
+        output = self._end.output(self.whole, pictures) if self._end else self.whole(pictures)
+        if output is None and self._end:
+            raise RuntimeError(f"layer {self._layer!r} takes no part in the network's answer")
         if not isinstance(output, Tensor):
             raise RuntimeError(f"layer {self._layer!r} gives a {type(output).__name__}, no numbers")
         values: Tensor = pool(output, self._how, channels_last=self._channels_last)
@@ -62,13 +57,36 @@ class LayerNet(nn.Module):
 class _Reached(Exception):
     """The chosen layer was run. As an exception it stops the network, in whichever thread runs it."""
 
-    def __init__(self, output: Any) -> None:
+    def __init__(self, end: End, output: Any) -> None:
         super().__init__()
+        self.end = end
         self.output = output
 
 
-def _stop(_module: nn.Module, _inputs: Any, output: Any) -> NoReturn:
-    raise _Reached(output)
+class End:
+    """The layer at which a network ends: what lies behind is not run.
+
+    Args:
+        layer: the submodule, taken where it is run first.
+        first: whether it comes before an end that the network has at the same layer by itself.
+    """
+
+    def __init__(self, layer: nn.Module, *, first: bool = False) -> None:
+        layer.register_forward_hook(self._reach, prepend=first)
+
+    def output(self, network: nn.Module, pictures: Tensor) -> Any:
+        """Return what the layer gives for pictures, or None if the network does not run it."""
+        try:
+            network(pictures)
+        except _Reached as reached:
+            if reached.end is not self:
+                # Of a network around this one, or within it.
+                raise
+            return reached.output
+        return None
+
+    def _reach(self, _module: nn.Module, _inputs: Any, output: Any) -> NoReturn:
+        raise _Reached(self, output)
 
 
 def overlap(layer: str, part: str) -> bool:
