@@ -87,9 +87,7 @@ if TYPE_CHECKING:
 @click.option(
     "-0", "--null", is_flag=True, help="With --format paths: end each path with a NUL byte."
 )
-@click.option(
-    "--report", type=options.PATH, metavar="FILE.html", help="Also write an HTML report."
-)
+@click.option("--report", type=options.PATH, metavar="FILE.html", help="Also write an HTML report.")
 @manifest_file.option
 @click.option(
     "--force", is_flag=True, help="Let --report or --manifest replace an earlier file of its kind."
