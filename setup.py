@@ -12,6 +12,7 @@ setup(
         "image_similarity.encoding": ["weights/*"],
         "image_similarity.golden": ["*.jpg", "*.png"],
         "image_similarity.reports": ["templates/*"],
+        "image_similarity.web": ["texts.json", "templates/*", "static/*"],
         MIGRATIONS: ["*.mako", "README*"],
     },
 )

@@ -165,6 +165,22 @@ class Care(Record):
         with self._catalog.reading() as connection:
             return thumbnails.read(connection, sha256)
 
+    def preview(self, sha256: str, *, side: int) -> bytes | None:
+        """A small picture of a content, a JPEG without metadata, of a file that still holds it; None where none does.
+
+        Args:
+            sha256: The content's SHA-256.
+            side: The longest side in pixels.
+
+        Raises:
+            UnknownImage.
+        """
+        from image_similarity.records import previews
+
+        return previews.preview(
+            sha256, previews.paths_of(self._catalog.image(sha256).places), side=side
+        )
+
     def purge_thumbnails(self) -> int:
         """Delete all stored thumbnails, overwriting where they stood; gives how many. The audit chain keeps that."""
         from image_similarity.store import thumbnails

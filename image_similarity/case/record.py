@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +34,22 @@ class Record(OpenedCase):
 
         with self._catalog.writing() as connection:
             return facts.write(connection, said)
+
+    @contextmanager
+    def acting_as(self, examiner: str) -> Iterator[None]:
+        """Name the examiner whose work this thread writes until the block ends; the audit chain keeps the name.
+
+        An empty name is none: entries then say what the system knows, login name and machine.
+
+        Raises:
+            InvalidSetting: The name is more than a line of text of 100 characters.
+        """
+        from image_similarity.records import decisions
+        from image_similarity.store import audit
+
+        name = decisions.checked(examiner, "an examiner's name", 100) if examiner.strip() else ""
+        with audit.acting_as(name):
+            yield
 
     def audit_head(self) -> AuditEntry | None:
         """The last entry of the audit chain, to be kept elsewhere; None if there is none yet."""

@@ -36,6 +36,7 @@ PIPE_CLOSED = 141
         "show": "image_similarity.cli.show",
         "explain": "image_similarity.cli.explain",
         "report": "image_similarity.cli.report",
+        "serve": "image_similarity.cli.serve",
         "calibrate": "image_similarity.cli.calibrate",
         "evaluate": "image_similarity.cli.evaluate",
         "compare": "image_similarity.cli.compare",

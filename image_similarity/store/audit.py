@@ -11,6 +11,8 @@ import getpass
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import asdict
 from itertools import groupby
 from operator import itemgetter
@@ -21,6 +23,8 @@ from sqlalchemy import Connection, insert, select
 from image_similarity.store import clock, processes
 from image_similarity.store.schema import NO_DIGEST, audit_table, merged_audit_table
 from image_similarity.values import AuditEntry
+
+_EXAMINER: ContextVar[str] = ContextVar("examiner", default="")
 
 
 def append(connection: Connection, action: str, detail: Mapping[str, Any]) -> AuditEntry:
@@ -110,10 +114,22 @@ def canonical(value: object) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
 
 
+@contextmanager
+def acting_as(examiner: str) -> Iterator[None]:
+    """Name the examiner for whom this thread or task writes; entries have it before what the system knows."""
+    token = _EXAMINER.set(examiner)
+    try:
+        yield
+    finally:
+        _EXAMINER.reset(token)
+
+
 def _actor() -> str:
-    """Who did it, as the system knows: login name and machine."""
+    """Who did it: the examiner if one was named, and as the system knows it, login name and machine."""
     try:
         login = getpass.getuser()
     except (OSError, KeyError, ImportError):
         login = "unknown"
-    return f"{login}@{processes.this_host()}"
+    known = f"{login}@{processes.this_host()}"
+    examiner = _EXAMINER.get()
+    return f"{examiner} ({known})" if examiner else known

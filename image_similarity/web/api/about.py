@@ -1,0 +1,114 @@
+"""What case this is, and who is at it."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import Annotated
+
+from fastapi import APIRouter
+from pydantic import BaseModel, Field
+
+from image_similarity import __version__
+from image_similarity.reports.text import visible
+from image_similarity.web.desk import TheDesk
+from image_similarity.web.session import TheSession
+
+router = APIRouter(tags=["case"])
+
+
+class Model(BaseModel):
+    """A model whose vectors or scenes the case holds."""
+
+    name: str
+    fingerprint: str
+    vectors: int = Field(description="Pictures that have a vector of it.")
+
+
+class Source(BaseModel):
+    """A folder that was indexed."""
+
+    name: str
+    root: str
+    files: int
+    images: int
+    failures: int
+    gone: int
+
+
+class About(BaseModel):
+    """The case as a whole."""
+
+    database: str
+    number: str
+    examiner: str = Field(description="Of the case; that of the session is its own.")
+    exhibit: str
+    version: str
+    read_only: bool
+    pictures: int
+    files: int
+    failures: int
+    models: list[Model]
+    sources: list[Source]
+    hash_lists: list[str]
+    tags: list[str]
+    extras: list[str] = Field(description='Of "match" and "pdq" those that are installed.')
+
+
+class Examiner(BaseModel):
+    """Whose name decisions carry in the audit chain."""
+
+    examiner: Annotated[str, Field(max_length=100)]
+
+
+@router.get("/case")
+def case(desk: TheDesk) -> About:
+    """The case: what it is called, what it holds, what can be asked of it."""
+    facts, status = desk.case.facts(), desk.case.status()
+    installed = {"match": "cv2", "pdq": "pdqhash"}
+    tags = {each.value for each in desk.case.decisions() if each.kind == "tag"}
+    return About(
+        database=visible(str(desk.case.path)),
+        number=facts.number,
+        examiner=facts.examiner,
+        exhibit=facts.exhibit,
+        version=__version__,
+        read_only=desk.options.read_only,
+        pictures=status.images,
+        files=status.files,
+        failures=status.failures,
+        models=[
+            Model(
+                name=each.name,
+                fingerprint=each.fingerprint,
+                vectors=status.embeddings.get(each.fingerprint, 0),
+            )
+            for each in status.models
+        ],
+        sources=[
+            Source(
+                name=visible(each.name),
+                root=visible(each.root),
+                files=each.files,
+                images=each.images,
+                failures=each.failures,
+                gone=each.gone,
+            )
+            for each in status.sources
+        ],
+        hash_lists=[visible(each.name) for each in desk.case.hash_lists()],
+        tags=sorted(tags),
+        extras=[name for name, module in installed.items() if importlib.util.find_spec(module)],
+    )
+
+
+@router.get("/session")
+def session(session: TheSession) -> Examiner:
+    """Whose name this session's decisions carry; empty for the system's own."""
+    return Examiner(examiner=session.examiner)
+
+
+@router.put("/session")
+def set_session(examiner: Examiner, session: TheSession) -> Examiner:
+    """Say whose name this session's decisions carry from now on."""
+    session.examiner = visible(examiner.examiner.strip())
+    return Examiner(examiner=session.examiner)

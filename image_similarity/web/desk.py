@@ -1,0 +1,62 @@
+"""Desk: what all requests to the page share: the open case, and what is kept beside it while the page is up."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Self
+
+from fastapi import Depends, Request
+
+from image_similarity.case import Case
+from image_similarity.web.options import ServeOptions
+from image_similarity.web.problems import Refused
+
+
+class Desk:
+    """The open case and what is kept beside it; made once, closed with the page.
+
+    Attributes:
+        options: What the page was told.
+        case: The open case. Look-ups may run beside each other; whoever ranks holds `searching`.
+        searching: What a search keeps of the case in memory is for one thread at a time.
+    """
+
+    def __init__(self, options: ServeOptions) -> None:
+        self.options = options
+        self.case = Case.open(options.database, read_only=options.read_only)
+        self.searching = threading.Lock()
+
+    def close(self) -> None:
+        """Close the case."""
+        self.case.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    @contextmanager
+    def deciding(self, examiner: str) -> Iterator[Case]:
+        """The case, to be written to in an examiner's name, which the audit chain keeps.
+
+        Raises:
+            Refused: The page was opened for reading only.
+        """
+        if self.options.read_only:
+            raise Refused(
+                403, "read_only", "the case was opened for reading only", "leave out --read-only"
+            )
+        with self.case.acting_as(examiner):
+            yield self.case
+
+
+def _desk(request: Request) -> Desk:
+    desk: Desk = request.app.state.desk
+    return desk
+
+
+# What an operation asks for to get at the case.
+TheDesk = Annotated[Desk, Depends(_desk)]

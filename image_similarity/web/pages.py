@@ -1,0 +1,133 @@
+"""The pages: what stands in the address bar. Each is a shell that its own script fills from the interface."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+from urllib.parse import parse_qs
+
+from fastapi import APIRouter, Request
+from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse, Response
+
+from image_similarity import __version__
+from image_similarity.web.desk import TheDesk
+from image_similarity.web.guard import cookie_name
+from image_similarity.web.problems import Refused
+from image_similarity.web.session import TheSession
+from image_similarity.web.sessions import Session, Sessions
+from image_similarity.web.texts import FILE, text
+
+# Pages by their address, in the order of the navigation; the name is that of template, script and texts.
+PAGES = {
+    "/": "library",
+    "/search": "search",
+    "/map": "map",
+    "/stacks": "stacks",
+    "/overview": "overview",
+    "/selection": "selection",
+}
+# Pages that others lead to.
+_OTHERS = {"/compare": "compare"}
+
+router = APIRouter(include_in_schema=False)
+
+
+@cache
+def _environment() -> Any:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("image_similarity.web"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals.update(t=text, pages=PAGES, version=__version__)
+    return environment
+
+
+def shown(name: str, session: Session | None, desk: Any, **more: object) -> HTMLResponse:
+    """Give a page; `session` None is a page for who is not signed in."""
+    page = (
+        _environment()
+        .get_template(f"{name}.html")
+        .render(
+            name=name,
+            csrf=session.csrf if session else "",
+            examiner=session.examiner if session else "",
+            database=desk.case.path.name,
+            read_only=desk.options.read_only,
+            **more,
+        )
+    )
+    return HTMLResponse(page)
+
+
+def _add(address: str, name: str) -> None:
+    def page(desk: TheDesk, session: TheSession) -> HTMLResponse:
+        return shown(name, session, desk)
+
+    router.add_api_route(address, page, methods=["GET"], name=name)
+
+
+for _address, _name in {**PAGES, **_OTHERS}.items():
+    _add(_address, _name)
+
+
+@router.get("/sign-in")
+def sign_in(request: Request, desk: TheDesk, next: str = "/", token: str = "") -> Response:
+    """The first link carries the token; a page that has a password asks for it."""
+    sessions: Sessions = request.app.state.sessions
+    if token and not sessions.is_password:
+        return _opened(request, desk, token, next)
+    return shown("sign_in", None, desk, next=next, wrong=False, is_password=sessions.is_password)
+
+
+@router.post("/sign-in")
+async def signed_in(request: Request, desk: TheDesk) -> Response:
+    """The password, or the token, from the form."""
+    sent = parse_qs((await request.body()).decode("utf-8", "replace"))
+    return _opened(request, desk, *(sent.get(name, [""])[0] for name in ("key", "next")))
+
+
+@router.post("/sign-out")
+def sign_out(request: Request, session: TheSession, desk: TheDesk) -> Response:
+    """End the session; the browser's cookie goes."""
+    sessions: Sessions = request.app.state.sessions
+    sessions.close(session)
+    answer = RedirectResponse("/sign-in", 303)
+    answer.delete_cookie(cookie_name(desk.options))
+    return answer
+
+
+def _opened(request: Request, desk: TheDesk, key: str, next: str) -> Response:
+    sessions: Sessions = request.app.state.sessions
+    session = sessions.opened_by(key)
+    if session is None:
+        page = shown("sign_in", None, desk, next=next, wrong=True, is_password=sessions.is_password)
+        page.status_code = 403
+        return page
+    # Only to a page of ours: "//elsewhere" would be another server.
+    target = next if next.startswith("/") and not next.startswith(("//", "/\\")) else "/"
+    answer = RedirectResponse(target, 303)
+    answer.set_cookie(
+        cookie_name(desk.options),
+        session.id,
+        httponly=True,
+        samesite="strict",
+        secure=desk.options.certificate is not None,
+    )
+    return answer
+
+
+@router.get("/static/texts.json")
+def texts_file() -> FileResponse:
+    """The texts, for the scripts."""
+    return FileResponse(FILE)
+
+
+@router.get("/favicon.ico")
+def favicon() -> Response:
+    """None; browsers ask for one by themselves."""
+    raise Refused(404, "not_found", "there is none")

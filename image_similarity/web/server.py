@@ -1,0 +1,149 @@
+"""The server: an address to listen at, what may be heard there, and the loop that answers."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from image_similarity.errors import ExtraMissing, InvalidSetting, UsageError
+from image_similarity.web.options import ServeOptions
+
+if TYPE_CHECKING:
+    import uvicorn
+
+    from image_similarity.web.desk import Desk
+    from image_similarity.web.sessions import Sessions
+
+# A client that keeps its connection open without a word.
+_SECONDS_OPEN = 30
+# Requests that wait beside those that are answered; more are told to come back.
+_MOST_AT_ONCE = 256
+
+
+def check(options: ServeOptions) -> None:
+    """Refuse what would let others at the case.
+
+    Raises:
+        ExtraMissing: The extra `web` is not installed.
+        InvalidSetting: An address that others can reach, without password or TLS; half a TLS pair; no port.
+        UsageError: A TLS file cannot be used.
+    """
+    require()
+    if not 0 <= options.port <= 65_535:
+        raise InvalidSetting(f"there is no port {options.port}", hint="--port takes 0 to 65535")
+    if (options.certificate is None) != (options.key is None):
+        raise InvalidSetting(
+            "TLS takes a certificate and its key", hint="give --tls-certificate and --tls-key"
+        )
+    from image_similarity.web.guard import is_loopback
+
+    if not is_loopback(options.host) and not (options.password and options.certificate):
+        raise InvalidSetting(
+            f"{options.host} can be reached by other machines",
+            hint="give --password-file, --tls-certificate and --tls-key, or leave out --host",
+        )
+    if options.certificate and options.key:
+        _context(options)
+
+
+def require() -> None:
+    """Refuse to go on without what the page is made with.
+
+    Raises:
+        ExtraMissing.
+    """
+    try:
+        import fastapi  # noqa: F401
+        import uvicorn  # noqa: F401
+    except ImportError as error:
+        raise ExtraMissing(
+            f"the page needs a package that is not installed: {error.name}",
+            hint="pip install 'image_similarity[web]'",
+        ) from error
+
+
+def _context(options: ServeOptions) -> None:
+    try:
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(
+            str(options.certificate), str(options.key)
+        )
+    except (OSError, ssl.SSLError) as error:
+        raise UsageError(
+            f"{options.certificate} and {options.key} cannot be used: {error}",
+            hint="both are PEM files, the key without a password",
+        ) from error
+
+
+def listen(options: ServeOptions) -> socket.socket:
+    """Take the address; with port 0 the system chooses one.
+
+    Raises:
+        UsageError: The address is taken or not of this machine.
+    """
+    family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
+    taken = socket.socket(family, socket.SOCK_STREAM)
+    taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        taken.bind((options.host, options.port))
+        taken.listen(128)
+    except OSError as error:
+        taken.close()
+        raise UsageError(
+            f"cannot listen at {options.host} port {options.port}: {error.strerror}",
+            hint="another page may be up there; choose another with --port",
+        ) from error
+    return taken
+
+
+def serve(options: ServeOptions, taken: socket.socket, *, on_ready: Callable[[str], None]) -> None:
+    """Answer until Ctrl-C or SIGTERM; what was begun is finished first.
+
+    Args:
+        options: With the port that was taken.
+        taken: What `listen` gave; closed at the end.
+        on_ready: Gets the link that opens the page, once it can be followed.
+
+    Raises:
+        Whatever opening the case raises.
+    """
+    from image_similarity.web.desk import Desk
+    from image_similarity.web.sessions import Sessions
+
+    with taken, Desk(options) as desk:
+        sessions = Sessions(options.password, desk.case.facts().examiner)
+        on_ready(link(options, "" if sessions.is_password else sessions.key))
+        loop(desk, sessions).run(sockets=[taken])
+
+
+def loop(desk: Desk, sessions: Sessions) -> uvicorn.Server:
+    """Give what answers over an open case."""
+    import uvicorn
+
+    from image_similarity.web.app import make_app
+
+    options = desk.options
+    return uvicorn.Server(
+        uvicorn.Config(
+            make_app(desk, sessions),
+            access_log=False,
+            log_level="warning",
+            lifespan="off",
+            ws="none",
+            server_header=False,
+            proxy_headers=False,
+            timeout_keep_alive=_SECONDS_OPEN,
+            timeout_graceful_shutdown=5,
+            limit_concurrency=_MOST_AT_ONCE,
+            ssl_certfile=options.certificate,
+            ssl_keyfile=options.key,
+        )
+    )
+
+
+def link(options: ServeOptions, token: str) -> str:
+    """The link that opens the page."""
+    scheme = "https" if options.certificate else "http"
+    host = f"[{options.host}]" if ":" in options.host else options.host
+    return f"{scheme}://{host}:{options.port}/" + (f"sign-in?token={token}" if token else "")

@@ -1,0 +1,1 @@
+// The page "compare"; see templates/compare.html.

@@ -1,0 +1,124 @@
+// A grid of pictures: one of them is in focus, arrow keys move it. Long lists come page by page.
+
+import { thumbnail } from "./api.js";
+import { el } from "./dom.js";
+import { describe } from "./keys.js";
+import { isSelected, toggle } from "./selection.js";
+import { t } from "./texts.js";
+
+// One picture: {sha256, name, …}; `words` gives what stands below it, as elements.
+function tile(picture, words) {
+  const made = el(
+    "div",
+    { class: "tile", role: "option", tabindex: -1, "data-sha256": picture.sha256, "aria-selected": isSelected(picture.sha256) ? "true" : "false" },
+    el("span", { class: "picture" }, el("img", { src: thumbnail(picture.sha256), alt: "", loading: "lazy", decoding: "async" })),
+    el("div", { class: "words" }, words(picture)),
+  );
+  made.picture = picture;
+  return made;
+}
+
+// Give a grid: {element, show(pictures), add(pictures), more(load), focused()}.
+// label: its name for screen readers; words(picture): what stands below it; open(picture): on Enter or double click.
+export function grid({ label, words, open = (picture) => location.assign(`/search?sha256=${picture.sha256}`) }) {
+  const list = el("ul", { class: "grid", role: "listbox", "aria-multiselectable": "true", "aria-label": label });
+  const button = el("button", { type: "button", hidden: true }, t("frame.more"));
+  const element = el("div", {}, list, el("p", {}, button));
+  let load = null;
+  let loading = false;
+
+  const tiles = () => [...list.querySelectorAll(".tile")];
+
+  function focus(made) {
+    if (!made) return;
+    for (const each of list.querySelectorAll('.tile[tabindex="0"]')) each.tabIndex = -1;
+    made.tabIndex = 0;
+    made.focus();
+  }
+
+  function across() {
+    const all = tiles();
+    const top = all[0]?.getBoundingClientRect().top;
+    const next = all.findIndex((each) => each.getBoundingClientRect().top > top + 1);
+    return next < 1 ? Math.max(1, all.length) : next;
+  }
+
+  function moved(event) {
+    const all = tiles();
+    const at = all.indexOf(event.target.closest(".tile"));
+    const steps = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: across(), ArrowUp: -across(), Home: -at, End: all.length - 1 - at };
+    if (at < 0 || !(event.key in steps)) return;
+    event.preventDefault();
+    focus(all[Math.min(all.length - 1, Math.max(0, at + steps[event.key]))]);
+  }
+
+  function pressed(event) {
+    const made = event.target.closest(".tile");
+    if (!made || event.target !== made) return;
+    if (event.key === "Enter") open(made.picture);
+    else if (event.key === " ") {
+      event.preventDefault();
+      toggle(made.picture.sha256);
+    } else moved(event);
+  }
+
+  function add(pictures) {
+    list.append(...pictures.map((each) => el("li", { role: "presentation" }, tile(each, words))));
+    if (!list.querySelector('.tile[tabindex="0"]')) list.querySelector(".tile")?.setAttribute("tabindex", "0");
+  }
+
+  async function next() {
+    if (!load || loading) return;
+    loading = true;
+    button.disabled = true;
+    try {
+      const found = await load();
+      add(found.pictures);
+      more(found.more);
+    } finally {
+      loading = false;
+      button.disabled = false;
+    }
+  }
+
+  // What gives the next page, {pictures, more}; null where there is none.
+  function more(following) {
+    load = following;
+    button.hidden = !following;
+  }
+
+  list.addEventListener("keydown", pressed);
+  list.addEventListener("click", (event) => {
+    const made = event.target.closest(".tile");
+    if (!made || event.target.closest("a, button, input")) return;
+    focus(made);
+    if (event.ctrlKey || event.metaKey || event.shiftKey) toggle(made.picture.sha256);
+  });
+  list.addEventListener("dblclick", (event) => {
+    const made = event.target.closest(".tile");
+    if (made && !event.target.closest("a, button, input")) open(made.picture);
+  });
+  button.addEventListener("click", next);
+  // The next page comes before its button is seen.
+  new IntersectionObserver((seen) => { if (seen.some((each) => each.isIntersecting)) next(); }, { rootMargin: "800px" }).observe(button);
+  document.addEventListener("selection", () => {
+    for (const each of tiles()) each.setAttribute("aria-selected", isSelected(each.picture.sha256) ? "true" : "false");
+  });
+  describe("← → ↑ ↓", t("keys.move"));
+  describe("Enter", t("keys.open"));
+  describe("Space", t("keys.select"));
+
+  return {
+    element,
+    add,
+    more,
+    show(pictures) {
+      list.replaceChildren();
+      more(null);
+      add(pictures);
+    },
+    focused: () => (document.activeElement?.closest?.(".tile") ?? list.querySelector('.tile[tabindex="0"]'))?.picture ?? null,
+    focusFirst: () => focus(list.querySelector(".tile")),
+  };
+}
+

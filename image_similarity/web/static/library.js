@@ -1,0 +1,1 @@
+// The page "library"; see templates/library.html.

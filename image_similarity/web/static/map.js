@@ -1,0 +1,1 @@
+// The page "map"; see templates/map.html.

@@ -1,0 +1,1 @@
+// The page "overview"; see templates/overview.html.

@@ -1,0 +1,1 @@
+// The page "search"; see templates/search.html.

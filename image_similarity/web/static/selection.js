@@ -1,0 +1,45 @@
+// The selection: pictures that the examiner collects, kept in the browser for this case until it is cleared.
+
+const NAME = `image_similarity.selection.${document.querySelector('meta[name="database"]').content}`;
+
+function read() {
+  try {
+    return new Set(JSON.parse(localStorage.getItem(NAME) ?? "[]"));
+  } catch {
+    return new Set();
+  }
+}
+
+let chosen = read();
+
+function keep() {
+  localStorage.setItem(NAME, JSON.stringify([...chosen]));
+  document.dispatchEvent(new CustomEvent("selection"));
+}
+
+// Another window of this case changed it.
+addEventListener("storage", (event) => {
+  if (event.key !== NAME) return;
+  chosen = read();
+  document.dispatchEvent(new CustomEvent("selection"));
+});
+
+// All of it, by SHA-256, in the order of choosing. "selection" on document tells of changes.
+export const selected = () => [...chosen];
+export const isSelected = (sha256) => chosen.has(sha256);
+
+export function select(sha256s) {
+  for (const each of sha256s) chosen.add(each);
+  keep();
+}
+
+export function deselect(sha256s) {
+  for (const each of sha256s) chosen.delete(each);
+  keep();
+}
+
+export function toggle(sha256) {
+  if (chosen.has(sha256)) deselect([sha256]);
+  else select([sha256]);
+  return chosen.has(sha256);
+}

@@ -1,0 +1,1 @@
+// The page "stacks"; see templates/stacks.html.

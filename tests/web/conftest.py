@@ -1,0 +1,183 @@
+"""What the tests of the page share: a case, its server on loopback, a client, and a browser that is signed in."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from PIL import Image
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from image_similarity.cli import main
+from image_similarity.web import server
+from image_similarity.web.desk import Desk
+from image_similarity.web.options import ServeOptions
+from image_similarity.web.sessions import Sessions
+from tests.cli.conftest import Made, index_arguments
+from tests.conftest import draw_picture
+
+# Names and EXIF texts that would be markup, if anything took them for it.
+SCRIPT = "<img src=x onerror=alert(1)>.png"
+PICTURES = 30
+
+
+@dataclass
+class Served:
+    """A case that is served: its parts, and how to reach it."""
+
+    made: Made
+    options: ServeOptions
+    sessions: Sessions
+    desk: Desk
+    url: str = field(init=False)
+    link: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.url = f"http://127.0.0.1:{self.options.port}"
+        self.link = server.link(self.options, self.sessions.key)
+
+    def client(self) -> httpx.Client:
+        """A program that has the key."""
+        headers = {"Authorization": f"Bearer {self.sessions.key}"}
+        return httpx.Client(base_url=f"{self.url}/api/v1", headers=headers, timeout=60)
+
+    def hashes(self) -> list[str]:
+        """The SHA-256 of all contents, in the order of their ids."""
+        with self.desk.case._catalog.reading() as connection:
+            rows = connection.exec_driver_sql("SELECT sha256 FROM image ORDER BY id")
+            return [row[0] for row in rows]
+
+
+@pytest.fixture(scope="session")
+def gallery(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Made:
+    """An indexed folder of 30 pictures, one of them at two places, some with EXIF, one with markup for a name.
+
+    Beside them a broken picture and a document. No test may write to the database; `serve` copies it.
+    """
+    base = tmp_path_factory.mktemp("gallery")
+    folder = base / "evidence"
+    (folder / "rooms").mkdir(parents=True)
+    for number in range(PICTURES - 1):
+        picture = draw_picture(number, (160, 120))
+        exif = Image.Exif()
+        if number % 3 == 0:
+            exif[271] = "<script>alert(1)</script>"
+            exif.get_ifd(0x8769)[36867] = f"2024:{1 + number % 12:02d}:03 10:00:00"
+        picture.save(folder / f"picture-{number:02d}.jpg", exif=exif)
+    draw_picture(PICTURES - 1, (160, 120)).save(folder / SCRIPT)
+    shutil.copyfile(folder / "picture-00.jpg", folder / "rooms" / "copy.jpg")
+    (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 no picture")
+    (folder / "letter.txt").write_text("Dear Sir")
+    for path in folder.rglob("*"):
+        # A file younger than 2 s is read again by the next run.
+        os.utime(path, (1_600_000_000, 1_600_000_000))
+    database = base / "case.db"
+    code = main.run(main.cli, index_arguments(folder, database, tiny_model), "image-similarity")
+    assert code == 3
+    return Made(folder, database, tiny_model)
+
+
+@contextmanager
+def running(options: ServeOptions, made: Made) -> Iterator[Served]:
+    """Serve in a thread until the block ends."""
+    taken = server.listen(options)
+    options = replace(options, port=taken.getsockname()[1])
+    with taken, Desk(options) as desk:
+        sessions = Sessions(options.password, desk.case.facts().examiner)
+        loop = server.loop(desk, sessions)
+        thread = threading.Thread(target=loop.run, kwargs={"sockets": [taken]}, daemon=True)
+        thread.start()
+        while not loop.started:
+            assert thread.is_alive(), "the server did not start"
+            time.sleep(0.01)
+        try:
+            yield Served(made, options, sessions, desk)
+        finally:
+            loop.should_exit = True
+            thread.join(30)
+
+
+Serve = Callable[..., Served]
+
+
+@pytest.fixture
+def serve(gallery: Made, tmp_path: Path) -> Iterator[Serve]:
+    """A function that serves a copy of the gallery's database, with the settings given."""
+    from contextlib import ExitStack
+
+    with ExitStack() as stack:
+
+        def start(**settings: Any) -> Served:
+            database = Path(shutil.copy(gallery.database, tmp_path / "case.db"))
+            settings = {"cache": tmp_path / "cache", "port": 0, **settings}
+            made = Made(gallery.folder, database, gallery.model)
+            return stack.enter_context(running(ServeOptions(database, **settings), made))
+
+        yield start
+
+
+@pytest.fixture
+def served(serve: Serve) -> Served:
+    """The gallery, served as by `serve -dp case.db`."""
+    return serve()
+
+
+@pytest.fixture
+def client(served: Served) -> Iterator[httpx.Client]:
+    """A program that has the key of `served`."""
+    with served.client() as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Debian's Chromium, without a window; BROWSER_TESTS=required fails where there is none."""
+    path = shutil.which("chromium")
+    if path is None:
+        assert os.environ.get("BROWSER_TESTS") != "required", "apt-get install chromium"
+        pytest.skip("there is no Chromium: apt-get install chromium")
+    with sync_playwright() as playwright:
+        # Root has no sandbox, containers little shared memory, and no test needs a GPU.
+        flags = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"]
+        found = playwright.chromium.launch(executable_path=path, args=flags)
+        yield found
+        found.close()
+
+
+@dataclass
+class Window:
+    """A browser's page that is signed in, and what went wrong in it."""
+
+    page: Page
+    served: Served
+    errors: list[str]
+
+    def go(self, address: str) -> Page:
+        """Open an address of the server and wait until it has loaded what it wants."""
+        self.page.goto(f"{self.served.url}{address}")
+        self.page.wait_for_load_state("networkidle")
+        return self.page
+
+
+@pytest.fixture
+def window(browser: Browser, served: Served) -> Iterator[Window]:
+    """A signed-in browser; the test fails where a script raised, or the policy refused something."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    page = context.new_page()
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("console", lambda told: errors.append(told.text) if told.type == "error" else None)
+    page.set_default_timeout(20_000)
+    page.goto(served.link)
+    yield Window(page, served, errors)
+    context.close()
+    assert not errors, errors
