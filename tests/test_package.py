@@ -187,6 +187,8 @@ def test_the_wheel_holds_all_modules_data_and_migrations_and_nothing_else(wheel:
     data += (PACKAGE / "encoding" / "weights").glob("*")
     data += [*(PACKAGE / "golden").glob("*.jpg"), *(PACKAGE / "golden").glob("*.png")]
     data += (PACKAGE / "reports" / "templates").glob("*")
+    data += [PACKAGE / "web" / "texts.json", *(PACKAGE / "web" / "templates").glob("*")]
+    data += (PACKAGE / "web" / "static").glob("*")
     expected = {
         file.relative_to(ROOT).as_posix()
         for file in [*PACKAGE.rglob("*.py"), *data]
