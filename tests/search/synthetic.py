@@ -19,13 +19,14 @@ SCENES = ("bedroom", "kitchen", "street", "forest")
 
 @dataclass(frozen=True)
 class Row:
-    """A content: its name (its SHA-256 follows from it), vector, labels, and the places that hold it."""
+    """A content: its name (its SHA-256 follows from it), vector, labels, places, and when it says it was taken."""
 
     name: str
     vector: Sequence[float]
     labels: Sequence[tuple[str, float]] = ()
     paths: Sequence[str] = ()
     partial: bool = False
+    taken: str = ""
 
     @property
     def sha256(self) -> str:
@@ -65,7 +66,8 @@ def write_case(
         written = batch.BatchRows()
         for row in rows:
             digests = Digests(row.sha256, "1" * 40, "5" * 32)
-            facts = PictureFacts(10, 10, "PNG", "image/png", partial=row.partial)
+            exif = {"date_time_original": row.taken} if row.taken else {}
+            facts = PictureFacts(10, 10, "PNG", "image/png", exif=exif, partial=row.partial)
             written.contents.append(batch.NewContent(digests, 100, facts))
             written.files += [
                 batch.SeenFile(p, row.sha256, 100, 1, None, None, True)

@@ -1,0 +1,65 @@
+"""When a picture was taken, as its camera wrote it: the one notion of a picture's date, for searches and for browsing.
+
+Only EXIF's DateTimeOriginal counts: the times of a file say when it was copied. A camera's clock may be wrong, and
+anyone may change it.
+"""
+
+from __future__ import annotations
+
+import datetime
+import re
+
+from sqlalchemy import ColumnElement, Text, and_, case, cast, func, true
+
+from image_similarity.errors import InvalidSetting
+from image_similarity.store.schema import image_table
+
+_FORM = re.compile(r"\d{4}(-\d\d(-\d\d)?)?", re.ASCII)
+# What completes a year, or a year and month, to a day.
+_FIRST = "0000-01-01"
+_DAY = "[0-9][0-9][0-9][0-9]-[01][0-9]-[0-3][0-9]*"
+
+
+def day() -> ColumnElement[str | None]:
+    """The day that a picture was taken, "2024-03-01", for a statement over `image`; NULL where it tells none."""
+    # A damaged row may hold anything; SQLite would end the whole statement at text that is no JSON.
+    exif = cast(image_table.c.exif, Text)
+    sound = case((func.json_valid(exif) == 1, exif), else_="{}")
+    told = func.json_extract(sound, "$.date_time_original")
+    return case((told.op("GLOB")(_DAY), func.substr(told, 1, 10)))
+
+
+def between(first: str | None, last: str | None) -> ColumnElement[bool]:
+    """The condition that a picture was taken from `first` to `last`, each included; see `checked` for their form."""
+    conditions: list[ColumnElement[bool]] = [true()]
+    if first is not None:
+        conditions.append(day() >= first)
+    if last is not None:
+        # All of the last year, month or day: it is compared as far as it says something.
+        conditions.append(func.substr(day(), 1, len(last)) <= last)
+    return and_(*conditions)
+
+
+def without() -> ColumnElement[bool]:
+    """The condition that a picture does not tell when it was taken."""
+    return day().is_(None)
+
+
+def checked(text: str | None, name: str) -> str | None:
+    """Give a year, a month or a day as it was written: "2024", "2024-03", "2024-03-01".
+
+    Raises:
+        InvalidSetting: It is none; `name` says of what.
+    """
+    if text is None:
+        return None
+    try:
+        if not _FORM.fullmatch(text):
+            raise ValueError(text)
+        datetime.date.fromisoformat(text + _FIRST[len(text) :])
+    except ValueError as error:
+        raise InvalidSetting(
+            f"{name} {text!r} is no date",
+            hint="write a year, month or day: 2024, 2024-03, 2024-03-01",
+        ) from error
+    return text
