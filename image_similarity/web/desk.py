@@ -10,6 +10,7 @@ from typing import Annotated, Self
 from fastapi import Depends, Request
 
 from image_similarity.case import Case
+from image_similarity.web.jobs import Jobs
 from image_similarity.web.options import ServeOptions
 from image_similarity.web.problems import Refused
 
@@ -21,15 +22,18 @@ class Desk:
         options: What the page was told.
         case: The open case. Look-ups may run beside each other; whoever ranks holds `searching`.
         searching: What a search keeps of the case in memory is for one thread at a time.
+        jobs: Long work in threads of its own, with cases of its own.
     """
 
     def __init__(self, options: ServeOptions) -> None:
         self.options = options
         self.case = Case.open(options.database, read_only=options.read_only)
         self.searching = threading.Lock()
+        self.jobs = Jobs(options.database, read_only=options.read_only)
 
     def close(self) -> None:
-        """Close the case."""
+        """Close the case, after a job that runs was stopped in order."""
+        self.jobs.close()
         self.case.close()
 
     def __enter__(self) -> Self:
