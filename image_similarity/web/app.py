@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.staticfiles import StaticFiles
 
 from image_similarity import __version__
-from image_similarity.web import pages, problems
+from image_similarity.web import api_page, pages, problems
 from image_similarity.web.api import routers
+from image_similarity.web.description import (
+    ALWAYS,
+    BEARER,
+    INTRODUCTION,
+    Described,
+    operation_id,
+)
 from image_similarity.web.desk import Desk
 from image_similarity.web.guard import Guard
 from image_similarity.web.problems import ProblemShape
@@ -17,32 +24,28 @@ from image_similarity.web.sessions import Sessions
 
 _STATIC = Path(__file__).parent / "static"
 API = "/api/v1"
-_DESCRIPTION = (
-    "The operations of the page, for programs. Send the key that the server printed as "
-    "`Authorization: Bearer KEY`. Hits are documented leads for examination, never findings."
-)
 
 
 def make_app(desk: Desk, sessions: Sessions) -> FastAPI:
     """Give the application over an open case; whoever makes it closes the desk."""
-    app = FastAPI(
+    app = Described(
         title="image_similarity",
         version=__version__,
-        description=_DESCRIPTION,
+        description=INTRODUCTION,
         openapi_url=f"{API}/openapi.json",
         # Their pages load scripts from elsewhere; ours is /api.
         docs_url=None,
         redoc_url=None,
-        responses={
-            status: {"model": ProblemShape} for status in (400, 401, 403, 404, 409, 413, 422, 503)
-        },
+        generate_unique_id_function=operation_id,
+        responses={status: {"model": ProblemShape} for status in ALWAYS},
         redirect_slashes=False,
     )
     app.state.desk, app.state.sessions = desk, sessions
     problems.install(app)
     for router in routers():
-        app.include_router(router, prefix=API)
+        app.include_router(router, prefix=API, dependencies=[Depends(BEARER)])
     app.include_router(pages.router)
+    app.include_router(api_page.router)
     app.mount("/static", StaticFiles(directory=_STATIC))
     app.add_middleware(Guard, options=desk.options, sessions=sessions)
     return app

@@ -81,7 +81,9 @@ def picture(sha256: Sha256, desk: TheDesk) -> PictureRecord:
     responses={200: {"content": {"image/jpeg": {}}}},
 )
 def thumbnail(
-    sha256: Sha256, desk: TheDesk, side: Annotated[int, Query(ge=32, le=512)] = 256
+    sha256: Sha256,
+    desk: TheDesk,
+    side: Annotated[int, Query(ge=32, le=512, description="Of the longer side, in pixels.")] = 256,
 ) -> Response:
     """The picture, upright and small, as JPEG without metadata; 404 where no file holds it any more."""
     found = desk.case.preview(sha256, side=side)
