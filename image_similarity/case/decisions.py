@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -94,6 +94,24 @@ class Decisions(OpenedCase):
         meant = decisions.picture_named(self._catalog, os.fspath(picture), text_forms)
         return decisions.decide(self._catalog, meant, kind, value)
 
+    def decide_all(
+        self, sha256s: Sequence[str], kind: Literal["tag", "note", "category"], value: str
+    ) -> list[Decision]:
+        """Say the same of several contents in one transaction; gives the decisions that did not stand before.
+
+        Args:
+            sha256s: The contents, by their whole SHA-256.
+            kind: What is said; see `decide`.
+            value: One line of text.
+
+        Raises:
+            UnknownImage: One of them is not stored; nothing is said then.
+            InvalidSetting: The text is none that can be stored.
+        """
+        from image_similarity.records import decisions
+
+        return decisions.decide_all(self._catalog, sha256s, kind, value)
+
     def judge(
         self, query: str | Path, hit: str | Path, verdict: Literal["relevant", "irrelevant"]
     ) -> Decision | None:
@@ -118,7 +136,7 @@ class Decisions(OpenedCase):
         return decisions.judge(self._catalog, query_sha256, meant, verdict)
 
     def withdraw(self, *names: str) -> list[Decision]:
-        """Withdraw decisions by their names, all or none; they stay on record, with the time.
+        """Withdraw decisions by their names, all or none; they stay on record, with the time, as given back.
 
         Raises:
             UsageError: There is none of a name, or it was withdrawn before.
@@ -132,3 +150,39 @@ class Decisions(OpenedCase):
         from image_similarity.records import decisions
 
         return decisions.listed(self._catalog, tag=tag, withdrawn=withdrawn)
+
+    def latest_decisions(
+        self,
+        *,
+        sha256: str = "",
+        kind: str = "",
+        value: str = "",
+        query_sha256: str = "",
+        tag: str = "",
+        withdrawn: bool = False,
+        before: str = "",
+        limit: int = 100,
+    ) -> tuple[list[Decision], int]:
+        """The latest decisions that meet every choice made, and how many there are in all.
+
+        Args:
+            sha256: Of this content.
+            kind: "tag", "note", "category" or "verdict".
+            value: What was said.
+            query_sha256: Verdicts on hits of this query.
+            tag: All decisions on contents that have this tag.
+            withdrawn: Also those that were withdrawn.
+            before: Go on behind the decision of this name, the last one of the page before.
+            limit: At most so many.
+
+        Raises:
+            InvalidSetting: No decision is called `before`.
+        """
+        from image_similarity.records import decisions
+
+        return decisions.latest(
+            self._catalog,
+            decisions.Asked(sha256, kind, value, query_sha256, tag, withdrawn),
+            limit=limit,
+            before=before,
+        )

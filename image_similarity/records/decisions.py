@@ -17,6 +17,7 @@ from image_similarity.reports.text import visible
 from image_similarity.store import catalog as stored
 from image_similarity.store import gallery, marks
 from image_similarity.store.catalog import Catalog
+from image_similarity.store.marks import Asked
 from image_similarity.store.schema import VERDICTS
 from image_similarity.values import Decision, ImageRecord
 
@@ -43,15 +44,35 @@ def checked(text: str, what: str, longest: int, *, hint: str = "") -> str:
     return told
 
 
-def decide(catalog: Catalog, picture: ImageRecord, kind: str, value: str) -> Decision | None:
-    """Say something of a content; see `Case.decide`."""
+def _said(kind: str, value: str) -> str:
+    """What is said of a content, as it is stored."""
     if kind not in LONGEST:
         raise InvalidSetting(f"{kind!r} cannot be said of a picture", hint=f"{', '.join(LONGEST)}")
-    told = checked(value, f"a {kind}", LONGEST[kind])
+    return checked(value, f"a {kind}", LONGEST[kind])
+
+
+def decide(catalog: Catalog, picture: ImageRecord, kind: str, value: str) -> Decision | None:
+    """Say something of a content; see `Case.decide`."""
+    told = _said(kind, value)
     with catalog.writing() as connection:
         image_id = gallery.id_of(connection, picture.sha256)
         assert image_id is not None  # noqa: S101 - contents are never deleted
         return marks.mark(connection, image_id, picture.sha256, kind, told)
+
+
+def decide_all(catalog: Catalog, sha256s: Sequence[str], kind: str, value: str) -> list[Decision]:
+    """Say the same of several contents; see `Case.decide_all`."""
+    told = _said(kind, value)
+    wanted = tuple(dict.fromkeys(sha256s))
+    with catalog.writing() as connection:
+        ids = gallery.ids_of(connection, wanted)
+        missing = [each for each in wanted if each not in ids]
+        if missing:
+            raise UnknownImage(
+                f"{catalog.path} does not hold {len(missing)} of the pictures, such as {missing[0]}"
+            )
+        made = (marks.mark(connection, ids[each], each, kind, told) for each in wanted)
+        return [each for each in made if each is not None]
 
 
 def judge(
@@ -78,8 +99,7 @@ def withdraw(catalog: Catalog, names: Sequence[str]) -> list[Decision]:
                 raise UsageError(
                     f"decision {name!r} {what}{when}", hint="see: image-similarity review list"
                 )
-            marks.withdraw(connection, decision)
-            found.append(decision)
+            found.append(marks.withdraw(connection, decision))
         return found
 
 
@@ -93,6 +113,17 @@ def listed(catalog: Catalog, *, tag: str | None = None, withdrawn: bool = False)
         each.sha256 for each in found if (each.kind, each.value) == ("tag", marks.spelled(tag))
     }
     return [each for each in found if each.sha256 in those]
+
+
+def latest(
+    catalog: Catalog, asked: Asked, *, limit: int, before: str = ""
+) -> tuple[list[Decision], int]:
+    """The latest decisions; see `Case.latest_decisions`."""
+    with catalog.reading() as connection:
+        last = marks.named(connection, before) if before else None
+        if before and last is None:
+            raise InvalidSetting(f"{before!r} is no decision")
+        return marks.latest(connection, asked, limit, last)
 
 
 def picture_named(catalog: Catalog, named: str, text_forms: TextForms) -> ImageRecord:

@@ -7,9 +7,21 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Collection
+from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Connection, Select, bindparam, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    bindparam,
+    func,
+    insert,
+    literal,
+    select,
+    tuple_,
+    update,
+)
 
 from image_similarity.store import audit
 from image_similarity.store.schema import (
@@ -53,6 +65,18 @@ _VERDICTS = (
         pair_mark_table.c.withdrawn_at.is_(None),
     )
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Which decisions: those that meet every choice made. With a `tag` all those of contents that have it."""
+
+    sha256: str = ""
+    kind: str = ""
+    value: str = ""
+    query_sha256: str = ""
+    tag: str = ""
+    withdrawn: bool = False
 
 
 def spelled(text: str) -> str:
@@ -100,8 +124,8 @@ def judge(
     )
 
 
-def withdraw(connection: Connection, decision: Decision) -> None:
-    """Withdraw a decision that stands."""
+def withdraw(connection: Connection, decision: Decision) -> Decision:
+    """Withdraw a decision that stands; gives it with the time."""
     said = {
         "did": "withdrawn",
         "kind": decision.kind,
@@ -117,6 +141,7 @@ def withdraw(connection: Connection, decision: Decision) -> None:
         .where(table.c.id == int(decision.name[1:]), table.c.withdrawn_at.is_(None))
         .values(withdrawn_at=entry.at)
     )
+    return replace(decision, withdrawn_at=entry.at)
 
 
 def named(connection: Connection, name: str) -> Decision | None:
@@ -173,6 +198,64 @@ def decisions(connection: Connection, *, withdrawn: bool = False) -> list[Decisi
             asked = asked.where(table.c.withdrawn_at.is_(None))
         found += (_marks if table is mark_table else _pairs)(connection, asked)
     return found
+
+
+def latest(
+    connection: Connection, asked: Asked, limit: int, before: Decision | None = None
+) -> tuple[list[Decision], int]:
+    """The latest decisions with a place of each content, those made `before` one, and how many there are in all.
+
+    Of one second verdicts come first.
+    """
+    found: list[Decision] = []
+    total = 0
+    for name, statement in (("p", _PAIRS), ("m", _MARKS)):
+        table = _TABLES[name]
+        meant = _meant(name, asked)
+        total += connection.execute(
+            select(func.count())
+            .select_from(table)
+            .join(image_table, image_table.c.id == table.c.image_id)
+            .where(*meant)
+        ).scalar_one()
+        if before is not None:
+            meant.append(_earlier(name, before))
+        wanted = statement.add_columns(_place(table.c.image_id)).where(*meant)
+        wanted = wanted.order_by(table.c.at.desc(), table.c.id.desc()).limit(limit)
+        found += (_marks if name == "m" else _pairs)(connection, wanted)
+    # The sort is stable: of one second the verdicts, which were read first, stay first.
+    return sorted(found, key=lambda each: each.at, reverse=True)[:limit], total
+
+
+def _meant(name: str, asked: Asked) -> list[ColumnElement[bool]]:
+    """The conditions on the rows of a table that are asked for."""
+    table = _TABLES[name]
+    kind, value = (
+        (mark_table.c.kind, mark_table.c.value)
+        if name == "m"
+        else (literal("verdict"), pair_mark_table.c.verdict)
+    )
+    query = literal("") if name == "m" else pair_mark_table.c.query_sha256
+    told = (
+        (kind, asked.kind),
+        (value, spelled(asked.value)),
+        (image_table.c.sha256, asked.sha256),
+        (query, asked.query_sha256),
+    )
+    found = [column == wanted for column, wanted in told if wanted]
+    if asked.tag:
+        found.append(table.c.image_id.in_(tagged([asked.tag])))
+    if not asked.withdrawn:
+        found.append(table.c.withdrawn_at.is_(None))
+    return found
+
+
+def _earlier(name: str, than: Decision) -> ColumnElement[bool]:
+    """The rows of a table that follow a decision in the order of `latest`."""
+    table = _TABLES[name]
+    if than.name[0] == name:
+        return tuple_(table.c.at, table.c.id) < (than.at, int(than.name[1:]))
+    return table.c.at <= than.at if name == "m" else table.c.at < than.at
 
 
 def _place(image_id: Any) -> Any:

@@ -136,7 +136,8 @@ def test_what_was_withdrawn_may_be_said_again(database: Path) -> None:
     with Case.open(database) as case:
         case.decide(sha("one"), "tag", "sofa")
         (gone,) = case.withdraw("M1")
-        assert (gone.name, gone.withdrawn_at) == ("m1", None), "as it stood"
+        assert gone.name == "m1"
+        assert gone.withdrawn_at == case.decisions(withdrawn=True)[0].withdrawn_at is not None
         assert case.image(sha("one")).tags == ()
         again = case.decide(sha("one"), "tag", "sofa")
         assert again is not None
@@ -365,3 +366,68 @@ def test_decisions_and_lists_of_a_merged_database_agree_with_its_chain(
         connection.commit()
     (found,) = told(ours.database)
     assert "the tag 'ours' of" in found
+
+
+def test_the_same_is_said_of_several_contents_at_once_or_of_none(database: Path) -> None:
+    with Case.open(database) as case:
+        case.decide(sha("two"), "tag", "sofa")
+        before = entries(database)
+        with pytest.raises(UnknownImage, match="does not hold 1 of the pictures, such as 0000"):
+            case.decide_all([sha("one"), "0" * 64], "tag", "sofa")
+        with pytest.raises(InvalidSetting):
+            case.decide_all([sha("one")], "tag", "")
+        assert entries(database) == before
+        made = case.decide_all([sha("one"), sha("two"), sha("one")], "tag", " sofa ")
+        assert said(made) == [("tag", "sofa", sha("one"))], "the other one had it"
+        assert len(entries(database)) == len(before) + 1
+
+
+def test_the_latest_decisions_come_in_pages_and_none_is_passed_over(database: Path) -> None:
+    with Case.open(database) as case:
+        for number in range(5):
+            case.decide(sha("one"), "note", f"note {number}")
+        case.judge(sha("two"), sha("one"), "relevant")
+        case.judge(sha("two"), sha("colon"), "irrelevant")
+        case.withdraw("m2")
+        pages, before = [], ""
+        while True:
+            page, total = case.latest_decisions(withdrawn=True, limit=2, before=before)
+            assert total == 7
+            if not page:
+                break
+            pages += [each.name for each in page]
+            before = page[-1].name
+        assert sorted(pages) == ["m1", "m2", "m3", "m4", "m5", "p1", "p2"]
+        times = {each.name: each.at for each in case.decisions(withdrawn=True)}
+        assert [times[name] for name in pages] == sorted(times.values(), reverse=True)
+        with pytest.raises(InvalidSetting):
+            case.latest_decisions(before="m99")
+
+
+@pytest.mark.parametrize(
+    ("asked", "names"),
+    [
+        ({"sha256": sha("one")}, ["m1", "m2", "p1"]),
+        ({"kind": "verdict"}, ["p1", "p2"]),
+        ({"kind": "tag", "value": " sofa"}, ["m1", "m3"]),
+        ({"query_sha256": sha("two")}, ["p1"]),
+        ({"tag": "sofa"}, ["m1", "m2", "m3", "p1", "p2"]),
+        ({"tag": "none"}, []),
+        ({"withdrawn": True}, ["m1", "m2", "m3", "m4", "p1", "p2"]),
+        ({}, ["m1", "m2", "m3", "p1", "p2"]),
+    ],
+)
+def test_decisions_are_found_by_picture_kind_value_query_and_tag(
+    database: Path, asked: dict[str, Any], names: list[str]
+) -> None:
+    with Case.open(database) as case:
+        case.decide(sha("one"), "tag", "sofa")
+        case.decide(sha("one"), "note", "in the hall")
+        case.decide(sha("colon"), "tag", "sofa")
+        case.decide(sha("two"), "tag", "door")
+        case.judge(sha("two"), sha("one"), "relevant")
+        case.judge("e" * 64, sha("colon"), "relevant")
+        case.withdraw("m4")
+        found, total = case.latest_decisions(**asked)
+    assert sorted(each.name for each in found) == names
+    assert total == len(names)

@@ -383,3 +383,88 @@ def test_what_was_removed_from_the_schema_is_named_by_both_checks(
     with Case.open(case, read_only=True) as opened:
         for report in (opened.verify_audit(), opened.verify()):
             assert [each.message.partition(";")[0] for each in report.findings] == [said]
+
+
+# -- whose work it was ----------------------------------------------------------------------------------------------
+
+
+def actors(opened: Case) -> list[str]:
+    return [entry.actor for entry in opened.audit()]
+
+
+def test_an_entry_has_the_examiner_before_what_the_system_knows(case: Path) -> None:
+    with Case.open(case) as opened:
+        system = actors(opened)[-1]
+        with opened.acting_as(" A. Smith "):
+            opened.set_facts(number="18")
+        opened.set_facts(number="19")
+        assert actors(opened)[-2:] == [f"A. Smith ({system})", system]
+    assert found(case) == []
+
+
+def test_a_decision_has_the_examiner_of_its_entry_and_the_chain_holds(case: Path) -> None:
+    with Case.open(case) as opened:
+        with opened.acting_as("A. Smith"):
+            made = opened.decide(_any(opened), "tag", "sofa")
+        with opened.acting_as("B. Jones"):
+            opened.withdraw("m1")
+        assert made is not None
+        assert made.actor.startswith("A. Smith (")
+        assert actors(opened)[-2].startswith("A. Smith (")
+        assert actors(opened)[-1].startswith("B. Jones (")
+        assert opened.decisions(withdrawn=True)[0].actor == made.actor, "of who said it"
+    assert found(case) == []
+
+
+def test_a_changed_examiner_is_found(case: Path) -> None:
+    with Case.open(case) as opened, opened.acting_as("A. Smith"):
+        opened.decide(_any(opened), "tag", "sofa")
+    with attacking(case) as connection:
+        connection.execute("UPDATE mark SET actor = replace(actor, 'A. Smith', 'B. Jones')")
+    assert [kind for kind, _ in found(case)] == ["record", "record"]
+
+
+def test_examiners_in_threads_beside_each_other_keep_their_names(case: Path) -> None:
+    meeting = threading.Barrier(2, timeout=30)
+    with Case.open(case) as opened:
+
+        def work(name: str) -> None:
+            with opened.acting_as(name):
+                meeting.wait()
+                opened.set_facts(**{name: "said"})
+
+        threads = [threading.Thread(target=work, args=(name,)) for name in ("exhibit", "notes")]
+        for each in threads:
+            each.start()
+        for each in threads:
+            each.join(30)
+        told = {next(iter(json.loads(e.detail)["set"])): e.actor for e in opened.audit(2)}
+    assert {name: actor.partition(" ")[0] for name, actor in told.items()} == {
+        "exhibit": "exhibit",
+        "notes": "notes",
+    }
+
+
+def test_the_name_ends_with_its_block_also_after_an_error_and_the_inner_one_counts(
+    case: Path,
+) -> None:
+    with Case.open(case) as opened:
+        with opened.acting_as("A. Smith"), opened.acting_as("B. Jones"):
+            opened.set_facts(number="1")
+        with pytest.raises(InvalidSetting), opened.acting_as("A. Smith"):
+            opened.set_facts(colour="red")
+        with opened.acting_as(" "):
+            opened.set_facts(number="2")
+        assert actors(opened)[-2].startswith("B. Jones (")
+        assert "(" not in actors(opened)[-1], "a blank is no name"
+
+
+@pytest.mark.parametrize("name", ["A\nB", "\u202eA", "x" * 101, "nul\0", "\udcff"])
+def test_a_name_that_is_no_line_of_text_is_refused(case: Path, name: str) -> None:
+    with Case.open(case) as opened, pytest.raises(InvalidSetting), opened.acting_as(name):
+        opened.set_facts(number="1")
+
+
+def _any(opened: Case) -> str:
+    with opened._catalog.reading() as connection:
+        return str(connection.exec_driver_sql("SELECT sha256 FROM image LIMIT 1").scalar_one())
