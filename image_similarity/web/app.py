@@ -12,6 +12,7 @@ from image_similarity.web import api_page, pages, problems
 from image_similarity.web.api import routers
 from image_similarity.web.description import (
     ALWAYS,
+    API,
     BEARER,
     INTRODUCTION,
     Described,
@@ -23,7 +24,6 @@ from image_similarity.web.problems import ProblemShape
 from image_similarity.web.sessions import Sessions
 
 _STATIC = Path(__file__).parent / "static"
-API = "/api/v1"
 
 
 def make_app(desk: Desk, sessions: Sessions) -> FastAPI:

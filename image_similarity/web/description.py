@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer
 
+API = "/api/v1"
 INTRODUCTION = (
     "The operations of the page, for programs. Send the key that the server printed as "
     "`Authorization: Bearer KEY`. Contents are named by their whole SHA-256. Lists come page by page: "
@@ -22,7 +24,7 @@ TAGS = [
     {"name": "compare", "description": "A query and a hit beside each other, and why they are alike."},
     {"name": "decisions", "description": "Tags, notes, judgements; each is kept in the audit chain."},
     {"name": "reports", "description": "Pictures and decisions as files for others."},
-    {"name": "overview", "description": "Runs, failures, stacks of duplicates, and work in progress."},
+    {"name": "runs", "description": "What was indexed, what failed, what is a duplicate, and long work."},
     {"name": "map", "description": "All pictures in a plane, similar ones together."},
 ]  # fmt: skip
 # What every operation may be refused with; `app.py` gives them their shape.
@@ -55,8 +57,9 @@ BEARER = HTTPBearer(
 
 
 def operation_id(route: APIRoute) -> str:
-    """The name of an operation for programs that are generated from the document: that of its function."""
-    return route.name
+    """The name of an operation for programs that are made from the document: "get_pictures_sha256_thumbnail"."""
+    method = min(route.methods).lower()
+    return "_".join([method, *re.findall(r"\w+", route.path_format.removeprefix(API))])
 
 
 class Described(FastAPI):
