@@ -179,10 +179,11 @@ class Decisions(OpenedCase):
             InvalidSetting: No decision is called `before`.
         """
         from image_similarity.records import decisions
+        from image_similarity.store.marks import Asked
 
         return decisions.latest(
             self._catalog,
-            decisions.Asked(sha256, kind, value, query_sha256, tag, withdrawn),
+            Asked(sha256, kind, value, query_sha256, tag, withdrawn),
             limit=limit,
             before=before,
         )
