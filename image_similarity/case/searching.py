@@ -47,6 +47,8 @@ class Searching(Record):
         known: Literal["mark", "hide", "only"] = "mark",
         include_irrelevant: bool = False,
         tags: Sequence[str] = (),
+        taken_from: str | None = None,
+        taken_to: str | None = None,
         on_event: Listener = ignore,
     ) -> SearchResult:
         """Rank the pictures of this database by their distance to one query. See `image_similarity.search.search`.
@@ -57,7 +59,7 @@ class Searching(Record):
         local features that one geometry explains, and `by_inliers` orders the `candidates` nearest by them. `strength`,
         implied by `max_expected_false`, adds how many unrelated pictures are expected. `known` says what becomes of
         pictures of hash lists, `include_irrelevant` brings back what was judged so, `tags` are those of which a picture
-        must have one.
+        must have one. Only pictures taken from `taken_from` to `taken_to`, a year, month or day each, are searched.
         """
         from image_similarity.search import SearchRequest, search
 
@@ -88,6 +90,8 @@ class Searching(Record):
             known=known,
             include_irrelevant=include_irrelevant,
             tags=tuple(tags),
+            taken_from=taken_from,
+            taken_to=taken_to,
         )
         return search([self._catalog], request, on_event=on_event)
 

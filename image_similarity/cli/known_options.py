@@ -1,4 +1,4 @@
-"""What `query` does with pictures of hash lists, and with what examiners said."""
+"""What `query` does with pictures of hash lists, with what examiners said, and with dates."""
 
 from __future__ import annotations
 
@@ -25,5 +25,15 @@ known = options.together(
         multiple=True,
         metavar="NAME",
         help="Only pictures with this tag; may be repeated.",
+    ),
+    click.option(
+        "--taken-from",
+        metavar="DATE",
+        help="Only pictures taken then or later, by EXIF: YYYY, YYYY-MM or YYYY-MM-DD.",
+    ),
+    click.option(
+        "--taken-to",
+        metavar="DATE",
+        help="Only pictures taken then or earlier, by EXIF.",
     ),
 )

@@ -1,11 +1,11 @@
-"""What is said of hash lists and decisions in an answer: which pictures they took out, and which hits they mark."""
+"""What is said of hash lists, decisions and dates in an answer: what they took out, and which hits they mark."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from image_similarity.reports.text import count
-from image_similarity.values import Decision, Hit, ImageRecord, KnownHash, SearchResult
+from image_similarity.values import Decision, Excluded, Hit, ImageRecord, KnownHash, SearchResult
 
 ALGORITHMS = {"sha256": "SHA-256", "sha1": "SHA-1", "md5": "MD5"}
 
@@ -22,6 +22,10 @@ def _lines(result: SearchResult) -> Iterator[str]:
         yield f"the query itself is in a hash list: {'; '.join(map(known_text, found.query_known))}"
     if found.tags:
         yield f"searched: only pictures tagged {' or '.join(found.tags)}"
+    if found.taken_from or found.taken_to:
+        yield f"searched: only pictures {taken_text(found)}"
+        if found.hidden_undated:
+            yield f"{count(found.hidden_undated, 'picture')} without a date, hidden"
     if found.known == "only":
         yield f"searched: only known pictures ({of_lists})"
     if found.known == "hide":
@@ -32,6 +36,12 @@ def _lines(result: SearchResult) -> Iterator[str]:
             f"{count(found.hidden_irrelevant, 'picture')}, judged irrelevant for this query, hidden "
             "(review list shows them, --include-irrelevant brings them back)"
         )
+
+
+def taken_text(found: Excluded) -> str:
+    """Return a range of dates: "taken from 2024-03 to 2024-05 (EXIF)"."""
+    first = f" from {found.taken_from}" if found.taken_from else ""
+    return f"taken{first}{f' to {found.taken_to}' if found.taken_to else ''} (EXIF)"
 
 
 def known_text(known: KnownHash) -> str:

@@ -1,4 +1,4 @@
-"""What hash lists and decisions take out of a search, before anything is ranked or counted.
+"""What hash lists, decisions and dates take out of a search, before anything is ranked or counted.
 
 Such pictures do not exist for the search: they are no hits, and the scene filter does not count them as hidden. What a
 database's hash lists and tags say holds for its own pictures; a verdict holds for the content in every database.
@@ -74,6 +74,11 @@ def left(
     if request.tags:
         tagged = connection.execute(marks.tagged(request.tags)).scalars().all()
         counting = counting & shelf.rows_with(tagged)
+    undated = 0
+    if request.taken_from is not None or request.taken_to is not None:
+        taken = shelf.taken(connection, request.taken_from, request.taken_to)
+        undated = int(np.count_nonzero(counting & taken.undated))
+        counting = counting & taken.within
     hidden_known = 0
     if request.known != "mark" and (lists or request.known == "only"):
         known = shelf.known(connection, lists)
@@ -95,6 +100,9 @@ def left(
             hidden_irrelevant=hidden,
             query_known=own.get(number, ()),
             tags=request.tags,
+            taken_from=request.taken_from,
+            taken_to=request.taken_to,
+            hidden_undated=undated,
         )
         found.append(Left(those, excluded))
     return found
@@ -111,13 +119,13 @@ def together(found: Sequence[Excluded]) -> Excluded:
     first = found[0]
     if len(found) == 1:
         return first
-    return Excluded(
-        known=first.known,
+    return replace(
+        first,
         lists=tuple(dict.fromkeys(name for each in found for name in each.lists)),
         hidden_known=sum(each.hidden_known for each in found),
         hidden_irrelevant=sum(each.hidden_irrelevant for each in found),
+        hidden_undated=sum(each.hidden_undated for each in found),
         query_known=tuple(dict.fromkeys(known for each in found for known in each.query_known)),
-        tags=first.tags,
     )
 
 

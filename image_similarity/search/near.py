@@ -21,7 +21,7 @@ from image_similarity.pictures.prepared import decode_for
 from image_similarity.pictures.read import Contents, read_file
 from image_similarity.search.answer import hit_order
 from image_similarity.search.request import SearchRequest
-from image_similarity.store import copies, gallery, marks
+from image_similarity.store import copies, dates, gallery, marks
 from image_similarity.store.catalog import Catalog
 from image_similarity.values import Hit, ImageRecord, NearHit, NearSearch, SearchResult
 
@@ -151,10 +151,12 @@ class NearFinder:
         return found
 
     def _kept(self, connection: Connection, records: Mapping[int, ImageRecord]) -> set[int]:
-        """The contents that hash lists and tags leave in a search, as they do for hits; see `excluded`."""
+        """The contents that hash lists, tags and dates leave in a search, as they do for hits; see `excluded`."""
         request, kept = self._request, set(records)
         if request.tags:
             kept &= set(connection.execute(marks.tagged(request.tags)).scalars())
+        if request.taken_from is not None or request.taken_to is not None:
+            kept &= set(dates.taken_ids(connection, request.taken_from, request.taken_to))
         if request.known != "mark":
             only = request.known == "only"
             kept = {id_ for id_ in kept if bool(records[id_].known) == only}

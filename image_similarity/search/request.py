@@ -10,6 +10,7 @@ from typing import Literal
 from image_similarity.errors import InvalidSetting
 from image_similarity.pictures.region import Region
 from image_similarity.settings import MAX_MEGAPIXELS
+from image_similarity.store import dates
 from image_similarity.values import Calibration
 
 MODES = ("auto", "hard", "off")
@@ -29,7 +30,8 @@ class SearchRequest:
     `with_basis` asks for what a manifest keeps of an answer. With `strength` hits say how many unrelated pictures are
     expected to come as close; those where it is more than `max_expected_false` are left out. Pictures of
     hash lists are marked, or with `known` hidden, or they alone are searched; what was judged irrelevant for the query
-    is left out unless `include_irrelevant`; with `tags` only pictures that have one of them are searched.
+    is left out unless `include_irrelevant`; with `tags` only pictures that have one of them are searched; with
+    `taken_from` and `taken_to`, a year, month or day each, only those whose EXIF says that they were taken then.
 
     `near` also finds the near duplicates of the query by PDQ, with `turned` in all eight orientations. `verify` counts
     the inliers of the hits; `by_inliers` orders the nearest `candidates` by them.
@@ -63,6 +65,8 @@ class SearchRequest:
     known: Literal["mark", "hide", "only"] = "mark"
     include_irrelevant: bool = False
     tags: tuple[str, ...] = ()
+    taken_from: str | None = None
+    taken_to: str | None = None
 
     def check(self) -> None:
         """Refuse what has no answer.
@@ -99,6 +103,8 @@ class SearchRequest:
         if mask is not None and not mask.is_file():
             raise InvalidSetting(f"there is no mask {mask}", hint="check --mask")
         self._check_beside()
+        dates.checked(self.taken_from, "the first date")
+        dates.checked(self.taken_to, "the last date")
         if self.known not in ("mark", "hide", "only"):
             raise InvalidSetting(
                 f"known pictures cannot be treated as {self.known!r}", hint="mark, hide or only"

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from image_similarity.errors import IndexRefused
 from image_similarity.ranking import bounded
 from image_similarity.ranking.bounded import Bounds, Coded, CodedQuery, Half, Rows
-from image_similarity.store import hash_lists, packs, standing
+from image_similarity.store import dates, hash_lists, packs, standing
 from image_similarity.store.catalog import Catalog
 from image_similarity.store.gallery import PlaceFilter
 from image_similarity.values import HashList, ModelInfo, PackedCodes
@@ -35,6 +35,14 @@ KEPT_BYTES = 4 * 2**30
 _FILTERS = 4
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Taken:
+    """Which rows (N,) were taken within a range of dates, and which do not tell when."""
+
+    within: Mask
+    undated: Mask
+
+
 @dataclass(slots=True)
 class _Contents:
     """What is known of one state of the database.
@@ -51,6 +59,7 @@ class _Contents:
     bits: npt.NDArray[np.uint8] | None = None
     counting: dict[PlaceFilter, Mask] = field(default_factory=dict)
     known: tuple[Sequence[HashList], Mask] | None = None
+    taken: tuple[tuple[str | None, str | None], Taken] | None = None
     members: dict[tuple[int, bool], npt.NDArray[np.uint8]] = field(default_factory=dict)
 
 
@@ -139,6 +148,17 @@ class Shelf:
             ids = hash_lists.known_ids(connection) if lists else ()
             known.known = (lists, self.rows_with(ids))
         return known.known[1]
+
+    def taken(self, connection: Connection, first: str | None, last: str | None) -> Taken:
+        """Which rows are of contents taken from `first` to `last`; of the last range asked for they are remembered."""
+        known = self._known
+        if known.taken is None or known.taken[0] != (first, last):
+            within = self.rows_with(dates.taken_ids(connection, first, last))
+            known.taken = (
+                (first, last),
+                Taken(within, self.rows_with(dates.undated_ids(connection))),
+            )
+        return known.taken[1]
 
     def rows_with(self, image_ids: Sequence[int] | Ids) -> Mask:
         """Which rows are of some contents; ids without a row are none."""

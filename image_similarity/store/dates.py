@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime
 import re
 
-from sqlalchemy import ColumnElement, Text, and_, case, cast, func, true
+from sqlalchemy import ColumnElement, Connection, Text, and_, case, cast, func, select, true
 
 from image_similarity.errors import InvalidSetting
 from image_similarity.store.schema import image_table
@@ -40,9 +40,14 @@ def between(first: str | None, last: str | None) -> ColumnElement[bool]:
     return and_(*conditions)
 
 
-def without() -> ColumnElement[bool]:
-    """The condition that a picture does not tell when it was taken."""
-    return day().is_(None)
+def taken_ids(connection: Connection, first: str | None, last: str | None) -> list[int]:
+    """The ids of the contents that were taken within a range; see `between`."""
+    return [*connection.execute(select(image_table.c.id).where(between(first, last))).scalars()]
+
+
+def undated_ids(connection: Connection) -> list[int]:
+    """The ids of the contents that do not tell when they were taken."""
+    return [*connection.execute(select(image_table.c.id).where(day().is_(None))).scalars()]
 
 
 def checked(text: str | None, name: str) -> str | None:

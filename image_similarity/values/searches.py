@@ -105,7 +105,8 @@ class Excluded:
 
     `known` is how pictures of hash lists were treated: "mark", "hide" (`hidden_known` of them, of the `lists`) or
     "only". `hidden_irrelevant` were judged irrelevant for this query. `query_known` are the lists that hold the query.
-    `tags` are those of which a picture must have one to be searched.
+    `tags` are those of which a picture must have one to be searched. If `taken_from` or `taken_to` is set, only
+    pictures taken then are; `hidden_undated` do not tell when they were taken.
     """
 
     known: Literal["mark", "hide", "only"] = "mark"
@@ -114,6 +115,9 @@ class Excluded:
     hidden_irrelevant: int = 0
     query_known: tuple[KnownHash, ...] = ()
     tags: tuple[str, ...] = ()
+    taken_from: str | None = None
+    taken_to: str | None = None
+    hidden_undated: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -383,3 +383,11 @@ def test_a_reference_table_is_told_below_the_hits_and_to_other_programs(
     assert "reference pairs of tiny: 1,500 unrelated ones, " in outcome.err
     (row, _) = csv.DictReader(io.StringIO(run(*asked, "--format", "csv").out))
     assert (row["unrelated_as_close"], row["unrelated_interval"]) == ("0", "0.0;0.002")
+
+
+def test_a_range_of_dates_is_said_with_what_it_leaves_out(run: Run, indexed: Made) -> None:
+    outcome = run("query", indexed.first, "-dp", indexed.database, "--taken-from", "2024-03")
+    assert "searched: only pictures taken from 2024-03 (EXIF)" in outcome.out
+    assert "5 pictures without a date, hidden" in outcome.out
+    refused = run("query", indexed.first, "-dp", indexed.database, "--taken-to", "March")
+    assert (refused.code, "is no date" in refused.err) == (2, True)

@@ -346,3 +346,15 @@ def test_databases_of_other_batch_sizes_rank_alike_and_each_replays_to_the_last_
     crossed = again([other], first)
     assert crossed.databases[0].kind == "database"
     assert {each.kind for query in crossed.queries for each in query.differences} <= {"distance"}
+
+
+def test_a_search_of_some_dates_is_replayed_without_the_others(tmp_path: Path) -> None:
+    those = [
+        replace(row, taken=f"2024-0{1 + at % 3}-01T10:00:00" if at % 4 else "")
+        for at, row in enumerate(rows(60))
+    ]
+    path = write_case(tmp_path / "dated.db", those, info=model_info("toy", DIM))
+    manifest = ask([path], "picture-001", k=20, scene=("off",), taken_from="2024-02")
+    assert 0 < len(manifest.queries[0].results) <= 20
+    assert len(manifest.exclusions[0]) == sum(row.taken < "2024-02" for row in those)
+    assert again([path], manifest).same

@@ -366,3 +366,49 @@ def test_of_queries_that_are_fused_what_is_irrelevant_for_one_is_for_all(rooms: 
     assert [{"bedroom", "near-street"} & set(names(each)) for each in fused] == [set(), set()]
     assert [each.excluded.hidden_irrelevant for each in fused] == [2, 2]
     assert [each.excluded.hidden_irrelevant for each in alone] == [1, 1]
+
+
+@pytest.fixture
+def dated(tmp_path: Path) -> Path:
+    return write_case(
+        tmp_path / "dated.db",
+        [
+            Row("query", at_angle(0), BEDROOM, taken="2024-03-01T10:00:00"),
+            Row("april", at_angle(5), BEDROOM, taken="2024-04-30T10:00:00"),
+            Row("last-year", at_angle(10), BEDROOM, taken="2023-04-01T10:00:00"),
+            Row("undated", at_angle(20), BEDROOM),
+            Row("undated-street", at_angle(25), STREET),
+        ],
+    )
+
+
+def test_only_pictures_taken_then_are_searched_and_those_without_a_date_are_counted(
+    dated: Path,
+) -> None:
+    result = ask(dated, scene=("off",), taken_from="2024", taken_to="2024-04")
+    assert names(result) == ["query", "april"]
+    assert result.excluded == Excluded(taken_from="2024", taken_to="2024-04", hidden_undated=2)
+    assert result.filter.searched == 2
+
+
+def test_either_end_of_the_dates_may_be_open(dated: Path) -> None:
+    assert names(ask(dated, taken_to="2023-12-31")) == ["last-year"]
+    assert names(ask(dated, taken_from="2024-04")) == ["april"]
+
+
+def test_what_is_no_date_is_refused(dated: Path) -> None:
+    with pytest.raises(InvalidSetting, match="the last date '2024-04-31' is no date"):
+        ask(dated, taken_to="2024-04-31")
+
+
+def test_another_range_of_dates_is_not_answered_from_the_one_before(dated: Path) -> None:
+    with Case.open(dated, read_only=True) as case:
+        asked = [
+            search_cases([case], SearchRequest(sha256=sha("query"), taken_from=first))
+            for first in ("2024-04", "2023", "2024-04")
+        ]
+    assert [names(each) for each in asked] == [
+        ["april"],
+        ["query", "april", "last-year"],
+        ["april"],
+    ]
