@@ -4,22 +4,31 @@ The page is on loopback, where any web page in the same browser and any program 
 request must name this server as its host (or a foreign name that was pointed at this machine would do: DNS rebinding),
 must come with the cookie or the key, and if it changes anything, from this page itself: same origin, and with the
 session's token in a header, which no foreign page can read or set.
+
+What goes wrong further in is answered here, too: an answer that Starlette makes beyond this would have no headers.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hmac
+import logging
+import traceback
 from collections.abc import Awaitable, Callable, MutableMapping
-from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import quote
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, HTTPConnection
 from starlette.responses import RedirectResponse, Response
 
+from image_similarity.reports.text import visible
 from image_similarity.web.options import ServeOptions
 from image_similarity.web.problems import problem
-from image_similarity.web.sessions import Session, Sessions
+from image_similarity.web.sessions import Session, Sessions, TooManyTries
+
+_LOG = logging.getLogger(__name__)
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -28,11 +37,15 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 CSRF_HEADER = "X-CSRF-Token"
 UPLOADS = "/api/v1/uploads"
-# Of any other request's body, in bytes.
+SIGN_IN = "/sign-in"
+# Of any other request's body, in bytes; whoever is not signed in sends a password, and nothing longer.
 MOST_SENT = 2 * 2**20
+_MOST_SENT_TO_SIGN_IN = 8 * 2**10
+# Within which a body must have come: a client that sends a byte a minute would keep its place for ever.
+SECONDS_TO_SEND = 300
+# Requests that are worked on or wait for a thread; more are told to come back.
+MOST_AT_ONCE = 128
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
-# What needs no session: how one is opened, and what the pages look like.
-_OPEN = ("/sign-in", "/static/")
 _HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
@@ -40,7 +53,8 @@ _HEADERS = {
     ),
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
+    # Not "no-referrer": with it browsers call the origin of our own form "null", as they do that of a foreign page.
+    "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
@@ -54,7 +68,8 @@ class Guard:
         self._app = app
         self._options = options
         self._sessions = sessions
-        self._cookie = cookie_name(options)
+        self._origins = origins_of(options)
+        self._at_once = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer what must not pass; hand on the rest."""
@@ -63,49 +78,79 @@ class Guard:
             if scope["type"] == "lifespan":
                 await self._app(scope, receive, send)
             return
-        leave = _leaving(send, scope["path"])
-        headers = Headers(scope=scope)
-        refusal, session = self._judged(scope, headers)
+        leaving = _Leaving(send, scope["path"])
+        refusal, session = self._judged(scope)
         if refusal is not None:
-            await refusal(scope, receive, leave)
+            await refusal(scope, receive, leaving)
             return
         scope.setdefault("state", {})["session"] = session
-        most = self._options.most_uploaded if scope["path"] == UPLOADS else MOST_SENT
-        if _length(headers) > most:
-            await _too_large(most)(scope, receive, leave)
-            return
-        await self._app(scope, _limited(receive, most), leave)
+        self._at_once += 1
+        try:
+            await self._app(scope, _limited(receive, self._most_sent(scope["path"])), leaving)
+        except ClientDisconnect:
+            # Nobody is there to be answered.
+            pass
+        except Exception as error:
+            _tell(scope, error)
+            if not leaving.has_begun:
+                await _unexpected(error)(scope, receive, leaving)
+        finally:
+            self._at_once -= 1
 
-    def _judged(self, scope: Scope, headers: Headers) -> tuple[Response | None, Session | None]:
+    def _judged(self, scope: Scope) -> tuple[Response | None, Session | None]:
         """The answer to what must not pass, or None and the session."""
-        origins = origins_of(self._options)
+        headers, path = Headers(scope=scope), scope["path"]
+        refusal = self._foreign(scope["method"], path, headers)
+        if refusal is None and self._at_once >= MOST_AT_ONCE:
+            refusal = problem(503, "busy", "too many requests at once", "try again")
+        most = self._most_sent(path)
+        if refusal is None and _length(headers) > most:
+            refusal = _too_large(most)
+        if refusal is not None or _needs_no_session(path):
+            return refusal, None
+        try:
+            return self._signed_in(scope, headers)
+        except TooManyTries as error:
+            return too_many_tries(error), None
+
+    def _foreign(self, method: str, path: str, headers: Headers) -> Response | None:
+        """The answer to what was meant for another server, or comes from another's page."""
         scheme = "https" if self._options.certificate else "http"
-        if f"{scheme}://{headers.get('host', '').lower()}" not in origins:
+        hosts = headers.getlist("host")
+        if len(hosts) != 1 or f"{scheme}://{hosts[0].lower()}" not in self._origins:
             return problem(
                 421, "foreign_host", "this server is not called that", "use the link it printed"
-            ), None
-        path: str = scope["path"]
-        safe = scope["method"] in _SAFE
-        origin = headers.get("origin")
-        foreign = origin is not None and origin.lower() not in origins
-        if foreign or (not safe and headers.get("sec-fetch-site", "same-origin") != "same-origin"):
+            )
+        site = headers.get("sec-fetch-site", "same-origin")
+        # A link to a page may be followed from anywhere; whether the page is shown, the cookie decides.
+        navigates = method == "GET" and headers.get("sec-fetch-mode") == "navigate"
+        is_link = navigates and not path.startswith("/api/")
+        if (
+            any(origin.lower() not in self._origins for origin in headers.getlist("origin"))
+            # "none" is what a person typed.
+            or (site not in ("same-origin", "none") and not is_link)
+        ):
             return problem(
                 403, "foreign_origin", "another site's page asked for this", "use the page itself"
-            ), None
-        if path.startswith(_OPEN):
-            return None, None
+            )
+        return None
+
+    def _signed_in(self, scope: Scope, headers: Headers) -> tuple[Response | None, Session | None]:
+        """The session, and with a change that comes by cookie the token that only our pages know."""
         kind, _, key = headers.get("authorization", "").partition(" ")
         if kind.lower() == "bearer":
-            session = self._sessions.of_program(key.strip())
+            session = self._sessions.of_program(key.strip(), sender_of(scope))
             return (None, session) if session else (_no_session(), None)
-        session = self._sessions.of_cookie(cookie_of(headers, self._cookie))
+        path, is_safe = scope["path"], scope["method"] in _SAFE
+        cookie = HTTPConnection(scope).cookies.get(cookie_name(self._options), "")
+        session = self._sessions.of_cookie(cookie)
         if session is None:
-            if path.startswith("/api/") or not safe:
+            if path.startswith("/api/") or not is_safe:
                 return _no_session(), None
             query = scope["query_string"].decode("ascii", "replace")
             wanted = path + (f"?{query}" if query else "")
-            return RedirectResponse(f"/sign-in?next={quote(wanted, safe='')}", 303), None
-        if not safe and not hmac.compare_digest(
+            return RedirectResponse(f"{SIGN_IN}?next={quote(wanted, safe='')}", 303), None
+        if not is_safe and not hmac.compare_digest(
             headers.get(CSRF_HEADER, "").encode(), session.csrf.encode()
         ):
             return problem(
@@ -113,19 +158,24 @@ class Guard:
             ), None
         return None, session
 
+    def _most_sent(self, path: str) -> int:
+        """How long a body may be."""
+        if path == SIGN_IN:
+            return _MOST_SENT_TO_SIGN_IN
+        return self._options.most_uploaded if path == UPLOADS else MOST_SENT
+
 
 def cookie_name(options: ServeOptions) -> str:
     """The name of the session's cookie; browsers keep cookies by host, not by port, and several pages may be up."""
-    return f"image_similarity_{options.port}"
+    # A browser takes a cookie of this prefix over TLS only, and only from the very host.
+    prefix = "__Host-" if options.certificate else ""
+    return f"{prefix}image_similarity_{options.port}"
 
 
-def cookie_of(headers: Headers, name: str) -> str:
-    """The value of a cookie, or an empty text."""
-    try:
-        found = SimpleCookie(headers.get("cookie", "")).get(name)
-    except CookieError:
-        return ""
-    return "" if found is None else found.value
+def sender_of(scope: Scope) -> str:
+    """The address that a request came from."""
+    client = scope.get("client")
+    return client[0] if client else ""
 
 
 def origins_of(options: ServeOptions) -> frozenset[str]:
@@ -146,12 +196,36 @@ def is_loopback(host: str) -> bool:
     return host in ("127.0.0.1", "::1", "localhost")
 
 
+def too_many_tries(error: TooManyTries) -> Response:
+    """Give the answer to who guesses."""
+    answer = problem(429, "too_many_tries", str(error), f"wait {error.seconds} s")
+    answer.headers["Retry-After"] = str(error.seconds)
+    return answer
+
+
+def _needs_no_session(path: str) -> bool:
+    """How a session is opened, and what the pages look like."""
+    return path == SIGN_IN or path.startswith("/static/")
+
+
 def _no_session() -> Response:
     return problem(401, "no_session", "sign in first", "use the link that the server printed")
 
 
 def _too_large(most: int) -> Response:
-    return problem(413, "too_large", f"at most {most} bytes are taken", "send a smaller picture")
+    return problem(413, "too_large", f"at most {most} bytes are taken")
+
+
+def _unexpected(error: Exception) -> Response:
+    # Its text may tell of paths and programs; the terminal has it, with the place.
+    told = f"unexpected {type(error).__name__}"
+    return problem(500, "unexpected", told, "the terminal of the server says where")
+
+
+def _tell(scope: Scope, error: Exception) -> None:
+    # Texts from evidence must not write to the terminal as they like.
+    trace = "".join(traceback.format_exception(error)).splitlines()
+    _LOG.error("\n".join(map(visible, (f"{scope['method']} {scope['path']}", *trace))))
 
 
 def _length(headers: Headers) -> int:
@@ -160,32 +234,47 @@ def _length(headers: Headers) -> int:
 
 
 def _limited(receive: Receive, most: int) -> Receive:
-    """Stop a body that is longer than it said, or did not say how long it is."""
-    from starlette.exceptions import HTTPException
-
-    received = 0
+    """Stop a body that is longer than it said, or did not say how long it is, or does not end."""
+    received, is_whole = 0, False
+    latest = asyncio.get_running_loop().time() + SECONDS_TO_SEND
 
     async def limited() -> MutableMapping[str, Any]:
-        nonlocal received
-        message = await receive()
+        nonlocal received, is_whole
+        if is_whole:
+            # From here on it waits for the client to go.
+            return await receive()
+        try:
+            async with asyncio.timeout_at(latest):
+                message = await receive()
+        except TimeoutError:
+            raise HTTPException(408, f"it took more than {SECONDS_TO_SEND} s to send") from None
         received += len(message.get("body", b""))
         if received > most:
             raise HTTPException(413, f"at most {most} bytes are taken")
+        is_whole = not message.get("more_body", False)
         return message
 
     return limited
 
 
-def _leaving(send: Send, path: str) -> Send:
-    # Pages and answers tell of the case; small pictures say themselves how long they may be kept.
-    keeping = "no-cache" if path.startswith("/static/") else "no-store"
+class _Leaving:
+    """The way out: every answer gets its headers here.
 
-    async def leave(message: MutableMapping[str, Any]) -> None:
+    Attributes:
+        has_begun: Whether something was sent.
+    """
+
+    def __init__(self, send: Send, path: str) -> None:
+        self._send = send
+        self.has_begun = False
+        # Pages and answers tell of the case; small pictures say themselves how long they may be kept.
+        self._keeping = "no-cache" if path.startswith("/static/") else "no-store"
+
+    async def __call__(self, message: MutableMapping[str, Any]) -> None:
         if message["type"] == "http.response.start":
+            self.has_begun = True
             headers = MutableHeaders(scope=message)
             for name, value in _HEADERS.items():
                 headers.setdefault(name, value)
-            headers.setdefault("Cache-Control", keeping)
-        await send(message)
-
-    return leave
+            headers.setdefault("Cache-Control", self._keeping)
+        await self._send(message)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from typing import Any
 from urllib.parse import parse_qs
@@ -10,11 +11,11 @@ from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse, Response
 
 from image_similarity import __version__
-from image_similarity.web.desk import TheDesk
-from image_similarity.web.guard import cookie_name
+from image_similarity.web.desk import Desk, TheDesk
+from image_similarity.web.guard import SIGN_IN, cookie_name, sender_of
 from image_similarity.web.problems import Refused
 from image_similarity.web.session import TheSession
-from image_similarity.web.sessions import Session, Sessions
+from image_similarity.web.sessions import Session, Sessions, TooManyTries
 from image_similarity.web.texts import FILE, text
 
 # Pages by their address, in the order of the navigation; the name is that of template, script and texts.
@@ -47,7 +48,7 @@ def _environment() -> Any:
     return environment
 
 
-def shown(name: str, session: Session | None, desk: Any, **more: object) -> HTMLResponse:
+def shown(name: str, session: Session | None, desk: Desk, **more: object) -> HTMLResponse:
     """Give a page; `session` None is a page for who is not signed in."""
     page = (
         _environment()
@@ -75,16 +76,16 @@ for _address, _name in {**PAGES, **_OTHERS}.items():
     _add(_address, _name)
 
 
-@router.get("/sign-in")
+@router.get(SIGN_IN)
 def sign_in(request: Request, desk: TheDesk, next: str = "/", token: str = "") -> Response:
     """The first link carries the token; a page that has a password asks for it."""
     sessions: Sessions = request.app.state.sessions
     if token and not sessions.is_password:
         return _opened(request, desk, token, next)
-    return shown("sign_in", None, desk, next=next, wrong=False, is_password=sessions.is_password)
+    return _asked(sessions, desk, next)
 
 
-@router.post("/sign-in")
+@router.post(SIGN_IN)
 async def signed_in(request: Request, desk: TheDesk) -> Response:
     """The password, or the token, from the form."""
     sent = parse_qs((await request.body()).decode("utf-8", "replace"))
@@ -93,32 +94,45 @@ async def signed_in(request: Request, desk: TheDesk) -> Response:
 
 @router.post("/sign-out")
 def sign_out(request: Request, session: TheSession, desk: TheDesk) -> Response:
-    """End the session; the browser's cookie goes."""
+    """End the session; the browser's cookie goes, and what it kept of the pictures."""
     sessions: Sessions = request.app.state.sessions
     sessions.close(session)
-    answer = RedirectResponse("/sign-in", 303)
-    answer.delete_cookie(cookie_name(desk.options))
+    answer = RedirectResponse(SIGN_IN, 303, {"Clear-Site-Data": '"cache"'})
+    answer.delete_cookie(cookie_name(desk.options), **_flags(desk))
     return answer
 
 
-def _opened(request: Request, desk: TheDesk, key: str, next: str) -> Response:
+def _opened(request: Request, desk: Desk, key: str, next: str) -> Response:
     sessions: Sessions = request.app.state.sessions
-    session = sessions.opened_by(key)
+    try:
+        session = sessions.opened_by(key, sender_of(request.scope))
+    except TooManyTries as error:
+        page = _asked(sessions, desk, next, text("sign_in.wait", seconds=error.seconds))
+        page.status_code = 429
+        page.headers["Retry-After"] = str(error.seconds)
+        return page
     if session is None:
-        page = shown("sign_in", None, desk, next=next, wrong=True, is_password=sessions.is_password)
+        page = _asked(sessions, desk, next, text("sign_in.wrong"))
         page.status_code = 403
         return page
     # Only to a page of ours: "//elsewhere" would be another server.
-    target = next if next.startswith("/") and not next.startswith(("//", "/\\")) else "/"
-    answer = RedirectResponse(target, 303)
-    answer.set_cookie(
-        cookie_name(desk.options),
-        session.id,
-        httponly=True,
-        samesite="strict",
-        secure=desk.options.certificate is not None,
-    )
+    is_ours = re.fullmatch("/[a-z]*", next.partition("?")[0])
+    answer = RedirectResponse(next if is_ours else "/", 303)
+    answer.set_cookie(cookie_name(desk.options), session.id, **_flags(desk))
     return answer
+
+
+def _asked(sessions: Sessions, desk: Desk, next: str, problem: str = "") -> HTMLResponse:
+    """The page that asks for the key."""
+    return shown(
+        "sign_in", None, desk, next=next, problem=problem, is_password=sessions.is_password
+    )
+
+
+def _flags(desk: Desk) -> dict[str, Any]:
+    """What a browser may do with the cookie."""
+    is_secure = desk.options.certificate is not None
+    return {"httponly": True, "samesite": "strict", "secure": is_secure}
 
 
 @router.get("/static/texts.json")

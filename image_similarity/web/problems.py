@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from http import HTTPStatus
 from typing import Any
 
@@ -14,9 +13,10 @@ from starlette.exceptions import HTTPException
 
 from image_similarity import errors
 from image_similarity.reports.text import visible
+from image_similarity.web.description import methods_of
 
-_LOG = logging.getLogger(__name__)
-
+# Of what is wrong with one request.
+_MOST_TOLD = 5
 # The first class that an error is of decides.
 _STATUS: tuple[tuple[type[errors.ImageSimilarityError], int], ...] = (
     (errors.UnknownImage, 404),
@@ -62,7 +62,7 @@ def problem(status: int, code: str, message: str, hint: str = "") -> JSONRespons
 
 
 def install(app: FastAPI) -> None:
-    """Make an application answer in this shape, whatever goes wrong."""
+    """Make an application answer in this shape; what nobody expected, the guard answers."""
 
     @app.exception_handler(Refused)
     async def refused(request: Request, error: Refused) -> JSONResponse:
@@ -75,19 +75,19 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def malformed(request: Request, error: RequestValidationError) -> JSONResponse:
-        return problem(422, "malformed", "; ".join(map(_where, error.errors())), "see /api")
+        # One that sends a thousand unknown fields need not read of each.
+        told = "; ".join(map(_where, error.errors()[:_MOST_TOLD]))
+        return problem(422, "malformed", told, "see /api")
 
     @app.exception_handler(HTTPException)
     async def plain(request: Request, error: HTTPException) -> JSONResponse:
         status = HTTPStatus(error.status_code)
         answer = problem(status, status.name.lower(), error.detail or status.phrase)
         answer.headers.update(error.headers or {})
+        if status == 405 and (methods := methods_of(app.openapi(), request.url.path)):
+            # The framework names those of the first operation at this address alone.
+            answer.headers["Allow"] = ", ".join(methods)
         return answer
-
-    @app.exception_handler(Exception)
-    async def unexpected(request: Request, error: Exception) -> JSONResponse:
-        _LOG.error("%s %s", request.method, request.url.path, exc_info=error)
-        return problem(500, "unexpected", f"unexpected {type(error).__name__}: {error}")
 
 
 def _where(found: dict[str, Any]) -> str:

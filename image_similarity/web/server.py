@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import ssl
 from collections.abc import Callable
@@ -18,8 +19,12 @@ if TYPE_CHECKING:
 
 # A client that keeps its connection open without a word.
 _SECONDS_OPEN = 30
-# Requests that wait beside those that are answered; more are told to come back.
-_MOST_AT_ONCE = 256
+# Connections, also idle ones; beyond it uvicorn refuses in plain words. Of requests the guard takes fewer.
+_MOST_CONNECTIONS = 512
+# Addresses that stand for all of the machine: no browser calls it that.
+_ALL = ("0.0.0.0", "::")  # noqa: S104 - refused without password and TLS
+# What a browser may call a server: a name, an IPv4 address, or an IPv6 address in brackets.
+_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\]")
 
 
 def check(options: ServeOptions) -> None:
@@ -27,7 +32,8 @@ def check(options: ServeOptions) -> None:
 
     Raises:
         ExtraMissing: The extra `web` is not installed.
-        InvalidSetting: An address that others can reach, without password or TLS; half a TLS pair; no port.
+        InvalidSetting: An address that others can reach, without password, TLS or a name; half a TLS pair; no port;
+            a name that is none.
         UsageError: A TLS file cannot be used.
     """
     require()
@@ -44,6 +50,16 @@ def check(options: ServeOptions) -> None:
             f"{options.host} can be reached by other machines",
             hint="give --password-file, --tls-certificate and --tls-key, or leave out --host",
         )
+    if options.host in _ALL and not options.names:
+        raise InvalidSetting(
+            f"no browser calls this server {options.host}",
+            hint="say with --name what they will call it",
+        )
+    for name in options.names:
+        if not _NAME.fullmatch(name):
+            raise InvalidSetting(
+                f"{name!r} is no name of a server", hint="a name alone, without https:// and port"
+            )
     if options.certificate and options.key:
         _context(options)
 
@@ -127,6 +143,10 @@ def loop(desk: Desk, sessions: Sessions) -> uvicorn.Server:
     return uvicorn.Server(
         uvicorn.Config(
             make_app(desk, sessions),
+            # Whatever else is installed: what is refused before the guard sees it must not depend on that.
+            http="h11",
+            loop="asyncio",
+            # A line of it would hold the token of the first link.
             access_log=False,
             log_level="warning",
             lifespan="off",
@@ -135,7 +155,7 @@ def loop(desk: Desk, sessions: Sessions) -> uvicorn.Server:
             proxy_headers=False,
             timeout_keep_alive=_SECONDS_OPEN,
             timeout_graceful_shutdown=5,
-            limit_concurrency=_MOST_AT_ONCE,
+            limit_concurrency=_MOST_CONNECTIONS,
             ssl_certfile=options.certificate,
             ssl_keyfile=options.key,
         )
@@ -143,7 +163,8 @@ def loop(desk: Desk, sessions: Sessions) -> uvicorn.Server:
 
 
 def link(options: ServeOptions, token: str) -> str:
-    """The link that opens the page."""
+    """The link that opens the page; by the first name that was given, for which the certificate is."""
     scheme = "https" if options.certificate else "http"
-    host = f"[{options.host}]" if ":" in options.host else options.host
+    address = f"[{options.host}]" if ":" in options.host else options.host
+    host = options.names[0] if options.names else address
     return f"{scheme}://{host}:{options.port}/" + (f"sign-in?token={token}" if token else "")
