@@ -93,8 +93,8 @@ def draw(catalog: Catalog, request: MapRequest, *, on_event: Listener) -> MapWri
     layout = None if request.layout is None else _laid_down(request)
     computed = layout is None
     if layout is None:
-        layout = _compute(catalog, request, on_event)
-    points, missing = _points(catalog, layout, request.filter)
+        layout = compute(catalog, request, on_event)
+    points, missing = points_of(catalog, layout, request.filter)
     notes = []
     if computed and request.layout is not None:
         # At once: what took minutes is kept also if drawing is stopped.
@@ -194,7 +194,13 @@ def _laid_down(request: MapRequest) -> Layout | None:
     return layout
 
 
-def _compute(catalog: Catalog, request: MapRequest, on_event: Listener) -> Layout:
+def compute(catalog: Catalog, request: MapRequest, on_event: Listener) -> Layout:
+    """Give a position to every picture that a request asks for; see `tsne.positions`.
+
+    Raises:
+        UsageError: There are fewer than 3 pictures.
+        ExtraMissing, InvalidSetting, AmbiguousModel, UnknownModel, DatabaseDamaged.
+    """
     sklearn_import.require("a map")
     perplexity = tsne.PERPLEXITY if request.perplexity is None else request.perplexity
     seed = SEED if request.seed is None else request.seed
@@ -237,7 +243,9 @@ def _patience(pictures: int, *, kept: bool) -> str:
     return f"laying out {pictures} pictures. {sample}It takes minutes for thousands{again}"
 
 
-def _points(catalog: Catalog, layout: Layout, filter_: PlaceFilter) -> tuple[list[MapPoint], int]:
+def points_of(
+    catalog: Catalog, layout: Layout, filter_: PlaceFilter
+) -> tuple[list[MapPoint], int]:
     """The pictures of a layout that have a place that counts, in its order, and how many it does not know."""
     with catalog.reading() as connection:
         ids = gallery.ids_of(connection, layout.positions.keys())

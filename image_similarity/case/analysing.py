@@ -11,6 +11,7 @@ from image_similarity.events import Listener, ignore
 from image_similarity.settings import BUILTIN, IndexOptions
 
 if TYPE_CHECKING:
+    from image_similarity.analysis.laid_out import LaidOut
     from image_similarity.analysis.map import MapWritten
     from image_similarity.analysis.neighbours import NeighboursReport
     from image_similarity.encoding.reductions import Kind
@@ -308,3 +309,53 @@ class Analysing(Record):
             overwrite=overwrite,
         )
         return draw(self._catalog, request, on_event=on_event)
+
+    def lay_out(
+        self,
+        path: str | Path,
+        *,
+        model: str | None = None,
+        perplexity: float | None = None,
+        seed: int | None = None,
+        on_event: Listener = ignore,
+        stop: Callable[[], bool] = lambda: False,
+    ) -> bool:
+        """Compute the positions of a map and write them to a layout file, which `map` and `laid_out` read.
+
+        Gives False where it was stopped, and then wrote nothing; an earlier layout there is replaced. Not recorded in
+        the audit chain: it is a cache of what can be computed again.
+
+        Args:
+            path: The file, ending in .csv; the cells are written beside it.
+            model: Whose vectors; not needed where the database holds those of one.
+            perplexity: See `map`.
+            seed: Likewise.
+            on_event: Gets `Started` and `Progress`, counted in iterations.
+            stop: Asked whenever t-SNE tells how far it is.
+
+        Raises:
+            UsageError: The path is in the evidence; fewer than 3 pictures.
+            ExtraMissing: scikit-learn is not installed.
+            InvalidSetting, AmbiguousModel, UnknownModel, DatabaseDamaged, OSError.
+        """
+        from image_similarity.analysis.laid_out import lay_out
+        from image_similarity.analysis.map import MapRequest
+
+        request = MapRequest(
+            path=Path(path), model=model, perplexity=perplexity, seed=seed, layout=Path(path)
+        )
+        return lay_out(self._catalog, request, on_event=on_event, stop=stop)
+
+    def laid_out(self, path: str | Path) -> LaidOut:
+        """Give the pictures of a layout that are on record, each with a cell of its own, and what the layout lacks.
+
+        Args:
+            path: A layout file, of `lay_out` or of `map`.
+
+        Raises:
+            UsageError: It is none.
+            OSError.
+        """
+        from image_similarity.analysis.laid_out import read
+
+        return read(self._catalog, Path(path))

@@ -28,7 +28,12 @@ class SceneShown:
 
 def scenes_of(points: Iterable[MapPoint]) -> list[SceneShown]:
     """Give the scenes of some pictures, the most frequent first, then by name; pictures without one come last."""
-    counts = Counter(point.scene for point in points)
+    return scenes_named(point.scene for point in points)
+
+
+def scenes_named(names: Iterable[str]) -> list[SceneShown]:
+    """Give the scenes of pictures by the name that each has, "" for none; in the order of `scenes_of`."""
+    counts = Counter(names)
     without = counts.pop("", 0)
     ordered = sorted(counts.items(), key=lambda each: (-each[1], each[0]))
     colours = [*COLOURS, *[OTHER] * len(ordered)]

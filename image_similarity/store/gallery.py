@@ -192,6 +192,25 @@ def scenes_of(
     return {image_id: tuple(scores) for image_id, scores in labels.items()}
 
 
+def first_scenes(
+    connection: Connection, image_ids: Collection[int], model_id: int
+) -> dict[int, str]:
+    """The name of the most probable scene of contents, by id; those without a label are not in it."""
+    found: dict[int, str] = {}
+    for portion in _portions(image_ids):
+        statement = (
+            select(image_scene_table.c.image_id, scene_table.c.name)
+            .join(scene_table, scene_table.c.id == image_scene_table.c.scene_id)
+            .where(
+                image_scene_table.c.image_id.in_(portion),
+                image_scene_table.c.rank == 1,
+                scene_table.c.model_id == model_id,
+            )
+        )
+        found.update({image_id: name for image_id, name in connection.execute(statement)})
+    return found
+
+
 def select_places(last_run: int | None = None) -> Select[Any]:
     """Select image ids and what `Place` has of each place; gone since which run, of those up to `last_run`."""
     ended = _GONE.c.id == file_table.c.gone_run_id
