@@ -89,6 +89,14 @@ def operations(document: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     ]
 
 
+def methods_of(document: dict[str, Any], path: str) -> list[str]:
+    """What can be done at an address: the methods of all operations there, in capitals."""
+    for template, there in document["paths"].items():
+        if re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", template), path):
+            return [method.upper() for method in _METHODS if method in there]
+    return []
+
+
 def _tell(method: str, operation: dict[str, Any]) -> None:
     first, *rest = operation.get("description", operation["summary"]).split("\n\n")
     operation["summary"] = first.replace("\n", " ").removesuffix(".")
