@@ -1,6 +1,7 @@
 """Case: one database, opened; the public class of the library. Each of its subjects has a file of its own."""
 
 from image_similarity.case.analysing import Analysing
+from image_similarity.case.browsing import Browsing
 from image_similarity.case.care import Care
 from image_similarity.case.checks import check_earlier, check_folder, check_options
 from image_similarity.case.decisions import Decisions
@@ -15,6 +16,7 @@ from image_similarity.case.several import (
     search_cases,
     search_cases_folder,
     search_cases_fused,
+    sharing,
     write_sheet,
 )
 
@@ -29,11 +31,12 @@ __all__ = [
     "search_cases",
     "search_cases_folder",
     "search_cases_fused",
+    "sharing",
     "write_sheet",
 ]
 
 
-class Case(Indexing, Searching, Lookup, Reports, Decisions, Analysing, Care):
+class Case(Indexing, Searching, Lookup, Browsing, Reports, Decisions, Analysing, Care):
     """A database of one case: what was indexed, where it was, what it looks like.
 
     Example:

@@ -181,6 +181,55 @@ class Care(Record):
             sha256, previews.paths_of(self._catalog.image(sha256).places), side=side
         )
 
+    def shown_small(self, sha256: str, *, side: int) -> tuple[bytes, bool]:
+        """A small picture of a content, a JPEG without metadata, and whether it is as large as was asked for.
+
+        The stored thumbnail where that is large enough, else of a file that still holds the content.
+
+        Raises:
+            UnknownImage.
+            ImageUnreadable: Neither is there; the message says why.
+        """
+        from image_similarity.records import previews
+
+        return previews.shown_small(self._catalog, self._catalog.image(sha256), side=side)
+
+    def shown(self, sha256: str, *, side: int, quality: int = 90) -> bytes:
+        """A content as a JPEG without metadata, at most `side` pixels long, of a file that still holds it.
+
+        Raises:
+            UnknownImage.
+            ImageUnreadable: None does; the message says why.
+        """
+        from image_similarity.records import previews
+
+        return previews.shown(self._catalog.image(sha256), side=side, quality=quality)
+
+    def refuse_inside(self, path: str | Path) -> None:
+        """Refuse to write what lies below a folder that was indexed.
+
+        Raises:
+            UsageError.
+        """
+        from image_similarity.records import exports
+
+        exports.refuse_inside(Path(path), self.sources())
+
+    def record_cache(self, folder: str | Path) -> str | None:
+        """Record in the audit chain, once, that thumbnails are kept in a folder; `traces` then tells of it.
+
+        Gives None, or one sentence why it is not recorded.
+        """
+        from image_similarity.records import cache_folders
+
+        return cache_folders.record(self._catalog, Path(folder))
+
+    def purge_cached(self) -> int:
+        """Delete the thumbnails that the analyst's page keeps in folders beside this case; gives how many."""
+        from image_similarity.records import cache_folders
+
+        return sum(map(cache_folders.purge, cache_folders.folders(self._catalog)))
+
     def purge_thumbnails(self) -> int:
         """Delete all stored thumbnails, overwriting where they stood; gives how many. The audit chain keeps that."""
         from image_similarity.store import thumbnails

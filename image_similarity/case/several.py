@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,16 +13,28 @@ if TYPE_CHECKING:
     from image_similarity.case.base import OpenedCase
     from image_similarity.records.manifest import Writer
     from image_similarity.search import SearchRequest
+    from image_similarity.search.choice import Shared
     from image_similarity.values import Failure, ReplayReport, ReportWritten, SearchResult
 
 
+def sharing(ranking: AbstractContextManager[object]) -> Shared:
+    """Give what the searches of several threads must have in common; they rank in `ranking`, a lock, one at a time."""
+    from image_similarity.search.choice import Networks, Shared
+
+    return Shared(Networks("auto"), ranking)
+
+
 def search_cases(
-    cases: Sequence[OpenedCase], request: SearchRequest, *, on_event: Listener = ignore
+    cases: Sequence[OpenedCase],
+    request: SearchRequest,
+    *,
+    on_event: Listener = ignore,
+    shared: Shared | None = None,
 ) -> SearchResult:
     """Rank the pictures of several cases by their distance to one query, without merging the databases."""
     from image_similarity.search import search
 
-    return search([case._catalog for case in cases], request, on_event=on_event)
+    return search([case._catalog for case in cases], request, on_event=on_event, shared=shared)
 
 
 def search_cases_fused(
@@ -30,6 +43,9 @@ def search_cases_fused(
     request: SearchRequest,
     *,
     against: Sequence[str | Path] = (),
+    stored: Sequence[str] = (),
+    stored_against: Sequence[str] = (),
+    shared: Shared | None = None,
 ) -> tuple[SearchResult, list[Failure]]:
     """Rank the pictures of several cases by what several queries say together; see `image_similarity.search.fusion`."""
     from image_similarity.search.fusion import search_fused
@@ -39,6 +55,9 @@ def search_cases_fused(
         [Path(picture) for picture in pictures],
         request,
         against=[Path(picture) for picture in against],
+        stored=stored,
+        stored_against=stored_against,
+        shared=shared,
     )
 
 

@@ -20,7 +20,7 @@ def traces(talk: Talk, /, database: Path, form: str) -> None:
     """List every copy and derived picture that was written.
 
     Backups, reports, manifests, exports and indexes, as the audit chain tells of them, with what lies there now; and
-    the thumbnails in the database.
+    the thumbnails in the database and in the folders of the analyst's page.
     """
     with (
         progress.listener(talk) as on_event,
@@ -49,6 +49,11 @@ def traces(talk: Talk, /, database: Path, form: str) -> None:
         f"{output.count(len(found.files), 'file')}; in the database "
         f"{output.count(found.thumbnails, 'thumbnail')}, {output.size(found.thumbnail_bytes)}"
     )
+    for folder in found.folders:
+        output.line(
+            f"of the page {output.count(folder.files, 'thumbnail')}, {output.size(folder.bytes)}, "
+            f"in {folder.path}"
+        )
 
 
 @click.command("purge-thumbnails")
@@ -56,11 +61,15 @@ def traces(talk: Talk, /, database: Path, form: str) -> None:
 @options.talk
 @click.pass_obj
 def purge_thumbnails(talk: Talk, /, database: Path) -> None:
-    """Delete all stored thumbnails.
+    """Delete all stored thumbnails, and those that the page keeps.
 
     Their places in the database file are overwritten, and the audit chain keeps that they were deleted. Copies of the
-    database are not reached. No refresh makes them again until `index --thumbnails` is given.
+    database are not reached. No refresh makes them again until `index --thumbnails` is given. The page makes its own
+    again when it is used, and not with `serve --read-only`.
     """
     evidence.require_database(database)
     with progress.listener(talk) as on_event, Case.open(database, on_event=on_event) as case:
         output.line(f"{output.count(case.purge_thumbnails(), 'thumbnail')} deleted")
+        cached = case.purge_cached()
+    if cached:
+        output.line(f"{output.count(cached, 'thumbnail')} of the page deleted")

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import hashlib
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 # Larger files take long by their size alone, and then the time of another process does not matter.
@@ -36,11 +38,25 @@ class Look:
 _ODD = Look(False)
 _proven: set[bytes] = set()
 _lock = threading.Lock()
+_distrusting = 0
+
+
+@contextmanager
+def trusting_none() -> Iterator[None]:
+    """Take no picture for ordinary until the block ends, in any thread: for a server, which no picture may end."""
+    global _distrusting
+    with _lock:
+        _distrusting += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _distrusting -= 1
 
 
 def look(data: bytes) -> Look:
     """Walk the structure of a file; whatever is not a plain JPEG or PNG is not plain."""
-    if len(data) > _LARGEST:
+    if _distrusting or len(data) > _LARGEST:
         return _ODD
     if data[:3] == b"\xff\xd8\xff":
         return _jpeg(data)

@@ -10,14 +10,18 @@ from PIL import Image
 
 from image_similarity.pictures.decode import MAX_PIXELS, decode
 
+QUALITY = 80
 
-def thumbnail(data: bytes, side: int = 160, *, max_pixels: int = MAX_PIXELS) -> bytes:
+
+def thumbnail(
+    data: bytes, side: int = 160, *, max_pixels: int = MAX_PIXELS, quality: int = QUALITY
+) -> bytes:
     """Return a JPEG of the picture, upright, at most `side` pixels long, and without any metadata.
 
     Raises:
         PictureError: the picture cannot be decoded.
     """
-    return _jpeg(_small(data, side, max_pixels))
+    return _jpeg(_small(data, side, max_pixels), quality)
 
 
 def small(data: bytes, side: int, *, max_pixels: int = MAX_PIXELS) -> npt.NDArray[np.uint8]:
@@ -41,7 +45,7 @@ def _small(data: bytes, side: int, max_pixels: int) -> Image.Image:
     return frame
 
 
-def _jpeg(frame: Image.Image) -> bytes:
+def _jpeg(frame: Image.Image, quality: int = QUALITY) -> bytes:
     target = io.BytesIO()
-    frame.save(target, "JPEG", quality=80)
+    frame.save(target, "JPEG", quality=quality)
     return target.getvalue()

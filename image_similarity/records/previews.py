@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from image_similarity.errors import ImageUnreadable
 from image_similarity.pictures.names import from_text
 from image_similarity.store import thumbnails
 from image_similarity.store.catalog import Catalog
-from image_similarity.values import Place
+from image_similarity.values import ImageRecord, Place
 
 if TYPE_CHECKING:
     from image_similarity.reports.tiles import Tile
@@ -37,6 +38,58 @@ def preview(sha256: str, paths: Iterable[str], *, side: int) -> bytes | None:
         except (PictureError, ValueError):
             continue
     return None
+
+
+def shown(image: ImageRecord, *, side: int, quality: int) -> bytes:
+    """Return a JPEG of a content from the first of its files that still holds it.
+
+    Args:
+        image: The content; a file that holds another is not shown.
+        side: The longest side in pixels.
+        quality: Of the JPEG.
+
+    Raises:
+        ImageUnreadable: None does; the message says why.
+    """
+    from image_similarity.pictures.picture_error import PictureError
+    from image_similarity.pictures.read import Contents, read_file
+    from image_similarity.pictures.thumbnail import thumbnail
+
+    why = "it is at no place on record any more"
+    for path in paths_of(image.places):
+        try:
+            found = read_file(from_text(path))
+            if isinstance(found, Contents) and found.digests.sha256 == image.sha256:
+                return thumbnail(found.data, side, quality=quality)
+            why = "the file there is another now"
+        except PictureError as error:
+            why = error.message
+        except ValueError:
+            why = "the path on record is none"
+    raise ImageUnreadable(f"this picture cannot be shown: {why}", hint="is its source mounted?")
+
+
+def shown_small(catalog: Catalog, image: ImageRecord, *, side: int) -> tuple[bytes, bool]:
+    """Return a small JPEG of a content, and whether it is as large as was asked for.
+
+    The stored thumbnail if that is large enough, else what `shown` gives, else the smaller thumbnail.
+
+    Raises:
+        ImageUnreadable: No file holds the content any more, and no thumbnail is stored.
+    """
+    from image_similarity.pictures.thumbnail import QUALITY, of_pixels
+
+    wanted = min(side, max(image.width, image.height))
+    kept = _of_stored(stored([catalog], image.sha256), side)
+    pixels = None if kept is None else kept.pixels
+    if pixels is not None and max(pixels.shape[:2]) >= wanted:
+        return of_pixels(pixels), True
+    try:
+        return shown(image, side=side, quality=QUALITY), True
+    except ImageUnreadable:
+        if pixels is None:
+            raise
+        return of_pixels(pixels), False
 
 
 def tile(catalogs: Iterable[Catalog], sha256: str, paths: Iterable[str], *, side: int) -> Tile:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from image_similarity.pictures.names import from_text, to_text
+from image_similarity.records import cache_folders
 from image_similarity.store import audit, thumbnails
 from image_similarity.store.catalog import Catalog
 from image_similarity.values import AuditEntry, Trace, TraceReport
@@ -23,7 +24,7 @@ def traces(catalog: Catalog) -> TraceReport:
 
     Those of databases that were merged into this one follow its own. Each file is read to compare its SHA-256. What was
     written while the database could not be, or before there was a chain, is not among them; nor is what was copied by
-    other programs.
+    other programs. Folders of thumbnails follow, each once.
     """
     with catalog.reading() as connection:
         files = [_trace(entry, None) for entry in audit.entries(connection)]
@@ -36,7 +37,7 @@ def traces(catalog: Catalog) -> TraceReport:
     for number, each in enumerate(found):
         if each.state == "changed" and each.path in ours:
             found[number] = replace(each, state="replaced")
-    return TraceReport(tuple(found), count, size)
+    return TraceReport(tuple(found), count, size, cache_folders.folders(catalog))
 
 
 def _trace(entry: AuditEntry, merge: int | None) -> Trace | None:

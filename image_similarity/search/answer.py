@@ -33,6 +33,7 @@ from image_similarity.values import (
     ModelInfo,
     NearHit,
     Place,
+    SceneCounts,
     SceneFilter,
     SearchKind,
     SearchResult,
@@ -353,7 +354,21 @@ def _result(
         query_made=query.made,
         excluded=excluded.together([each.left[number].excluded for each in seen]),
         basis=_basis(seen, number, query, asked.places) if request.with_basis else None,
+        scene_counts=_scene_counts(seen, number, asked) if request.with_scene_counts else None,
     )
+
+
+def _scene_counts(seen: Sequence[_Seen], number: int, asked: Asked) -> SceneCounts:
+    """What the scene filter may choose from, in all databases together."""
+    names = asked.scene_model.info.scenes if asked.scene_model else ()
+    counts, unlabelled = np.zeros(len(names), dtype=np.int64), 0
+    for each in seen:
+        opened = each.opened
+        here, without = opened.shelf.scene_counts(opened.connection, each.left[number].counting)
+        counts[: len(here)] += here[: len(counts)]
+        unlabelled += without
+    found = [(name, count) for name, count in zip(names, counts.tolist(), strict=True) if count]
+    return SceneCounts(tuple(sorted(found, key=lambda each: (-each[1], each[0]))), unlabelled)
 
 
 def _basis(seen: Sequence[_Seen], number: int, query: Query, places: gallery.PlaceFilter) -> Basis:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +30,10 @@ if TYPE_CHECKING:
 
     from image_similarity.encoding.encoder import Encoded, Encoder
     from image_similarity.encoding.spec import ModelSpec
+
+
+# Two for each of two searches at once: that of the vectors and that of the scenes.
+_MOST_LOADED = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,27 +230,48 @@ def _not_found(
 
 
 class Networks:
-    """The networks for queries that are not stored; each is loaded at its first use."""
+    """The networks for queries that are not stored; each is loaded at its first use, and runs for one thread at a time.
+
+    Those used last are kept: a program that answers for long may meet several models, each of hundreds of megabytes.
+    """
 
     def __init__(self, device: str, runtime: str = "auto") -> None:
         self._device = device
         self._runtime = runtime
         self._loaded: dict[str, Encoder] = {}
+        self._lock = threading.RLock()
 
     def encode(self, model: Chosen, pixels: npt.NDArray[np.uint8]) -> Encoded:
         """What the network says of one picture (size, size, 3)."""
-        return self.of(model).encode(pixels[None])
+        with self._lock:
+            return self.of(model).encode(pixels[None])
 
     def of(self, model: Chosen) -> Encoder:
         """The network of a model."""
         fingerprint = model.info.fingerprint
-        if fingerprint not in self._loaded:
-            from image_similarity.encoding.encoder import Encoder
+        with self._lock:
+            encoder = self._loaded.pop(fingerprint, None)
+            if encoder is None:
+                from image_similarity.encoding.encoder import Encoder
 
-            self._loaded[fingerprint] = Encoder.load(
-                find_spec(model), device=self._device, runtime=self._runtime
-            )
-        return self._loaded[fingerprint]
+                spec = find_spec(model)
+                while len(self._loaded) >= _MOST_LOADED:
+                    self._loaded.pop(next(iter(self._loaded)))
+                encoder = Encoder.load(spec, device=self._device, runtime=self._runtime)
+            self._loaded[fingerprint] = encoder
+            return encoder
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What the searches of several threads share: networks that stay loaded, and whose turn it is to rank.
+
+    What is kept of a database for ranking is for one thread at a time; to encode a picture, which takes longest, is not
+    to hold up those that are ranked from the database alone.
+    """
+
+    networks: Networks
+    ranking: AbstractContextManager[object]
 
 
 def labels_of(model: Chosen, encoded: Encoded) -> tuple[SceneScore, ...]:

@@ -18,6 +18,7 @@ from image_similarity.pictures.read import Contents, Left, read_file
 from image_similarity.ranking.exhaustive import Half, exact_distance
 from image_similarity.ranking.scenes import likely_scenes
 from image_similarity.search import excluded
+from image_similarity.search.choice import Shared
 from image_similarity.search.query import Query
 from image_similarity.search.request import SearchRequest
 from image_similarity.search.searcher import Searcher, queries_below
@@ -48,6 +49,9 @@ def search_fused(
     request: SearchRequest,
     *,
     against: Sequence[Path] = (),
+    stored: Sequence[str] = (),
+    stored_against: Sequence[str] = (),
+    shared: Shared | None = None,
 ) -> tuple[SearchResult, list[Failure]]:
     """Rank the pictures of some databases by what several queries say of them together.
 
@@ -61,6 +65,9 @@ def search_fused(
         request: What is asked; its `region` is of every query.
         against: Pictures that hits must not be like: a hit is left out if it is nearer to one of them than to every
             query.
+        stored: Further queries, contents that a database holds, by SHA-256.
+        stored_against: Likewise.
+        shared: What other threads that search have in common with this one.
 
     Returns:
         The answer, and the pictures of folders that could not be read.
@@ -73,17 +80,22 @@ def search_fused(
     _check(request)
     depth = max(request.k, min(MOST_DEPTH, max(LEAST_DEPTH, 10 * request.k)))
     inner = replace(request, query=None, sha256=None, k=depth)
-    searcher = Searcher(catalogs, inner)
+    searcher = Searcher(catalogs, inner, shared)
     queries, failures = _queries(searcher, pictures)
-    if request.sha256 is not None:
-        queries.append(searcher.query_of_stored(request.sha256))
-    whole = searcher if request.region is None else Searcher(catalogs, replace(inner, region=None))
+    named = [*stored, *([] if request.sha256 is None else [request.sha256])]
+    queries += map(searcher.query_of_stored, named)
+    whole = (
+        searcher
+        if request.region is None
+        else Searcher(catalogs, replace(inner, region=None), shared)
+    )
     ruled_out, more = _queries(whole, against)
+    ruled_out += map(whole.query_of_stored, stored_against)
     if not queries:
         raise ImageUnreadable(
             "no query picture could be read", hint="give pictures, or a folder that holds some"
         )
-    if against and not ruled_out:
+    if (against or stored_against) and not ruled_out:
         raise ImageUnreadable(
             "no picture to rule out could be read",
             hint="give pictures, or a folder that holds some",
@@ -91,7 +103,7 @@ def search_fused(
     own = {query.own_path for query in queries}
     # The same content given twice would count twice.
     queries = list({query.sha256: query for query in reversed(queries)}.values())[::-1]
-    searcher = Searcher(catalogs, replace(inner, scene=_scenes(searcher, queries)))
+    searcher = Searcher(catalogs, replace(inner, scene=_scenes(searcher, queries)), shared)
     results = searcher.answer_queries(queries, as_one=True)
     ranked = _fuse([_contents(result.hits, own) for result in results])
     hits, left_out = _chosen(searcher, ranked, queries, ruled_out, request.k)

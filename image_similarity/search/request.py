@@ -27,11 +27,12 @@ class SearchRequest:
     `approximate` search may miss some of the nearest and says how often it did on a sample; all others are exact. An
     `index`, the file that `analyse ann` wrote for the one database, is for approximate searches. A `region` of the
     query picture is always encoded anew; the places of that picture are still left out, or marked as identical.
-    `with_basis` asks for what a manifest keeps of an answer. With `strength` hits say how many unrelated pictures are
-    expected to come as close; those where it is more than `max_expected_false` are left out. Pictures of
-    hash lists are marked, or with `known` hidden, or they alone are searched; what was judged irrelevant for the query
-    is left out unless `include_irrelevant`; with `tags` only pictures that have one of them are searched; with
-    `taken_from` and `taken_to`, a year, month or day each, only those whose EXIF says that they were taken then.
+    `with_basis` asks for what a manifest keeps of an answer, `with_scene_counts` for what scenes there are. With
+    `strength` hits say how many unrelated pictures are expected to come as close; those where it is more than
+    `max_expected_false` are left out. Pictures of hash lists are marked, or with `known` hidden, or they alone are
+    searched; what was judged irrelevant for the query is left out unless `include_irrelevant`; with `tags` only
+    pictures that have one of them are searched; with `taken_from` and `taken_to`, a year, month or day each, only those
+    whose EXIF says that they were taken then.
 
     `near` also finds the near duplicates of the query by PDQ, with `turned` in all eight orientations. `verify` counts
     the inliers of the hits; `by_inliers` orders the nearest `candidates` by them.
@@ -62,6 +63,7 @@ class SearchRequest:
     by_inliers: bool = False
     candidates: int = CANDIDATES
     with_basis: bool = False
+    with_scene_counts: bool = False
     known: Literal["mark", "hide", "only"] = "mark"
     include_irrelevant: bool = False
     tags: tuple[str, ...] = ()

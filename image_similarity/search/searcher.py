@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -52,13 +52,18 @@ Mode = Literal["auto", "hard", "off", "named"]
 
 
 def search(
-    catalogs: Sequence[Catalog], request: SearchRequest, *, on_event: Listener = ignore
+    catalogs: Sequence[Catalog],
+    request: SearchRequest,
+    *,
+    on_event: Listener = ignore,
+    shared: choice.Shared | None = None,
 ) -> SearchResult:
     """Rank the pictures of one or several databases by their distance to one query.
 
     Hits are places, nearest first; ties are broken by SHA-256, then by path, then by database. The place that is the
     query's own path is left out, other places of the same content are hits marked `identical`. A query whose content
-    is stored with the model is answered without loading a network.
+    is stored with the model is answered without loading a network. Threads that search at once must have a `shared` in
+    common.
 
     Raises:
         InvalidSetting, UnknownScene, UnknownSource, UnknownImage, AmbiguousModel: The request has no answer.
@@ -70,7 +75,7 @@ def search(
     if (request.query is None) == (request.sha256 is None):
         raise InvalidSetting("a query is either a picture or a SHA-256", hint="give one of the two")
     beside = Beside(catalogs, request, on_event)
-    searcher = Searcher(catalogs, beside.ranked)
+    searcher = Searcher(catalogs, beside.ranked, shared)
     if request.query is not None:
         return beside.add(searcher.answer_picture(request.query), request.query)
     assert request.sha256 is not None  # noqa: S101 - checked above
@@ -165,7 +170,12 @@ class Searcher:
     Between two answers no transaction is open: a long list of queries must not keep an index run from writing.
     """
 
-    def __init__(self, catalogs: Sequence[Catalog], request: SearchRequest) -> None:
+    def __init__(
+        self,
+        catalogs: Sequence[Catalog],
+        request: SearchRequest,
+        shared: choice.Shared | None = None,
+    ) -> None:
         request.check()
         if request.index is not None and len(catalogs) > 1:
             raise InvalidSetting(
@@ -188,7 +198,10 @@ class Searcher:
         self._shelves = [
             (catalog, self._shelf(number, catalog)) for number, catalog in enumerate(catalogs)
         ]
-        self._networks = choice.Networks(request.device, request.runtime)
+        shared = shared or choice.Shared(
+            choice.Networks(request.device, request.runtime), nullcontext()
+        )
+        self._networks, self._ranking = shared.networks, shared.ranking
 
     @contextmanager
     def _open(self) -> Iterator[list[Opened]]:
@@ -317,7 +330,7 @@ class Searcher:
         self, queries: Sequence[Query], *, as_one: bool = False
     ) -> list[SearchResult]:
         """Answer queries that `query_of` gave, all at once; `as_one`: what was judged for one is judged for all."""
-        with self._open() as databases:
+        with self._ranking, self._open() as databases:
             return answer_all(databases, self._asked, queries, as_one=as_one)
 
     def query_of(self, path: Path, contents: Contents) -> Query:

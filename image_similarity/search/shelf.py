@@ -182,15 +182,31 @@ class Shelf:
         known = self._known
         if mode == "off" or self.scene_model_id is None:
             return None
-        if known.labels is None:
-            known.labels = labels_of(connection, self.scene_model_id, known.ids)
-        labels, none = known.labels
+        labels, none = self._labels(connection, self.scene_model_id)
         passing: Mask = labels[0] == none
         for scene in scenes:
             passing |= self._members(labels, scene, top_only=mode == "hard")
         if own is not None:
             passing[known.ids == own] = True
         return passing
+
+    def scene_counts(self, connection: Connection, counting: Mask) -> tuple[Ids, int]:
+        """How many of some rows have each scene among their labels, by its position; and how many have no label."""
+        if self.scene_model_id is None:
+            return np.empty(0, dtype=np.int64), int(np.count_nonzero(counting))
+        labels, none = self._labels(connection, self.scene_model_id)
+        some = labels if counting.all() else labels[:, counting]
+        counts = sum(np.bincount(column, minlength=none + 1) for column in some)
+        unlabelled = int(np.count_nonzero(some[0] == none))
+        return np.asarray(counts, dtype=np.int64)[:none], unlabelled
+
+    def _labels(
+        self, connection: Connection, scene_model_id: int
+    ) -> tuple[npt.NDArray[np.integer], int]:
+        known = self._known
+        if known.labels is None:
+            known.labels = labels_of(connection, scene_model_id, known.ids)
+        return known.labels
 
     def _members(self, labels: npt.NDArray[np.integer], scene: int, *, top_only: bool) -> Mask:
         members = self._known.members
@@ -388,6 +404,5 @@ def shelf_of(catalog: Catalog, model_id: int, dim: int, scene_model_id: int | No
     """Give the shelf of an opened database: the same one as long as it is open, with what it keeps."""
     shelves = _OPENED.setdefault(catalog, {})
     key = (model_id, scene_model_id)
-    if key not in shelves:
-        shelves[key] = Shelf(model_id, dim, scene_model_id)
-    return shelves[key]
+    # One step, so that two threads get the same one.
+    return shelves.setdefault(key, Shelf(model_id, dim, scene_model_id))

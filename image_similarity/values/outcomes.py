@@ -87,12 +87,32 @@ class Trace:
 
 
 @dataclass(frozen=True, slots=True)
+class TraceFolder:
+    """A folder in which the analyst's page keeps thumbnails of a case, and how many lie there now, in bytes.
+
+    `entry`, `at`, `actor` and `merge` are those of the audit entry that tells of it, as for `Trace`.
+    """
+
+    entry: int
+    path: str
+    at: str
+    actor: str
+    files: int
+    bytes: int
+    merge: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class TraceReport:
-    """What the program wrote of a case beside its rows: files elsewhere, and thumbnails in the database."""
+    """What the program wrote of a case beside its rows: files elsewhere, and thumbnails in the database.
+
+    `folders` are those in which the analyst's page keeps thumbnails.
+    """
 
     files: tuple[Trace, ...]
     thumbnails: int
     thumbnail_bytes: int
+    folders: tuple[TraceFolder, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

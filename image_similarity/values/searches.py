@@ -136,6 +136,18 @@ class SceneFilter:
 
 
 @dataclass(frozen=True, slots=True)
+class SceneCounts:
+    """How many pictures have each scene among their labels, of all that every filter but that of scenes lets pass.
+
+    `scenes` are name and count, the most frequent first, only those that occur; `unlabelled` pictures have none and are
+    searched whatever the filter.
+    """
+
+    scenes: tuple[tuple[str, int], ...]
+    unlabelled: int
+
+
+@dataclass(frozen=True, slots=True)
 class MeasuredRecall:
     """How an approximate search did on the same pictures: of the `at` nearest to each of `queries` stored vectors.
 
@@ -305,6 +317,7 @@ class SearchResult:
     fusion: Fusion | None = None
     near: NearSearch | None = None
     geometry: GeometryCheck | None = None
+    scene_counts: SceneCounts | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Annotated, Self
 
 from fastapi import Depends, Request
 
 from image_similarity.case import Case
+from image_similarity.pictures.ordinary import trusting_none
 from image_similarity.web.jobs import Jobs
 from image_similarity.web.options import ServeOptions
 from image_similarity.web.problems import Refused
+from image_similarity.web.thumbnails import Decoding, Thumbnails
 
 
 class Desk:
@@ -22,19 +24,29 @@ class Desk:
         options: What the page was told.
         case: The open case. Look-ups may run beside each other; whoever ranks holds `searching`.
         searching: What a search keeps of the case in memory is for one thread at a time.
+        decoding: Whoever decodes pictures waits for a turn, and they are few.
+        thumbnails: Small pictures, kept outside the evidence.
         jobs: Long work in threads of its own, with cases of its own.
     """
 
     def __init__(self, options: ServeOptions) -> None:
         self.options = options
-        self.case = Case.open(options.database, read_only=options.read_only)
+        with ExitStack() as stack:
+            self.case = stack.enter_context(
+                Case.open(options.database, read_only=options.read_only)
+            )
+            # A picture that crashes its decoder must not take the page with it.
+            stack.enter_context(trusting_none())
+            self.decoding = Decoding()
+            self.thumbnails = Thumbnails(self.case, options, self.decoding)
+            self._opened = stack.pop_all()
         self.searching = threading.Lock()
         self.jobs = Jobs(options.database, read_only=options.read_only)
 
     def close(self) -> None:
         """Close the case, after a job that runs was stopped in order."""
         self.jobs.close()
-        self.case.close()
+        self._opened.close()
 
     def __enter__(self) -> Self:
         return self
