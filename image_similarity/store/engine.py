@@ -37,7 +37,11 @@ def make_engine(path: Path, *, read_only: bool) -> Engine:
     def connect() -> sqlite3.Connection:
         return _connect(path, "ro" if read_only else "rw")
 
-    engine = create_engine("sqlite://", creator=connect, poolclass=QueuePool, pool_size=2)
+    # Two are kept, and there may be as many as there are threads that ask: one that waits for a connection would fail
+    # after 30 s, or for ever, where all that hold one ask for a second.
+    engine = create_engine(
+        "sqlite://", creator=connect, poolclass=QueuePool, pool_size=2, max_overflow=-1
+    )
     event.listen(engine, "begin", _begin)
     event.listen(engine, "handle_error", lambda context: _named(context, path), retval=True)
     return engine
