@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import os
+import threading
 import webbrowser
 from dataclasses import replace
 from pathlib import Path
 
 import click
 
-from image_similarity.cli import options, output
+from image_similarity.case import Case
+from image_similarity.cli import evidence, options, output, progress
 from image_similarity.cli.options import Talk
-from image_similarity.errors import UsageError
+from image_similarity.errors import DatabaseNotWritable, UsageError
 from image_similarity.web.options import HOST, PORT, ServeOptions
 
 _MEGABYTE = 2**20
+# Shorter ones are guessed.
+_SHORTEST = 8
+# For a request that still computes when the page is closed; it writes in transactions, so nothing is left half done.
+_SECONDS_TO_END = 3
 
 
 @click.command(context_settings=options.CONTEXT)
@@ -98,27 +105,68 @@ def serve(
         names=names,
     )
     server.check(asked)
+    _look_at(asked, talk)
     taken = server.listen(asked)
     asked = replace(asked, port=taken.getsockname()[1])
 
-    def ready(link: str) -> None:
+    def say(text: str) -> None:
+        if not talk.quiet:
+            output.note(text)
+
+    def ready(link: str, once: str) -> None:
         output.line(link)
-        output.note("The link is for one person and this machine. Ctrl-C closes the page.")
+        say("The link is for one person and this machine. Ctrl-C closes the page.")
         if open_:
-            webbrowser.open(link)
+            # Beside the server: a browser in the terminal stays until it is left.
+            threading.Thread(target=_show, args=(once,), daemon=True).start()
 
     try:
         server.serve(asked, taken, on_ready=ready)
     except KeyboardInterrupt:
         # How a page is closed; everything was written when it was done.
-        output.note("The page is closed.")
+        say("The page is closed.")
+    _end_soon()
     return 0
 
 
+def _look_at(asked: ServeOptions, talk: Talk) -> None:
+    """Find out what is wrong with the database before a link is given to anyone; an older one is upgraded.
+
+    Raises:
+        DatabaseError.
+    """
+    database = asked.database
+    evidence.require_database(database)
+    if not asked.read_only:
+        # Decisions are written through a journal beside it.
+        for each in (database, database.absolute().parent):
+            if not os.access(each, os.W_OK):
+                raise DatabaseNotWritable(f"{each} cannot be written", hint="add --read-only")
+    with progress.listener(talk) as on_event:
+        Case.open(database, read_only=asked.read_only, on_event=on_event).close()
+
+
+def _show(link: str) -> None:
+    if not webbrowser.open(link):
+        output.note("No browser could be opened; follow the link.")
+
+
+def _end_soon() -> None:
+    """See to it that a thread that still computes for nobody does not keep the process."""
+    at_work = [each for each in threading.enumerate() if each is not threading.current_thread()]
+    if any(not each.daemon for each in at_work):
+        timer = threading.Timer(_SECONDS_TO_END, os._exit, (0,))
+        timer.daemon = True
+        timer.start()
+
+
 def _password(file: Path) -> str:
-    lines = file.read_text("utf-8").splitlines()
-    if not lines or len(lines[0].strip()) < 8:
+    try:
+        first = file.read_text("utf-8").partition("\n")[0].strip()
+    except UnicodeDecodeError:
+        first = ""
+    if len(first) < _SHORTEST:
         raise UsageError(
-            f"{file} holds no password of 8 characters or more", hint="in its first line"
+            f"{file} holds no password of {_SHORTEST} characters or more", hint="in its first line"
         )
-    return lines[0].strip()
+    return first

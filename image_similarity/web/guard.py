@@ -90,6 +90,10 @@ class Guard:
         except ClientDisconnect:
             # Nobody is there to be answered.
             pass
+        except asyncio.CancelledError:
+            # The server ends, and this took longer than it waits for anyone.
+            if not leaving.has_begun:
+                await _closing()(scope, receive, leaving)
         except Exception as error:
             _tell(scope, error)
             if not leaving.has_begun:
@@ -214,6 +218,10 @@ def _no_session() -> Response:
 
 def _too_large(most: int) -> Response:
     return problem(413, "too_large", f"at most {most} bytes are taken")
+
+
+def _closing() -> Response:
+    return problem(503, "closing", "the page is being closed", "what was decided is saved")
 
 
 def _unexpected(error: Exception) -> Response:

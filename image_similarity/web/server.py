@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 # A client that keeps its connection open without a word.
 _SECONDS_OPEN = 30
+# What is still being worked on when the page is closed.
+_SECONDS_TO_FINISH = 5
 # Connections, also idle ones; beyond it uvicorn refuses in plain words. Of requests the guard takes fewer.
 _MOST_CONNECTIONS = 512
 # Addresses that stand for all of the machine: no browser calls it that.
@@ -113,13 +115,16 @@ def listen(options: ServeOptions) -> socket.socket:
     return taken
 
 
-def serve(options: ServeOptions, taken: socket.socket, *, on_ready: Callable[[str], None]) -> None:
-    """Answer until Ctrl-C or SIGTERM; what was begun is finished first.
+def serve(
+    options: ServeOptions, taken: socket.socket, *, on_ready: Callable[[str, str], None]
+) -> None:
+    """Answer until Ctrl-C or SIGTERM; what was begun is finished first, if it takes no longer than a few seconds.
 
     Args:
         options: With the port that was taken.
         taken: What `listen` gave; closed at the end.
-        on_ready: Gets the link that opens the page, once it can be followed.
+        on_ready: Gets two links that open the page, once they can be followed: one for a person, and one that opens
+            it once, for a program's command line, which others on the machine can read.
 
     Raises:
         Whatever opening the case raises.
@@ -129,7 +134,10 @@ def serve(options: ServeOptions, taken: socket.socket, *, on_ready: Callable[[st
 
     with taken, Desk(options) as desk:
         sessions = Sessions(options.password, desk.case.facts().examiner)
-        on_ready(link(options, "" if sessions.is_password else sessions.key))
+        if sessions.is_password:
+            on_ready(link(options, ""), link(options, ""))
+        else:
+            on_ready(link(options, sessions.key), link(options, sessions.ticket()))
         loop(desk, sessions).run(sockets=[taken])
 
 
@@ -154,7 +162,7 @@ def loop(desk: Desk, sessions: Sessions) -> uvicorn.Server:
             server_header=False,
             proxy_headers=False,
             timeout_keep_alive=_SECONDS_OPEN,
-            timeout_graceful_shutdown=5,
+            timeout_graceful_shutdown=_SECONDS_TO_FINISH,
             limit_concurrency=_MOST_CONNECTIONS,
             ssl_certfile=options.certificate,
             ssl_keyfile=options.key,
