@@ -20,7 +20,8 @@ export function pairs(list) {
   return el("dl", {}, told.map(([name, value]) => [el("dt", {}, name), el("dd", {}, el("bdi", {}, value))]));
 }
 
-// A modal dialog that is closed by Escape or its buttons; `confirm` is {label, act}. Focus returns where it was.
+// A modal dialog that is closed by Escape or its buttons; `confirm` is {label, act}; who wants to know
+// more listens to its "close", when `returnValue` is "confirm" or not. Focus returns where it was.
 export function dialog(title, content, confirm = null) {
   const heading = el("h2", { id: "dialog-title" }, title);
   const form = el("form", { method: "dialog" }, content);
@@ -36,7 +37,7 @@ export function dialog(title, content, confirm = null) {
   made.addEventListener("close", () => {
     const confirmed = made.returnValue === "confirm";
     made.remove();
-    if (confirm && confirmed) confirm.act();
+    if (confirmed) confirm?.act?.();
   });
   document.body.append(made);
   made.showModal();

@@ -2,6 +2,7 @@
 
 import { thumbnail } from "./api.js";
 import { el } from "./dom.js";
+import { apply, marks } from "./marks.js";
 import { describe } from "./keys.js";
 import { isSelected, toggle } from "./selection.js";
 import { t } from "./texts.js";
@@ -11,15 +12,15 @@ function tile(picture, words) {
   const made = el(
     "div",
     { class: "tile", role: "option", tabindex: -1, "data-sha256": picture.sha256, "aria-selected": isSelected(picture.sha256) ? "true" : "false" },
-    el("span", { class: "picture" }, el("img", { src: thumbnail(picture.sha256), alt: "", loading: "lazy", decoding: "async" })),
-    el("div", { class: "words" }, words(picture)),
+    el("span", { class: "picture" }, el("img", { src: thumbnail(picture.sha256), alt: "", draggable: "false", loading: "lazy", decoding: "async" })),
+    el("div", { class: "words" }, words(picture), marks(picture)),
   );
   made.picture = picture;
   return made;
 }
 
 // Give a grid: {element, show(pictures), add(pictures), more(load), focused()}.
-// label: its name for screen readers; words(picture): what stands below it; open(picture): on Enter or double click.
+// label: its name for screen readers; words(picture): what stands below it, before what was decided of it; open(picture): on Enter or double click.
 export function grid({ label, words, open = (picture) => location.assign(`/search?sha256=${picture.sha256}`) }) {
   const list = el("ul", { class: "grid", role: "listbox", "aria-multiselectable": "true", "aria-label": label });
   const button = el("button", { type: "button", hidden: true }, t("frame.more"));
@@ -103,6 +104,12 @@ export function grid({ label, words, open = (picture) => location.assign(`/searc
   new IntersectionObserver((seen) => { if (seen.some((each) => each.isIntersecting)) next(); }, { rootMargin: "800px" }).observe(button);
   document.addEventListener("selection", () => {
     for (const each of tiles()) each.setAttribute("aria-selected", isSelected(each.picture.sha256) ? "true" : "false");
+  });
+  document.addEventListener("decided", ({ detail }) => {
+    for (const each of list.querySelectorAll(`.tile[data-sha256="${detail.sha256}"]`)) {
+      apply(each.picture, detail.decision, each.closest("[data-query]")?.dataset.query);
+      each.querySelector(".words").replaceChildren(...[words(each.picture), marks(each.picture)].flat());
+    }
   });
   describe("← → ↑ ↓", t("keys.move"));
   describe("Enter", t("keys.open"));

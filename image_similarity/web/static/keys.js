@@ -24,10 +24,16 @@ function isTyping(target) {
   return target.closest("input:not([type=checkbox], [type=radio], [type=range]), textarea, select, [contenteditable], dialog");
 }
 
+// The key as it is known here: with caps lock on, letters come in the other case.
+function nameOf(event) {
+  if (!/^[a-z]$/i.test(event.key)) return event.key;
+  return event.shiftKey ? event.key.toUpperCase() : event.key.toLowerCase();
+}
+
 export function startKeys() {
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.altKey || event.metaKey || event.defaultPrevented || isTyping(event.target)) return;
-    const found = known.get(event.key);
+    const found = known.get(nameOf(event));
     if (!found?.act || (event.key !== "?" && !keysAreOn())) return;
     event.preventDefault();
     found.act(event);

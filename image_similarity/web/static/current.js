@@ -1,0 +1,19 @@
+// The picture that keys and buttons act on: the one in focus, or that was last; it is outlined.
+
+const NAME = "acting";
+
+document.addEventListener("focusin", (event) => {
+  const found = event.target.closest?.("[data-sha256]");
+  if (found) act(found);
+});
+
+// Let what follows act on an element with `data-sha256`, as if it were in focus.
+export function act(element) {
+  for (const each of document.querySelectorAll(`.${NAME}`)) each.classList.remove(NAME);
+  element.classList.add(NAME);
+}
+
+// That element, or null.
+export function current() {
+  return document.querySelector(`[data-sha256].${NAME}`);
+}
