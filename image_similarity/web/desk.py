@@ -14,6 +14,7 @@ from image_similarity.pictures.ordinary import trusting_none
 from image_similarity.web.jobs import Jobs
 from image_similarity.web.options import ServeOptions
 from image_similarity.web.problems import Refused
+from image_similarity.web.stacks import Stacks
 from image_similarity.web.thumbnails import Decoding, Thumbnails
 
 
@@ -27,6 +28,7 @@ class Desk:
         decoding: Whoever decodes pictures waits for a turn, and they are few.
         thumbnails: Small pictures, kept outside the evidence.
         jobs: Long work in threads of its own, with cases of its own.
+        stacks: Which pictures are copies of each other.
     """
 
     def __init__(self, options: ServeOptions) -> None:
@@ -42,6 +44,8 @@ class Desk:
             self._opened = stack.pop_all()
         self.searching = threading.Lock()
         self.jobs = Jobs(options.database, read_only=options.read_only)
+        self.stacks = Stacks()
+        self.jobs.add("stacks", self.stacks.work)
 
     def close(self) -> None:
         """Close the case, after a job that runs was stopped in order."""
