@@ -16,6 +16,7 @@ import shutil
 import subprocess
 import sys
 from collections import defaultdict
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -78,13 +79,15 @@ def remove_earlier_demo(folder: Path) -> None:
     shutil.rmtree(folder)
 
 
-def make_pictures(folder: Path) -> tuple[Path, Path]:
+def make_pictures(
+    folder: Path, photographs: Sequence[tuple[str, str, str]] = PHOTOGRAPHS
+) -> tuple[Path, Path]:
     """Write the photographs and five edits of each, and return the two folders."""
     gallery, edits = folder / "gallery", folder / "edits"
     gallery.mkdir(parents=True, exist_ok=True)
     edits.mkdir(exist_ok=True)
     sources = []
-    for package, inside, licence in PHOTOGRAPHS:
+    for package, inside, licence in photographs:
         original = package_folder(package) / inside
         shutil.copyfile(original, gallery / original.name)
         sources.append(f"{original.name}: {package}, {licence}")

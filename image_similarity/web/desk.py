@@ -12,6 +12,7 @@ from fastapi import Depends, Request
 from image_similarity.case import Case
 from image_similarity.pictures.ordinary import trusting_none
 from image_similarity.web.jobs import Jobs
+from image_similarity.web.map import Maps
 from image_similarity.web.options import ServeOptions
 from image_similarity.web.problems import Refused
 from image_similarity.web.stacks import Stacks
@@ -29,6 +30,7 @@ class Desk:
         thumbnails: Small pictures, kept outside the evidence.
         jobs: Long work in threads of its own, with cases of its own.
         stacks: Which pictures are copies of each other.
+        maps: All pictures in a plane.
     """
 
     def __init__(self, options: ServeOptions) -> None:
@@ -41,11 +43,14 @@ class Desk:
             stack.enter_context(trusting_none())
             self.decoding = Decoding()
             self.thumbnails = Thumbnails(self.case, options, self.decoding)
+            self.maps = Maps(self.case, options, self.thumbnails)
+            stack.callback(self.maps.close)
             self._opened = stack.pop_all()
         self.searching = threading.Lock()
         self.jobs = Jobs(options.database, read_only=options.read_only)
         self.stacks = Stacks()
         self.jobs.add("stacks", self.stacks.work)
+        self.jobs.add("map", self.maps.lay_out)
 
     def close(self) -> None:
         """Close the case, after a job that runs was stopped in order."""

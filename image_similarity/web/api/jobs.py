@@ -37,6 +37,9 @@ class JobRequest(BaseModel):
         [], max_length=100, description="Only these, of refresh and retry; empty for all."
     )
     turned: bool = Field(False, description="Of stacks: also turned or mirrored ones.")
+    model: str = Field(
+        "", pattern="^([0-9a-f]{64})?$", description="Of map: a fingerprint; empty for the usual."
+    )
 
 
 class ProgressShape(BaseModel):
