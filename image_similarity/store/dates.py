@@ -9,7 +9,18 @@ from __future__ import annotations
 import datetime
 import re
 
-from sqlalchemy import ColumnElement, Connection, Text, and_, case, cast, func, select, true
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    LargeBinary,
+    Text,
+    and_,
+    case,
+    cast,
+    func,
+    select,
+    true,
+)
 
 from image_similarity.errors import InvalidSetting
 from image_similarity.store.schema import image_table
@@ -22,11 +33,21 @@ _DAY = "[0-9][0-9][0-9][0-9]-[01][0-9]-[0-3][0-9]*"
 
 def day() -> ColumnElement[str | None]:
     """The day that a picture was taken, "2024-03-01", for a statement over `image`; NULL where it tells none."""
+    told = _told()
+    return case((told.op("GLOB")(_DAY), func.substr(told, 1, 10)))
+
+
+def moment() -> ColumnElement[bytes | None]:
+    """The day with the time that follows it, "2024-03-01T18:05:59", as bytes: behind the day anything may stand."""
+    told = _told()
+    return case((told.op("GLOB")(_DAY), cast(func.substr(told, 1, 19), LargeBinary)))
+
+
+def _told() -> ColumnElement[str]:
     # A damaged row may hold anything; SQLite would end the whole statement at text that is no JSON.
     exif = cast(image_table.c.exif, Text)
     sound = case((func.json_valid(exif) == 1, exif), else_="{}")
-    told = func.json_extract(sound, "$.date_time_original")
-    return case((told.op("GLOB")(_DAY), func.substr(told, 1, 10)))
+    return func.json_extract(sound, "$.date_time_original")
 
 
 def between(first: str | None, last: str | None) -> ColumnElement[bool]:

@@ -9,6 +9,15 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from image_similarity.values.browsing import (
+        UNDATED,
+        Choice,
+        Counted,
+        Facets,
+        Listed,
+        Listing,
+        Order,
+    )
     from image_similarity.values.models import (
         DISTANCE_STEPS,
         IMPORTED,
@@ -39,6 +48,7 @@ if TYPE_CHECKING:
         ReportWritten,
         Selection,
         Trace,
+        TraceFolder,
         TraceReport,
     )
     from image_similarity.values.pictures import (
@@ -72,6 +82,7 @@ if TYPE_CHECKING:
     )
     from image_similarity.values.searches import (
         Basis,
+        Comparison,
         Duplicates,
         Excluded,
         ExplainedPicture,
@@ -95,6 +106,7 @@ if TYPE_CHECKING:
 
 # In which group a name stands; a test holds it to the groups themselves.
 _HOMES = {
+    "browsing": ("UNDATED", "Choice", "Counted", "Facets", "Listed", "Listing", "Order"),
     "models": (
         "DISTANCE_STEPS",
         "IMPORTED",
@@ -125,6 +137,7 @@ _HOMES = {
         "ReportWritten",
         "Selection",
         "Trace",
+        "TraceFolder",
         "TraceReport",
     ),
     "pictures": (
@@ -158,6 +171,7 @@ _HOMES = {
     ),
     "searches": (
         "Basis",
+        "Comparison",
         "Duplicates",
         "Excluded",
         "ExplainedPicture",
@@ -185,6 +199,7 @@ __all__ = [
     "DISTANCE_STEPS",
     "IMPORTED",
     "TAIL_STEPS",
+    "UNDATED",
     "AgainstReport",
     "AnnInfo",
     "AsClose",
@@ -194,7 +209,10 @@ __all__ = [
     "Basis",
     "Calibration",
     "CaseFacts",
+    "Choice",
     "CodebookInfo",
+    "Comparison",
+    "Counted",
     "Coverage",
     "DatabaseStatus",
     "Decision",
@@ -206,6 +224,7 @@ __all__ = [
     "ExplainMethod",
     "ExplainedPicture",
     "Explanation",
+    "Facets",
     "Failure",
     "Finding",
     "FusedRank",
@@ -220,6 +239,8 @@ __all__ = [
     "KnownHash",
     "KnownPlace",
     "LikelihoodRatio",
+    "Listed",
+    "Listing",
     "MeasuredRecall",
     "MergeReport",
     "ModelInfo",
@@ -227,6 +248,7 @@ __all__ = [
     "Mount",
     "NearHit",
     "NearSearch",
+    "Order",
     "PackedCodes",
     "PictureFacts",
     "Place",
@@ -253,6 +275,7 @@ __all__ = [
     "Stage",
     "Strength",
     "Trace",
+    "TraceFolder",
     "TraceReport",
     "VerifyReport",
 ]
