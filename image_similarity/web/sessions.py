@@ -10,6 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from ipaddress import IPv6Address, ip_address, ip_network
 
+from image_similarity.reports.text import visible
+
+# Of an examiner's name, in characters.
+LONGEST_NAME = 100
 # More would be no analyst but a program that should use the key itself.
 _MOST = 1000
 # Wrong passwords that are a person's slips; each one more doubles the pause, in seconds, up to the longest.
@@ -53,11 +57,12 @@ class Sessions:
     ) -> None:
         self.key = password or secrets.token_urlsafe(32)
         self.is_password = password is not None
-        self._examiner = examiner
+        # What is said of a case may be of several lines, and longer than a name in the audit chain.
+        self._examiner = " ".join(visible(examiner).split())[:LONGEST_NAME]
         self._open: dict[str, Session] = {}
         self._tickets: set[str] = set()
         # A program that sends the key with every request.
-        self._program = Session(examiner=examiner)
+        self._program = Session(examiner=self._examiner)
         self._wrong = _Wrong(clock)
         self._lock = threading.Lock()
 

@@ -28,6 +28,7 @@ CONFIG: dict[str, Any] = {
 }
 # Refusals of what is well formed, which a document cannot tell from what is meant.
 MEANINGLESS = {
+    "invalid_setting": "a text must be one line that can be read, and a tag is shorter than a note",
     "bad_cursor": "a cursor is a text that only the page before gives",
 }
 

@@ -7,6 +7,6 @@ from fastapi import APIRouter
 
 def routers() -> list[APIRouter]:
     """Those of all subjects, in the order in which they are documented."""
-    from image_similarity.web.api import about, jobs, map, pictures, runs, stacks
+    from image_similarity.web.api import about, comparisons, decisions, jobs, map, pictures, runs, stacks
 
-    return [each.router for each in (about, pictures, stacks, runs, jobs, map)]
+    return [each.router for each in (about, pictures, comparisons, decisions, stacks, runs, jobs, map)]

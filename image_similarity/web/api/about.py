@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import importlib.util
+import unicodedata
 from typing import Annotated
 
 from fastapi import APIRouter
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from image_similarity import __version__
 from image_similarity.reports.text import visible
 from image_similarity.web.desk import TheDesk
+from image_similarity.web.problems import Refused
 from image_similarity.web.session import TheSession
+from image_similarity.web.sessions import LONGEST_NAME
 
 router = APIRouter(tags=["case"])
 
@@ -57,7 +60,9 @@ class About(BaseModel):
 class Examiner(BaseModel):
     """Whose name decisions carry in the audit chain."""
 
-    examiner: Annotated[str, Field(max_length=100)]
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    examiner: Annotated[str, Field(max_length=LONGEST_NAME)]
 
 
 @router.get("/case")
@@ -109,6 +114,9 @@ def session(session: TheSession) -> Examiner:
 
 @router.put("/session")
 def set_session(examiner: Examiner, session: TheSession) -> Examiner:
-    """Say whose name this session's decisions carry from now on."""
-    session.examiner = visible(examiner.examiner.strip())
+    """Say whose name this session's decisions carry from now on; empty for the system's own."""
+    name = unicodedata.normalize("NFC", examiner.examiner).strip()
+    if visible(name) != name or len(name) > LONGEST_NAME:
+        raise Refused(422, "invalid_setting", "a name is one line of text that can be read")
+    session.examiner = name
     return Examiner(examiner=session.examiner)

@@ -59,6 +59,7 @@ class DecisionShape(BaseModel):
     at: str
     actor: str
     withdrawn_at: str | None
+    place: str = Field("", description="Where the content lies, as it is shown; in lists alone.")
 
 
 class Known(BaseModel):
@@ -133,6 +134,7 @@ def decision_shape(decision: Decision) -> DecisionShape:
         at=decision.at,
         actor=visible(decision.actor),
         withdrawn_at=decision.withdrawn_at,
+        place=visible(decision.place),
     )
 
 
