@@ -119,13 +119,11 @@ def _tell(method: str, operation: dict[str, Any]) -> None:
 def _refusals(method: str, operation: dict[str, Any]) -> set[int]:
     """What an operation may be refused with by its form: what it takes, and whether it changes anything."""
     found = set()
-    places = {each["in"] for each in operation.get("parameters", ())}
-    if places or "requestBody" in operation:
-        found |= {400, 422}
+    if operation.get("parameters") or "requestBody" in operation:
+        # What is asked for may be malformed, contradict itself, not be there, or not be possible in this case.
+        found |= {400, 404, 409, 422}
     if "requestBody" in operation:
         found |= {413}
-    if "path" in places:
-        found |= {404}
     if method in _CHANGING:
         found |= {409}
     return found

@@ -19,7 +19,7 @@ from image_similarity.web.session import TheSession
 
 router = APIRouter(tags=["runs"])
 
-Id = Annotated[int, Path(ge=1, le=2**31)]
+Id = Annotated[int, Path(ge=1, le=2**31, description="Of the job.")]
 # As it is shown; the library takes the escapes back.
 SourceName = Annotated[str, Field(min_length=1, max_length=4096)]
 
@@ -27,7 +27,7 @@ SourceName = Annotated[str, Field(min_length=1, max_length=4096)]
 class JobRequest(BaseModel):
     """What to do."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     kind: Literal["refresh", "retry", "stacks", "map"] = Field(
         description='"refresh" takes in what is new or changed, "retry" also tries failures again, "stacks" looks '

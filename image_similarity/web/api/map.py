@@ -157,8 +157,10 @@ def points(desk: TheDesk, version: Version) -> Response:
 def hashes(
     desk: TheDesk,
     version: Version,
-    start: Annotated[int, Query(ge=0, le=2**31)] = 0,
-    count: Annotated[int, Query(ge=1, le=_MOST_HASHES)] = _MOST_HASHES,
+    start: Annotated[int, Query(ge=0, le=2**31, description="The first, from 0.")] = 0,
+    count: Annotated[
+        int, Query(ge=1, le=_MOST_HASHES, description="How many at most.")
+    ] = _MOST_HASHES,
 ) -> Response:
     """The SHA-256 of some pictures in the order of `/map/points`: 32 bytes for each; fewer behind the last."""
     found = desk.maps.version(version).laid_out.hashes[start : start + count]
@@ -175,7 +177,7 @@ def hashes(
     },
 )
 def sheet(
-    n: Annotated[int, Path(ge=0, le=2**31)],
+    n: Annotated[int, Path(ge=0, le=2**31, description="Of the sheet, from 0.")],
     request: Request,
     desk: TheDesk,
     version: Version,

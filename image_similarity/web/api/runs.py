@@ -26,7 +26,7 @@ NOT_SEARCHED = ("document", "video", "archive")
 # Of one run, with its account; /failures has them page by page.
 _FAILURES_SHOWN = 500
 
-RunId = Annotated[int, Path(ge=1, le=2**31)]
+RunId = Annotated[int, Path(ge=1, le=2**31, description="Of the run, from the list of runs.")]
 Stage = Literal["walk", "stat", "read", "decode", "embed"]
 Status = Literal["running", "done", "partial", "interrupted", "failed"]
 # As it is shown.
@@ -187,7 +187,7 @@ def coverage(desk: TheDesk) -> CoverageShape:
 def runs(
     desk: TheDesk,
     source: SourceFilter = None,
-    status: Status | None = None,
+    status: Annotated[Status | None, Query(description="Only runs that ended so.")] = None,
     cursor: Cursor = "",
     limit: Limit = 50,
 ) -> Page[RunShape]:
@@ -217,8 +217,10 @@ def failures(
     desk: TheDesk,
     source: SourceFilter = None,
     run: Annotated[int | None, Query(ge=1, le=2**31, description="Only what it met.")] = None,
-    stage: Stage | None = None,
-    error: Annotated[str | None, Query(min_length=1, max_length=100)] = None,
+    stage: Annotated[Stage | None, Query(description="Only failures of this stage.")] = None,
+    error: Annotated[
+        str | None, Query(min_length=1, max_length=100, description="Only failures of this kind.")
+    ] = None,
     cursor: Cursor = "",
     limit: Limit = 100,
 ) -> Failures:
