@@ -213,7 +213,7 @@ class Care(Record):
         """
         from image_similarity.records import exports
 
-        exports.refuse_inside(Path(path), self.sources())
+        exports.refuse_inside(Path(path), self._catalog.sources())
 
     def record_cache(self, folder: str | Path) -> str | None:
         """Record in the audit chain, once, that thumbnails are kept in a folder; `traces` then tells of it.

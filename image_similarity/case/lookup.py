@@ -30,6 +30,14 @@ class Lookup(OpenedCase):
         """
         return self._catalog.image(sha256)
 
+    def pdq_hash(self, sha256: str) -> tuple[str, int] | None:
+        """The stored PDQ hash of a content, in hexadecimal digits, and its quality from 0 to 100; None without one."""
+        from image_similarity.store import copies
+
+        with self._catalog.reading() as connection:
+            found = copies.hash_of(connection, sha256)
+        return None if found is None else (found[0].hex(), found[1])
+
     def images_at(self, path: str | Path) -> list[ImageRecord]:
         """The contents that a path holds or held; a path on disk, or one relative to a source as hits print it.
 

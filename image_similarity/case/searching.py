@@ -12,7 +12,15 @@ from image_similarity.events import Listener, ignore
 
 if TYPE_CHECKING:
     from image_similarity.pictures.region import Region
-    from image_similarity.values import AnnInfo, Calibration, Duplicates, Explanation, SearchResult
+    from image_similarity.search.choice import Shared
+    from image_similarity.values import (
+        AnnInfo,
+        Calibration,
+        Comparison,
+        Duplicates,
+        Explanation,
+        SearchResult,
+    )
 
 
 class Searching(Record):
@@ -94,6 +102,17 @@ class Searching(Record):
             taken_to=taken_to,
         )
         return search([self._catalog], request, on_event=on_event)
+
+    def file_of(self, sha256: str) -> Path:
+        """The first file that still holds a content, for a search with part of it.
+
+        Raises:
+            UnknownImage.
+            ImageUnreadable: None does; the message says why.
+        """
+        from image_similarity.records import previews
+
+        return previews.file_of(self._catalog.image(sha256))
 
     def duplicates(
         self,
@@ -183,6 +202,29 @@ class Searching(Record):
         self.record_export("index", info.path, model=info.model, vectors=info.vectors)
         return info
 
+    def compare(
+        self,
+        query: str | Path,
+        hit: str,
+        *,
+        model: str | None = None,
+        shared: Shared | None = None,
+    ) -> Comparison:
+        """Measure two pictures against each other, as a search would; see `image_similarity.search.pair.compare`.
+
+        Args:
+            query: The SHA-256 of a stored picture, or a `Path` on disk.
+            hit: The SHA-256 of a stored picture.
+            model: Whose vectors; not needed where the database holds those of one.
+            shared: What the searches of several threads have in common; see `sharing`.
+
+        Raises:
+            UnknownImage, ImageUnreadable, AmbiguousModel, UnknownModel, ModelError.
+        """
+        from image_similarity.search.pair import compare
+
+        return compare(self._catalog, query, hit, model=model, shared=shared)
+
     def explain(
         self,
         query: str | Path,
@@ -193,6 +235,7 @@ class Searching(Record):
         method: str = "auto",
         device: str = "auto",
         runtime: str = "auto",
+        shared: Shared | None = None,
         on_event: Listener = ignore,
     ) -> Explanation:
         """Say why two pictures came out as similar, and draw it; see `image_similarity.explain.pair.explain`.
@@ -205,6 +248,7 @@ class Searching(Record):
             method: "auto", "points" or "occlusion".
             device: Where the network runs.
             runtime: What runs it.
+            shared: What the searches of several threads have in common; see `sharing`.
             on_event: Gets `Started` and `Progress`, counted in views.
 
         Raises:
@@ -220,6 +264,7 @@ class Searching(Record):
             method=method,
             device=device,
             runtime=runtime,
+            shared=shared,
             on_event=on_event,
         )
         if target is not None:

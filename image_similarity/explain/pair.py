@@ -20,6 +20,7 @@ from image_similarity.pictures.picture_error import PictureError
 from image_similarity.pictures.prepared import decode_for
 from image_similarity.pictures.read import Contents, read_file
 from image_similarity.ranking.exhaustive import exact_distance
+from image_similarity.search.choice import Shared
 from image_similarity.search.query import Query
 from image_similarity.search.request import SearchRequest
 from image_similarity.search.searcher import Searcher
@@ -69,6 +70,7 @@ def explain(
     device: str = "auto",
     runtime: str = "auto",
     max_megapixels: float = MAX_MEGAPIXELS,
+    shared: Shared | None = None,
     on_event: Listener = ignore,
 ) -> Pair:
     """Compare two pictures as a search with the database's model would, and find what their likeness rests on.
@@ -85,6 +87,7 @@ def explain(
         device: Where the network runs.
         runtime: What runs it.
         max_megapixels: Larger pictures are refused.
+        shared: What searches of several threads have in common.
         on_event: Gets `Started` and `Progress`, counted in views of the pictures.
 
     Raises:
@@ -97,7 +100,7 @@ def explain(
     if method not in METHODS:
         raise InvalidSetting(f"no method is called {method!r}", hint=f"one of {', '.join(METHODS)}")
     request = SearchRequest(model=model, device=device, runtime=runtime)
-    searcher = Searcher([catalog], request)
+    searcher = Searcher([catalog], request, shared)
     one, other = (_side(catalog, searcher, each, max_megapixels) for each in (query, hit))
     match, note = (None, "") if method == "occlusion" else _match(one, other, method)
     heats: tuple[occlusion.Heat, ...] = ()

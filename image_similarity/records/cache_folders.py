@@ -39,8 +39,8 @@ def folders(catalog: Catalog) -> tuple[TraceFolder, ...]:
     In the order of the chains, each folder once.
     """
     with catalog.reading() as connection:
-        told: list[tuple[AuditEntry, int | None]]
-        told = [(entry, None) for entry in audit.entries(connection)]
+        told: list[tuple[AuditEntry, int | None]] = []
+        told += [(entry, None) for entry in audit.entries(connection)]
         for merge, entries in audit.merged(connection):
             told += [(entry, merge) for entry in entries]
     found: dict[str, TraceFolder] = {}

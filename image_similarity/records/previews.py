@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from image_similarity.errors import ImageUnreadable
@@ -38,6 +39,31 @@ def preview(sha256: str, paths: Iterable[str], *, side: int) -> bytes | None:
         except (PictureError, ValueError):
             continue
     return None
+
+
+def file_of(image: ImageRecord) -> Path:
+    """Return the first of a content's files that still holds it.
+
+    Raises:
+        ImageUnreadable: None does; the message says why.
+    """
+    from image_similarity.pictures.picture_error import PictureError
+    from image_similarity.pictures.read import Contents, read_file
+
+    why = "it is at no place on record any more"
+    for path in paths_of(image.places):
+        try:
+            found = read_file(from_text(path))
+            if isinstance(found, Contents) and found.digests.sha256 == image.sha256:
+                return Path(from_text(path))
+            why = "the file there is another now"
+        except PictureError as error:
+            why = error.message
+        except ValueError:
+            why = "the path on record is none"
+    raise ImageUnreadable(
+        f"no file holds {image.sha256} any more: {why}", hint="mount its source where it was"
+    )
 
 
 def shown(image: ImageRecord, *, side: int, quality: int) -> bytes:

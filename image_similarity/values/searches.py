@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from image_similarity.values.models import (
         AnnInfo,
         AsClose,
@@ -321,6 +323,34 @@ class SearchResult:
 
 
 @dataclass(frozen=True, slots=True)
+class Comparison:
+    """What two contents, by their SHA-256, have in common, measured as a search would.
+
+    `pdq_distance` is in bits of 256, `pdq_quality` the lower of both; None where hashes are neither stored nor could be
+    made, `pdq_note` saying why.
+    """
+
+    query: str
+    hit: str
+    model: ModelInfo
+    distance: float
+    similarity: float | None
+    identical: bool
+    as_close: AsClose | None
+    reference: str
+    query_scenes: tuple[SceneScore, ...]
+    hit_scenes: tuple[SceneScore, ...]
+    pdq_distance: int | None
+    pdq_quality: int | None
+    pdq_note: str
+
+    @property
+    def shared_scenes(self) -> tuple[tuple[str, float, float], ...]:
+        """Scenes that both may show: the name, its probability for the query and for the hit; the likeliest first."""
+        return _shared(self.query_scenes, self.hit_scenes)
+
+
+@dataclass(frozen=True, slots=True)
 class ExplainedPicture:
     """One of two pictures that are explained; width and height after EXIF orientation.
 
@@ -363,10 +393,13 @@ class Explanation:
     @property
     def shared_scenes(self) -> tuple[tuple[str, float, float], ...]:
         """Scenes that both may show: the name, its probability for the query and for the hit; the likeliest first."""
-        there = {each.name: each.probability for each in self.hit.scenes}
-        both = [
-            (each.name, each.probability, there[each.name])
-            for each in self.query.scenes
-            if each.name in there
-        ]
-        return tuple(sorted(both, key=lambda each: -each[1] * each[2]))
+        return _shared(self.query.scenes, self.hit.scenes)
+
+
+def _shared(
+    ones: Iterable[SceneScore], others: Iterable[SceneScore]
+) -> tuple[tuple[str, float, float], ...]:
+    """The scenes that two pictures both may show, with the probability for each, the likeliest first."""
+    there = {each.name: each.probability for each in others}
+    both = [(each.name, each.probability, there[each.name]) for each in ones if each.name in there]
+    return tuple(sorted(both, key=lambda each: -each[1] * each[2]))

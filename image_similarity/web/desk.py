@@ -11,6 +11,7 @@ from fastapi import Depends, Request
 
 from image_similarity.case import Case
 from image_similarity.pictures.ordinary import trusting_none
+from image_similarity.web.explaining import Explaining
 from image_similarity.web.jobs import Jobs
 from image_similarity.web.map import Maps
 from image_similarity.web.options import ServeOptions
@@ -27,6 +28,7 @@ class Desk:
         case: The open case. Look-ups may run beside each other; whoever ranks holds `searching`.
         searching: What a search keeps of the case in memory is for one thread at a time.
         decoding: Whoever decodes pictures waits for a turn, and they are few.
+        explaining: Why two pictures are alike; one explanation at a time.
         thumbnails: Small pictures, kept outside the evidence.
         jobs: Long work in threads of its own, with cases of its own.
         stacks: Which pictures are copies of each other.
@@ -47,6 +49,7 @@ class Desk:
             stack.callback(self.maps.close)
             self._opened = stack.pop_all()
         self.searching = threading.Lock()
+        self.explaining = Explaining(self.case, self.searching)
         self.jobs = Jobs(options.database, read_only=options.read_only)
         self.stacks = Stacks()
         self.jobs.add("stacks", self.stacks.work)

@@ -32,6 +32,13 @@ router = APIRouter(tags=["pictures"])
 _KEEP_NOTHING = {"Cache-Control": "no-store"}
 
 
+class Pdq(BaseModel):
+    """The PDQ hash of a content, in hexadecimal digits, and its quality from 0 to 100."""
+
+    hash: str
+    quality: int
+
+
 class PictureRecord(BaseModel):
     """Everything on record of a content."""
 
@@ -49,6 +56,7 @@ class PictureRecord(BaseModel):
     scenes: list[Scene]
     decisions: list[DecisionShape]
     known: list[Known]
+    pdq: Pdq | None = Field(description="Null where none is stored.")
 
 
 class CacheShape(BaseModel):
@@ -64,6 +72,7 @@ class CacheShape(BaseModel):
 def picture(sha256: Sha256, desk: TheDesk) -> PictureRecord:
     """Everything on record of a content."""
     image = desk.case.image(sha256)
+    pdq = desk.case.pdq_hash(sha256)
     return PictureRecord(
         sha256=image.sha256,
         sha1=image.sha1,
@@ -87,6 +96,7 @@ def picture(sha256: Sha256, desk: TheDesk) -> PictureRecord:
             )
             for each in image.known
         ],
+        pdq=None if pdq is None else Pdq(hash=pdq[0], quality=pdq[1]),
     )
 
 
@@ -102,7 +112,9 @@ def thumbnail(
     sha256: Sha256,
     desk: TheDesk,
     side: Annotated[int, Query(ge=32, le=512, description="The longest, in pixels.")] = 256,
-    if_none_match: Annotated[str, Header(max_length=1000)] = "",
+    if_none_match: Annotated[
+        str, Header(max_length=1000, description="The ETag of what the client has.")
+    ] = "",
 ) -> Response:
     """The picture, upright and small, as JPEG without metadata; 404 with a reason where it cannot be shown any more."""
     # The name says all: what has this SHA-256 never looks otherwise.
