@@ -9,15 +9,18 @@ from typing import Annotated, Self
 
 from fastapi import Depends, Request
 
-from image_similarity.case import Case
+from image_similarity.case import Case, sharing
 from image_similarity.pictures.ordinary import trusting_none
+from image_similarity.web.answers import Answers
 from image_similarity.web.explaining import Explaining
 from image_similarity.web.jobs import Jobs
 from image_similarity.web.map import Maps
 from image_similarity.web.options import ServeOptions
 from image_similarity.web.problems import Refused
+from image_similarity.web.report_files import ReportFiles
 from image_similarity.web.stacks import Stacks
 from image_similarity.web.thumbnails import Decoding, Thumbnails
+from image_similarity.web.uploads import Uploads
 
 
 class Desk:
@@ -28,9 +31,13 @@ class Desk:
         case: The open case. Look-ups may run beside each other; whoever ranks holds `searching`.
         searching: What a search keeps of the case in memory is for one thread at a time.
         decoding: Whoever decodes pictures waits for a turn, and they are few.
+        shared: What the searches have in common: networks that stay loaded, and whose turn it is to rank.
         explaining: Why two pictures are alike; one explanation at a time.
+        answers: The last answers to searches, to be read on page by page.
+        uploads: Pictures that were sent to search with.
         thumbnails: Small pictures, kept outside the evidence.
         jobs: Long work in threads of its own, with cases of its own.
+        reports: Where reports are written to.
         stacks: Which pictures are copies of each other.
         maps: All pictures in a plane.
     """
@@ -44,13 +51,18 @@ class Desk:
             # A picture that crashes its decoder must not take the page with it.
             stack.enter_context(trusting_none())
             self.decoding = Decoding()
+            self.uploads = Uploads(self.case, self.decoding)
+            stack.callback(self.uploads.close)
             self.thumbnails = Thumbnails(self.case, options, self.decoding)
             self.maps = Maps(self.case, options, self.thumbnails)
             stack.callback(self.maps.close)
             self._opened = stack.pop_all()
         self.searching = threading.Lock()
+        self.shared = sharing(self.searching)
         self.explaining = Explaining(self.case, self.searching)
+        self.answers = Answers()
         self.jobs = Jobs(options.database, read_only=options.read_only)
+        self.reports = ReportFiles(options)
         self.stacks = Stacks()
         self.jobs.add("stacks", self.stacks.work)
         self.jobs.add("map", self.maps.lay_out)

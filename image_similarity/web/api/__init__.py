@@ -7,6 +7,35 @@ from fastapi import APIRouter
 
 def routers() -> list[APIRouter]:
     """Those of all subjects, in the order in which they are documented."""
-    from image_similarity.web.api import about, comparisons, decisions, jobs, map, pictures, runs, stacks
+    from image_similarity.web.api import (
+        about,
+        comparisons,
+        decisions,
+        jobs,
+        library,
+        map,
+        pictures,
+        reports,
+        runs,
+        searches,
+        stacks,
+        uploads,
+    )
 
-    return [each.router for each in (about, pictures, comparisons, decisions, stacks, runs, jobs, map)]
+    return [
+        each.router
+        for each in (
+            about,
+            library,
+            pictures,
+            uploads,
+            searches,
+            comparisons,
+            decisions,
+            reports,
+            stacks,
+            runs,
+            jobs,
+            map,
+        )
+    ]
