@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,10 @@ class Lookup(OpenedCase):
             UnknownImage.
         """
         return self._catalog.image(sha256)
+
+    def images(self, sha256s: Sequence[str]) -> list[ImageRecord]:
+        """Everything known of contents by their whole SHA-256, in this order; what is not stored is missing."""
+        return self._catalog.images(sha256s)
 
     def pdq_hash(self, sha256: str) -> tuple[str, int] | None:
         """The stored PDQ hash of a content, in hexadecimal digits, and its quality from 0 to 100; None without one."""

@@ -37,8 +37,8 @@ _MARKS = {
     "vics": vics.MARK,
     "case-uco": case_uco.MARK,
 }
-# A file of hits could have been edited since the query wrote it.
-_AS_GIVEN = ("Hits", "as the file gave them; the pictures were not ranked again")
+# A file of hits could have been edited since the query wrote it, and a case has grown since.
+_AS_GIVEN = ("Hits", "as they were given; the pictures were not ranked again")
 # Pictures read at once: some MB, and a transaction that no writer waits for.
 _PORTION = 500
 
@@ -170,10 +170,17 @@ def complete(catalog: Catalog, chosen: Selection) -> Selection:
             )
     with catalog.reading() as connection:
         scenes = selection.scene_names(connection) if chosen.scenes else set()
+        whole = gallery.ids_of(connection, [each for each in chosen.sha256s if len(each) == 64])
     for name in chosen.scenes:
         if name not in scenes:
             raise UnknownScene(f"{catalog.path} knows no scene {name!r}")
-    return replace(chosen, sha256s=tuple(catalog.image(prefix).sha256 for prefix in chosen.sha256s))
+    return replace(
+        chosen,
+        # One look-up for each would take minutes of ten thousand.
+        sha256s=tuple(
+            each if each in whole else catalog.image(each).sha256 for each in chosen.sha256s
+        ),
+    )
 
 
 def _of_hits(

@@ -12,6 +12,8 @@ CAUTION = "Documented leads for examination, never findings."
 
 # The newest of them stand in a report; the database has them all.
 RUNS_SHOWN = 20
+# More hashes that were chosen are counted, not listed.
+HASHES_SHOWN = 20
 
 _KINDS = {
     "archive": "Archives, not opened",
@@ -92,10 +94,17 @@ def selection_pairs(selection: Selection) -> tuple[Pair, ...]:
         ("Source", " or ".join(selection.sources)),
         ("Below", selection.under or ""),
         ("Most probable scene", " or ".join(selection.scenes)),
-        ("SHA-256", " or ".join(selection.sha256s)),
+        ("SHA-256", _hashes(selection.sha256s)),
         ("Places that are gone", "included" if selection.include_gone else "left out"),
     )
     return tuple(pair for pair in chosen if pair[1])
+
+
+def _hashes(sha256s: Sequence[str]) -> str:
+    """The hashes that were chosen; of many their number, as each picture has its own in the report."""
+    if len(sha256s) > HASHES_SHOWN:
+        return f"one of {len(sha256s)} that were chosen one by one"
+    return " or ".join(sha256s)
 
 
 def _of_each(

@@ -153,6 +153,13 @@ class Catalog:
                 )
             return gallery.records(connection, ids)[ids[0]]
 
+    def images(self, sha256s: Sequence[str]) -> list[ImageRecord]:
+        """The contents that are stored of these, whole SHA-256s; see `Case.images`."""
+        with self.reading() as connection:
+            ids = gallery.ids_of(connection, sha256s)
+            found = gallery.records(connection, ids.values())
+        return [found[ids[each]] for each in dict.fromkeys(sha256s) if each in ids]
+
     def images_at(self, texts: Sequence[str]) -> list[ImageRecord]:
         """The contents that a path holds or held, given in its text forms, absolute or relative to a source.
 
