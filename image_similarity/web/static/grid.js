@@ -72,8 +72,11 @@ export function grid({ label, words, open = (picture) => location.assign(`/searc
     if (!load || loading) return;
     loading = true;
     button.disabled = true;
+    const wanted = load;
     try {
-      const found = await load();
+      const found = await wanted();
+      // Another list may be shown by now.
+      if (load !== wanted) return;
       add(found.pictures);
       more(found.more);
     } finally {
