@@ -42,6 +42,7 @@ PROMISED = {
     "model_names",
 }
 HEAVY = {"onnx", "onnxruntime", "torch", "torchvision", "sqlalchemy", "alembic"}
+HEAVY |= {"fastapi", "starlette", "uvicorn", "pydantic"}
 
 
 def fresh(code: str) -> str:

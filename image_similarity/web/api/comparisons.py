@@ -74,7 +74,7 @@ class ExplanationShape(BaseModel):
     method: Literal["matched points", "occlusion"]
     geometry: str
     note: str = Field(description="Why there are no points.")
-    points: list[tuple[float, float, float, float]] = Field(
+    points: list[Annotated[list[float], Field(min_length=4, max_length=4)]] = Field(
         description="x, y in the query and x, y in the hit, as shares of width and height."
     )
     query_heat: list[list[float]] = Field(
@@ -141,7 +141,7 @@ def _explanation_shape(found: Explanation) -> ExplanationShape:
         method=found.method,
         geometry=found.geometry,
         note=found.note,
-        points=list(found.points),
+        points=[list(each) for each in found.points],
         query_heat=[list(row) for row in found.query.heat],
         hit_heat=[list(row) for row in found.hit.heat],
     )

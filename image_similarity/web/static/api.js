@@ -25,7 +25,7 @@ export function query(values) {
   return text && `?${text}`;
 }
 
-async function answered(path, request) {
+async function fetched(path, request) {
   let answer;
   try {
     answer = await fetch(BASE + path, request);
@@ -38,12 +38,22 @@ async function answered(path, request) {
     const told = await answer.json().catch(() => null);
     throw new ApiError(answer.status, told?.error ?? { code: "unexpected", message: answer.statusText });
   }
+  return answer;
+}
+
+async function answered(path, request) {
+  const answer = await fetched(path, request);
   return answer.status === 204 ? null : answer.json();
 }
 
 // GET; `signal` gives up what is not wanted any more.
 export function get(path, values = {}, signal = undefined) {
   return answered(path + query(values), { signal });
+}
+
+// GET of what is no JSON, as a blob.
+export async function blob(path, values = {}, signal = undefined) {
+  return (await fetched(path + query(values), { signal })).blob();
 }
 
 // POST, PUT or DELETE with a JSON body.
