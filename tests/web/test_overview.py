@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
+from playwright.sync_api import Browser, Page
 
 from image_similarity.case import Case
 from image_similarity.web.desk import Desk
@@ -232,3 +233,64 @@ def test_while_another_process_indexes_the_page_shows_its_run_and_goes_on_with_i
         assert client.get("/case").json()["pictures"] == 2 + MANY
         assert served.desk.case.decisions()
         assert served.desk.case.verify_audit().consistent
+
+
+@pytest.fixture
+def watching(browser: Browser, growing: Made) -> Iterator[tuple[Page, Served]]:
+    """The overview of the growing case, in a browser."""
+    with serving(growing) as served:
+        context = browser.new_context()
+        page = context.new_page()
+        page.set_default_timeout(20_000)
+        page.goto(served.link)
+        page.goto(f"{served.url}/overview")
+        page.get_by_text("2 at 2 places").wait_for()
+        yield page, served
+        context.close()
+
+
+def test_new_pictures_are_taken_in_by_a_button_and_the_tables_follow(
+    watching: tuple[Page, Served], growing: Made
+) -> None:
+    page, _ = watching
+    add_pictures(growing.folder, 3)
+    page.get_by_role("button", name="Take in what is new: evidence").press("Enter")
+    page.get_by_text("Taking in what is new: done.").first.wait_for()
+    page.get_by_text("5 at 5 places").wait_for()
+    page.get_by_text("7 seen = 3 new + 0 duplicate + 2 unchanged + 1 failed").wait_for()
+
+
+def test_failures_are_told_with_their_reason_and_filtered_in_the_address(
+    watching: tuple[Page, Served],
+) -> None:
+    page, served = watching
+    row = page.get_by_role("row", name="broken.jpg")
+    row.get_by_text("The file begins like a picture but could not be decoded.").wait_for()
+    page.get_by_label("Stage").select_option("decode")
+    page.wait_for_url("**/overview?stage=decode")
+    page.goto(f"{served.url}/overview?source=evidence&stage=read")
+    page.get_by_text("There are none.").wait_for()
+
+
+def test_a_run_of_another_process_is_shown_while_it_works_and_told_when_it_is_over(
+    watching: tuple[Page, Served], growing: Made
+) -> None:
+    page, _ = watching
+    add_pictures(growing.folder, MANY)
+    arguments = index_arguments(growing.folder, growing.database, growing.model)
+    with start(*arguments, "--batch-size", "4", "--workers", "1") as process:
+        page.get_by_text("Run 2 over evidence, begun outside this page").wait_for()
+        process.communicate()
+    page.get_by_text(f"{2 + MANY} at {2 + MANY} places").wait_for()
+    page.get_by_text("Nothing is running.").wait_for()
+
+
+def test_a_page_for_reading_only_offers_no_run(browser: Browser, serve: Serve) -> None:
+    served = serve(read_only=True)
+    page = browser.new_page()
+    page.goto(served.link)
+    page.goto(f"{served.url}/overview")
+    page.get_by_text("30 at 31 places").wait_for()
+    assert page.get_by_role("button", name="Take in what is new").count() == 0
+    assert page.get_by_role("button", name="Try failures again").count() == 0
+    page.close()

@@ -1,10 +1,10 @@
 // The page "overview"; see templates/overview.html.
 
 import { get } from "./api.js";
-import { showCase } from "./overview_case.js";
-import { failuresList } from "./overview_failures.js";
-import { runsList } from "./overview_runs.js";
-import { sourcesTable } from "./overview_sources.js";
+import { showCase } from "./overview-case.js";
+import { failuresList } from "./overview-failures.js";
+import { runsList } from "./overview-runs.js";
+import { sourcesTable } from "./overview-sources.js";
 import { el } from "./dom.js";
 import { begin, isOver, jobPanel, latestJob } from "./jobs.js";
 import { count, oneDecimal } from "./numbers.js";
