@@ -11,8 +11,9 @@ from typing import Any
 import httpx
 import pytest
 from PIL import Image
+from playwright.sync_api import Page
 
-from tests.web.conftest import Serve, Served
+from tests.web.conftest import Serve, Served, Window
 
 
 def laid_out(client: httpx.Client) -> dict[str, Any]:
@@ -177,3 +178,259 @@ def test_a_case_that_is_read_only_is_laid_out_and_nothing_of_it_stays(serve: Ser
     with served.client() as client:
         assert laid_out(client)["map"]["pictures"] == 30
     assert not (served.made.database.parent / "cache").exists()
+
+
+# -- in the browser ----------------------------------------------------------------------------------------------------
+
+
+def opened(window: Window, client: httpx.Client, address: str = "/map") -> Page:
+    """The page of a map that is laid out, with all sheets in view."""
+    laid_out(client)
+    page = window.go(address)
+    ready(page)
+    return page
+
+
+def ready(page: Page) -> None:
+    page.locator("#map[aria-busy=false]").wait_for()
+
+
+def view_of(page: Page) -> tuple[float, float, float]:
+    """The cell in the middle and the pixels of a cell, from the address."""
+    page.wait_for_function("location.hash.split(',').length === 3")
+    x, y, scale = (float(each) for each in page.url.partition("#")[2].split(","))
+    return x, y, scale
+
+
+def box_of(page: Page) -> dict[str, float]:
+    box = page.locator("#map").bounding_box()
+    assert box is not None
+    return dict(box)
+
+
+def place_of(page: Page, column: float, row: float) -> tuple[float, float]:
+    """Where in the window a place on the map is, which is told in cells."""
+    x, y, scale = view_of(page)
+    # Within its border of one pixel.
+    box = box_of(page)
+    middle = (box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    return middle[0] + (column - x) * scale, middle[1] + (row - y) * scale
+
+
+def selection(page: Page) -> set[str]:
+    found: list[str] = page.evaluate(
+        "JSON.parse(localStorage.getItem('image_similarity.selection.case.db') ?? '[]')"
+    )
+    return set(found)
+
+
+def inside(polygon: list[tuple[float, float]], x: float, y: float) -> bool:
+    """Whether a point is in a polygon: how often a ray to the right crosses its edges."""
+    crossed = 0
+    for (x0, y0), (x1, y1) in zip(polygon, [*polygon[1:], polygon[0]], strict=True):
+        if (y0 > y) != (y1 > y) and x < x0 + (y - y0) / (y1 - y0) * (x1 - x0):
+            crossed += 1
+    return crossed % 2 == 1
+
+
+def test_the_map_is_laid_out_from_the_page_itself(window: Window) -> None:
+    page = window.go("/map")
+    page.get_by_text("30 pictures can be laid out").wait_for()
+    page.get_by_role("button", name="Lay them out").click()
+    page.get_by_text("30 pictures, laid out by").wait_for()
+    ready(page)
+
+
+def test_a_lasso_selects_the_pictures_whose_middle_is_inside(
+    window: Window, client: httpx.Client
+) -> None:
+    page = opened(window, client)
+    state = client.get("/map").json()
+    columns, rows = state["map"]["columns"], state["map"]["rows"]
+    star = [(0.02, 0.1), (0.7, 0.03), (0.4, 0.45), (0.96, 0.9), (0.3, 0.7)]
+    # Between cells, so that none has its middle on a line.
+    polygon = [(columns * x + 0.013, rows * y + 0.017) for x, y in star]
+    wanted = {
+        sha256
+        for (column, row, _), sha256 in zip(
+            points_of(client, state), hashes_of(client, state), strict=True
+        )
+        if inside(polygon, column + 0.5, row + 0.5)
+    }
+    assert 0 < len(wanted) < 30
+    places = [place_of(page, *corner) for corner in polygon]
+    page.get_by_role("button", name="Lasso").click()
+    page.mouse.move(*places[0])
+    page.mouse.down()
+    for place in places[1:]:
+        page.mouse.move(*place, steps=15)
+    page.mouse.up()
+    page.get_by_text(f"{len(wanted)} inside, {len(wanted)} of them added").wait_for()
+    assert selection(page) == wanted
+    page.get_by_role("button", name="Take back").click()
+    page.get_by_text("taken back; 0 selected").wait_for()
+    assert selection(page) == set()
+
+
+def test_a_hidden_scene_is_not_selected(window: Window, client: httpx.Client) -> None:
+    page = opened(window, client)
+    state = client.get("/map").json()
+    first = state["map"]["scenes"][0]
+    page.get_by_role("checkbox", name=first["name"]).uncheck()
+    box = box_of(page)
+    page.mouse.move(box["x"] + 3, box["y"] + 3)
+    page.keyboard.down("Shift")
+    page.mouse.down()
+    for x, y in ((0.997, 0.004), (0.997, 0.996), (0.003, 0.996)):
+        page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"], steps=8)
+    page.mouse.up()
+    page.keyboard.up("Shift")
+    page.get_by_text(f"{30 - first['pictures']} inside").wait_for()
+    hidden = {
+        sha256
+        for (_, _, scene), sha256 in zip(
+            points_of(client, state), hashes_of(client, state), strict=True
+        )
+        if scene == 0
+    }
+    assert len(selection(page)) == 30 - first["pictures"]
+    assert not selection(page) & hidden
+
+
+def test_by_keys_alone_one_goes_from_picture_to_picture_selects_and_searches(
+    window: Window, client: httpx.Client
+) -> None:
+    page = opened(window, client)
+    page.locator("#map").focus()
+    page.keyboard.press("ArrowRight")
+    card = page.locator("#map-card [data-sha256]")
+    card.wait_for()
+    first = card.get_attribute("data-sha256")
+    file = page.locator("#map-card dd").first.text_content()
+    assert (page.locator("#map-told").text_content() or "").startswith(f"{file}, ")
+    page.keyboard.press("Space")
+    page.get_by_text("Selected; 1 in all").wait_for()
+    assert selection(page) == {first}
+    page.keyboard.press("ArrowRight")
+    page.locator(f"#map-card [data-sha256]:not([data-sha256='{first}'])").wait_for()
+    second = card.get_attribute("data-sha256")
+    compare = page.get_by_role("link", name="Compare").get_attribute("href")
+    assert compare == f"/compare?query={first}&hit={second}"
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"**/search?sha256={second}")
+
+
+def test_shift_and_arrows_span_a_rectangle_that_space_selects(
+    window: Window, client: httpx.Client
+) -> None:
+    page = opened(window, client)
+    state = client.get("/map").json()
+    page.locator("#map").focus()
+    for _ in range(40):
+        page.keyboard.press("Shift+ArrowLeft")
+        page.keyboard.press("Shift+ArrowUp")
+    start = (state["map"]["columns"] // 2, state["map"]["rows"] // 2)
+    wanted = {
+        sha256
+        for (column, row, _), sha256 in zip(
+            points_of(client, state), hashes_of(client, state), strict=True
+        )
+        if column <= start[0] and row <= start[1]
+    }
+    assert 0 < len(wanted) < 30
+    page.get_by_text(f"{len(wanted)} in the rectangle").wait_for()
+    page.keyboard.press("Space")
+    page.get_by_text(f"{len(wanted)} of them added").wait_for()
+    assert selection(page) == wanted
+    page.keyboard.press("Escape")
+    page.get_by_text("taken back").wait_for()
+    assert selection(page) == set()
+
+
+def test_where_one_was_is_in_the_address_and_a_reload_goes_back_there(
+    window: Window, client: httpx.Client
+) -> None:
+    page = opened(window, client)
+    before = view_of(page)
+    page.get_by_role("button", name="Closer").click()
+    box = box_of(page)
+    page.mouse.move(box["x"] + 200, box["y"] + 200)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 260, box["y"] + 240, steps=4)
+    page.mouse.up()
+    page.wait_for_function("before => location.hash !== before", arg=page.url.partition("#")[2])
+    page.wait_for_timeout(300)
+    moved = view_of(page)
+    assert moved != before
+    page.reload()
+    ready(page)
+    page.wait_for_timeout(300)
+    assert view_of(page) == moved
+
+
+def colourful(page: Page) -> float:
+    """The share of pixels in the middles of pictures on the canvas that have a colour."""
+    share: float = page.evaluate(
+        """async () => {
+          const map = document.getElementById("map");
+          const { width, height } = map;
+          const data = map.getContext("2d").getImageData(0, 0, width, height).data;
+          const version = (await (await fetch("/api/v1/map")).json()).map.version;
+          const points = new Uint16Array(await (await fetch(`/api/v1/map/points?version=${version}`)).arrayBuffer());
+          const [x, y, scale] = location.hash.slice(1).split(",").map(Number);
+          let coloured = 0, all = 0;
+          for (let i = 0; i < points.length; i += 3) {
+            for (let step = -6; step <= 6; step++) {
+              const px = Math.round((points[i] + .5 - x) * scale + width / 2 + step);
+              const py = Math.round((points[i + 1] + .5 - y) * scale + height / 2 + step);
+              const [r, g, b] = data.subarray(4 * (py * width + px), 4 * (py * width + px) + 3);
+              coloured += Math.max(r, g, b) - Math.min(r, g, b) > 16;
+              all++;
+            }
+          }
+          return coloured / all;
+        }"""
+    )
+    return share
+
+
+def test_pictures_on_the_map_are_covered_until_someone_chooses_otherwise(
+    window: Window, client: httpx.Client
+) -> None:
+    page = opened(window, client)
+    view_of(page)
+    for way, covered in (("blur", True), ("grey", True), ("show", False), ("blur", True)):
+        page.get_by_label("Pictures", exact=True).select_option(way)
+        ready(page)
+        page.evaluate(
+            "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+        )
+        share = colourful(page)
+        assert share == 0 if covered else share > 0.5, (way, share)
+
+
+def test_the_key_v_uncovers_the_picture_beside_the_map(
+    window: Window, client: httpx.Client
+) -> None:
+    page = opened(window, client)
+    page.locator("#map").focus()
+    page.keyboard.press("ArrowDown")
+    picture = page.locator("#map-card .picture")
+    picture.wait_for()
+    assert page.locator("#map-card .revealed").count() == 0
+    page.keyboard.press("v")
+    page.locator("#map-card .picture.revealed").wait_for()
+
+
+def test_new_pictures_are_counted_and_offered(
+    window: Window, client: httpx.Client, served: Served
+) -> None:
+    laid_out(client)
+    (layout,) = served.made.database.parent.glob("cache/*/map-*.csv")
+    lines = layout.read_text("utf-8").splitlines(keepends=True)
+    layout.write_text("".join(lines[:-4]), "utf-8")
+    page = window.go("/map")
+    page.get_by_text("4 pictures are new since").wait_for()
+    page.get_by_role("button", name="Lay out again").click()
+    page.get_by_text("30 pictures, laid out by").wait_for()
+    assert page.get_by_text("new since").count() == 0

@@ -57,10 +57,10 @@ export async function blob(path, values = {}, signal = undefined) {
 }
 
 // POST, PUT or DELETE with a JSON body.
-export function send(method, path, body = undefined) {
+export function send(method, path, body = undefined, signal = undefined) {
   const headers = { "X-CSRF-Token": csrf };
   if (body !== undefined) headers["Content-Type"] = "application/json";
-  return answered(path, { method, headers, body: body === undefined ? undefined : JSON.stringify(body) });
+  return answered(path, { method, headers, signal, body: body === undefined ? undefined : JSON.stringify(body) });
 }
 
 // POST of a file as it is.

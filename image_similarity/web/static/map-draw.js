@@ -1,0 +1,190 @@
+// Drawing a map: from afar a dot for each picture, in one piece; near by, sheets of thumbnails; on top what is selected.
+
+// Pixels of a cell in the picture of all dots, and how large that picture may be, in each direction.
+const DOT = 4;
+const LARGEST = 4096;
+// From so many pixels a cell on thumbnails are drawn, and from so many the larger ones.
+export const NEAR = 14;
+const LARGER = 44;
+
+const packed = (text) => {
+  const value = Number.parseInt(text.slice(1), 16);
+  // As pixels lie in memory: alpha, blue, green, red.
+  return (0xff000000 | ((value & 0xff) << 16) | (value & 0xff00) | (value >> 16)) >>> 0;
+};
+
+export function makeDrawing(canvas, points, view, sheets, colours, state) {
+  const pen = canvas.getContext("2d", { alpha: false });
+  const { columns, rows, block } = points.map;
+  const dot = Math.max(1, Math.min(DOT, Math.floor(LARGEST / Math.max(columns, rows))));
+  const dots = new OffscreenCanvas(columns * dot, rows * dot);
+  const pixels = colours.map(packed);
+  let theme = {};
+  let stale = true;
+  let asked = false;
+
+  function readTheme() {
+    const style = getComputedStyle(document.documentElement);
+    // light-dark() is settled by the colour of something, not by the variable itself.
+    const settled = (name) => {
+      canvas.style.color = `var(--${name})`;
+      const [r, g, b] = getComputedStyle(canvas).color.match(/\d+/g).map(Number);
+      return `#${[r, g, b].map((each) => each.toString(16).padStart(2, "0")).join("")}`;
+    };
+    theme = { ground: settled("ground"), ink: settled("ink"), accent: settled("accent"), font: style.font };
+    canvas.style.color = "";
+    stale = true;
+  }
+
+  // All dots, drawn into one picture whenever what they show changes; a frame then takes one call.
+  function paintDots() {
+    const brush = dots.getContext("2d");
+    const image = brush.createImageData(dots.width, dots.height);
+    const memory = new Uint32Array(image.data.buffer);
+    const gap = dot > 2 ? 1 : 0;
+    const ring = packed(theme.ink);
+    for (let i = 0; i < points.count; i++) {
+      if (!state.isShown(i)) continue;
+      const [left, top, own] = [points.column[i] * dot, points.row[i] * dot, pixels[points.scene[i]]];
+      for (let y = 0; y < dot - (state.isChosen(i) ? 0 : gap); y++) {
+        const start = (top + y) * dots.width + left;
+        memory.fill(state.isChosen(i) ? ring : own, start, start + dot - (state.isChosen(i) ? 0 : gap));
+      }
+    }
+    brush.putImageData(image, 0, 0);
+    stale = false;
+  }
+
+  function drawDots() {
+    if (stale) paintDots();
+    const [left, top] = view.cell(0, 0);
+    const share = dot / view.scale;
+    pen.imageSmoothingEnabled = view.scale < dot;
+    // What lies beyond the edge of the picture is left out by the browser.
+    pen.drawImage(dots, left * dot, top * dot, view.width * share, view.height * share, 0, 0, view.width, view.height);
+  }
+
+  // The cells in view: [first column, first row, last column, last row].
+  function inView() {
+    const [left, top] = view.cell(0, 0).map(Math.floor);
+    const [right, bottom] = view.cell(view.width, view.height).map(Math.floor);
+    return [Math.max(0, left), Math.max(0, top), Math.min(columns - 1, right), Math.min(rows - 1, bottom)];
+  }
+
+  function eachInView(act) {
+    const [left, top, right, bottom] = inView();
+    for (let r = top; r <= bottom; r++) {
+      for (let c = left; c <= right; c++) {
+        const i = points.in(c, r);
+        if (i >= 0) act(i, ...view.place(c, r));
+      }
+    }
+  }
+
+  const side = () => (view.scale * devicePixelRatio > LARGER ? 64 : 32);
+
+  // The sheets in view, from the middle outwards.
+  function wanted() {
+    if (view.scale < NEAR) return [];
+    const [left, top, right, bottom] = inView().map((each) => Math.floor(each / block));
+    const found = [];
+    for (let r = top; r <= bottom; r++) {
+      for (let c = left; c <= right; c++) {
+        const number = r * points.across + c;
+        const far = Math.hypot((c + 0.5) * block - view.x, (r + 0.5) * block - view.y);
+        if (points.blocks.has(number)) found.push({ number, side: side(), c, r, far });
+      }
+    }
+    return found.sort((a, b) => a.far - b.far);
+  }
+
+  function drawSheets() {
+    const size = block * view.scale;
+    pen.imageSmoothingEnabled = true;
+    for (const { number, c, r } of wanted()) {
+      const found = sheets.get(number, side()) ?? sheets.get(number, side() === 64 ? 32 : 64);
+      if (!found) continue;
+      const [x, y] = view.place(c * block, r * block);
+      pen.fillStyle = theme.ground;
+      pen.fillRect(x, y, size, size);
+      pen.drawImage(found, x, y, size, size);
+    }
+    if (!state.isAnyHidden()) return;
+    pen.fillStyle = theme.ground;
+    eachInView((i, x, y) => { if (!state.isShown(i)) pen.fillRect(x, y, view.scale + 0.5, view.scale + 0.5); });
+  }
+
+  function drawRings() {
+    const s = view.scale;
+    const width = Math.min(5, Math.max(2, s * 0.08));
+    pen.beginPath();
+    eachInView((i, x, y) => { if (state.isChosen(i) && state.isShown(i)) pen.rect(x + width / 2, y + width / 2, s - width, s - width); });
+    for (const [colour, wide] of [[theme.ground, width + 2], [theme.accent, width]]) {
+      pen.strokeStyle = colour;
+      pen.lineWidth = wide;
+      pen.stroke();
+    }
+  }
+
+  function drawLine(polygon, closed) {
+    if (!polygon || polygon.length < 2) return;
+    pen.beginPath();
+    for (const [c, r] of polygon) pen.lineTo(...view.place(c, r));
+    if (closed) pen.closePath();
+    for (const [colour, wide] of [[theme.ground, 4], [theme.ink, 2]]) {
+      pen.strokeStyle = colour;
+      pen.lineWidth = wide;
+      pen.stroke();
+    }
+  }
+
+  function drawCursor() {
+    if (!state.cursor) return;
+    const s = Math.max(view.scale, 8);
+    const [x, y] = view.place(state.cursor[0] + 0.5, state.cursor[1] + 0.5);
+    for (const [colour, wide] of [[theme.ground, 6], [theme.ink, 3]]) {
+      pen.strokeStyle = colour;
+      pen.lineWidth = wide;
+      pen.strokeRect(x - s / 2, y - s / 2, s, s);
+    }
+  }
+
+  function draw() {
+    asked = false;
+    const ratio = devicePixelRatio;
+    pen.setTransform(ratio, 0, 0, ratio, 0, 0);
+    pen.fillStyle = theme.ground;
+    pen.fillRect(0, 0, view.width, view.height);
+    drawDots();
+    if (view.scale >= NEAR) {
+      drawSheets();
+      drawRings();
+    }
+    drawLine(state.lasso, false);
+    drawLine(state.rectangle, true);
+    drawCursor();
+  }
+
+  readTheme();
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
+    readTheme();
+    ask();
+  });
+
+  // Draw with the next frame.
+  function ask() {
+    if (asked) return;
+    asked = true;
+    requestAnimationFrame(draw);
+  }
+
+  return {
+    ask,
+    wanted,
+    // Which dots there are, or how they look, has changed.
+    repaint() {
+      stale = true;
+      ask();
+    },
+  };
+}
