@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path
 from fastapi.responses import FileResponse
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StrictBool
 
 from image_similarity.reports.rows import Row, hit_rows, plain
 from image_similarity.reports.text import visible
@@ -28,7 +28,7 @@ _UNKNOWN: dict[int | str, dict[str, Any]] = {404: {"description": "Unknown."}}
 
 
 class _Asked(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     form: Form
     limit: Annotated[int, Field(ge=1, le=10_000_000, strict=True)] | None = Field(
@@ -55,7 +55,9 @@ class OfCase(_Asked):
     """A report of the whole case."""
 
     of: Literal["case"]
-    include_gone: bool = Field(False, description="Also places where the picture is no longer.")
+    include_gone: StrictBool = Field(
+        False, description="Also places where the picture is no longer."
+    )
 
 
 class OfSearch(_Asked):
@@ -89,7 +91,7 @@ class NewReport(ReportFile):
 class Wanted(BaseModel):
     """Pictures by their hashes."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     sha256s: list[Hash] = Field(min_length=1, max_length=500)
 

@@ -16,6 +16,7 @@ from image_similarity.web.api.jobs import source_names
 from image_similarity.web.api.shapes import HEX, Cursor, Limit, Page
 from image_similarity.web.asking import Question, ask
 from image_similarity.web.desk import Desk, TheDesk
+from image_similarity.web.problems import Refused
 from image_similarity.web.session import TheSession
 from image_similarity.web.sessions import Session
 
@@ -32,10 +33,20 @@ Date = Annotated[str, Field(pattern=r"^[0-9]{4}(-[0-9]{2}(-[0-9]{2})?)?$")]
 Id = Annotated[str, Path(pattern="^[0-9a-f]{32}$", description="Of the answer.")]
 
 
+def _only(given: str, absent: str) -> dict[str, Any]:
+    """How the document says that one of two fields is given."""
+    properties = {given: {"type": "string"}, absent: {"type": "null"}}
+    return {"required": [given], "properties": properties}
+
+
 class QueryPicture(BaseModel):
     """A picture to search with: one of the case, or one that was sent to /uploads."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(
+        extra="forbid",
+        strict=True,
+        json_schema_extra={"oneOf": [_only("sha256", "upload"), _only("upload", "sha256")]},
+    )
 
     sha256: Annotated[str, Field(pattern=HEX)] | None = None
     upload: Annotated[str, Field(pattern=HEX)] | None = None
@@ -50,7 +61,7 @@ class QueryPicture(BaseModel):
 class SearchQuestion(BaseModel):
     """What is asked. What is left out filters nothing."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     queries: list[QueryPicture] = Field(
         min_length=1, max_length=20, description="Several are answered by one list."
@@ -90,12 +101,6 @@ class SearchQuestion(BaseModel):
     verify: bool = Field(False, description="Count the features that one geometry explains.")
     near: bool = Field(False, description="Also tell near duplicates, of any scene.")
 
-    @model_validator(mode="after")
-    def _of_one(self) -> Self:
-        if (self.crop or self.hidden) and len(self.queries) > 1:
-            raise ValueError("a part is of one query picture")
-        return self
-
 
 @router.post("/searches")
 def search(asked: SearchQuestion, desk: TheDesk, session: TheSession) -> AnswerShape:
@@ -103,6 +108,8 @@ def search(asked: SearchQuestion, desk: TheDesk, session: TheSession) -> AnswerS
 
     A search in a case that has a number is an entry of its audit chain, in the name of the session's examiner.
     """
+    if (asked.crop or asked.hidden) and len(asked.queries) > 1:
+        raise Refused(422, "part_of_several", "a part is of one query picture")
     sources = source_names(desk.case, asked.sources) if asked.sources else []
     result = ask(desk, _question(asked, sources))
     said = _said(asked)

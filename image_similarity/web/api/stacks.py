@@ -69,7 +69,7 @@ def stacks(
     turned: Annotated[bool, Query(description="Also turned or mirrored ones.")] = False,
     source: Annotated[
         list[Annotated[str, Field(min_length=1, max_length=4096)]],
-        Query(max_length=100, description="Only stacks with a picture in one of these."),
+        Query(max_length=20, description="Only stacks with a picture in one of these."),
     ] = [],  # noqa: B006 - FastAPI copies it
     across: Annotated[
         bool, Query(description="Only stacks that lie in two sources or more.")
