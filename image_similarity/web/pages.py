@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import re
 from functools import cache
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -58,11 +61,17 @@ def shown(name: str, session: Session | None, desk: Desk, **more: object) -> HTM
             csrf=session.csrf if session else "",
             examiner=session.examiner if session else "",
             database=desk.case.path.name,
+            case_id=_case_id(desk.case.path),
             read_only=desk.options.read_only,
             **more,
         )
     )
     return HTMLResponse(page)
+
+
+def _case_id(path: Path) -> str:
+    """What a browser keeps a selection under: many a case is called case.db."""
+    return hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:16]
 
 
 def _add(address: str, name: str) -> None:

@@ -39,8 +39,7 @@ Text = Annotated[
 # In one transaction, which no run should wait for long.
 _MOST = 1000
 _UNKNOWN: dict[int | str, dict[str, Any]] = {404: {"description": "Unknown."}}
-_Asked = Annotated[str, Query(max_length=2000)]
-_AskedHash = Annotated[str, Query(pattern="^([0-9a-f]{64})?$", description="Of this one alone.")]
+_AskedHash = Annotated[str, Query(pattern="^([0-9a-f]{64})?$")]
 
 
 class NewMark(BaseModel):
@@ -98,16 +97,24 @@ class Withdrawn(BaseModel):
 @router.get("/decisions")
 def decisions(
     desk: TheDesk,
-    sha256: _AskedHash = "",
+    sha256: Annotated[_AskedHash, Query(description="On this picture.")] = "",
     tag: Annotated[
         str, Query(max_length=100, description="All decisions on pictures that have this tag.")
     ] = "",
-    kind: Mark | Literal["verdict"] | None = None,
-    value: _Asked = "",
-    query_sha256: _AskedHash = "",
-    withdrawn: bool = False,
+    kind: Annotated[
+        Mark | Literal["verdict"] | None, Query(description="Of this kind alone.")
+    ] = None,
+    value: Annotated[str, Query(max_length=2000, description="That say this.")] = "",
+    query_sha256: Annotated[_AskedHash, Query(description="Verdicts on hits of this query.")] = "",
+    withdrawn: Annotated[bool, Query(description="Also those that were withdrawn.")] = False,
     limit: Limit = 100,
-    cursor: Annotated[str, Query(pattern="^([mp][1-9][0-9]{0,17})?$")] = "",
+    cursor: Annotated[
+        str,
+        Query(
+            pattern="^([mp][1-9][0-9]{0,17})?$",
+            description="`next` of the page before; empty for the first.",
+        ),
+    ] = "",
 ) -> Page[DecisionShape]:
     """Decisions that meet every choice made, the latest first; those that stand, or with `withdrawn` all."""
     try:

@@ -79,7 +79,6 @@ function remember(made, before) {
 }
 
 async function decided(sha256s, kind, value) {
-  await askExaminerOnce();
   const before = await standing(kind, sha256s);
   const made = await sayOf(sha256s, kind, value);
   last[kind] = value;
@@ -124,6 +123,7 @@ export function undo() {
 
 // Ask for the words, then say them of pictures; words that the server refuses are asked for again.
 export async function ask(kind, sha256s, value = last[kind] ?? "", wrong = "") {
+  await askExaminerOnce();
   const id = `decide-${kind}`;
   const field = el("input", { id, value, maxlength: LONGEST[kind], required: true, autocomplete: "off", list: kind === "tag" && "known-tags" });
   const tags = kind === "tag" ? (await get("/case")).tags : [];
@@ -166,8 +166,8 @@ const ACTS = [
 // What can be said of the whole selection, too.
 const OF_MANY = ["tag", "note", "category"];
 
-// A row of buttons that does what the keys do: on the picture that is outlined, or on the selection.
-export function decideBar() {
+// A row of buttons that does what the keys do: on the picture that is outlined, or on the selection, which `whole` prefers.
+export function decideBar({ whole = false } = {}) {
   if (readOnly) return el("p", { class: "faint" }, t("decide.read_only"));
   const many = el("input", { type: "checkbox", id: "decide-many" });
   const label = el("label", { for: "decide-many" });
@@ -186,6 +186,7 @@ export function decideBar() {
   }
   document.addEventListener("selection", count);
   count();
+  many.checked = whole && !many.disabled;
   return el("div", { class: "decide", role: "group", "aria-label": t("decide.bar") }, buttons, chosen, el("span", {}, many, " ", label));
 }
 

@@ -1,6 +1,9 @@
 // The selection: pictures that the examiner collects, kept in the browser for this case until it is cleared.
 
-const NAME = `image_similarity.selection.${document.querySelector('meta[name="database"]').content}`;
+import { problem } from "./say.js";
+import { t } from "./texts.js";
+
+const NAME = `image_similarity.selection.${document.querySelector('meta[name="case"]').content}`;
 
 function read() {
   try {
@@ -13,7 +16,13 @@ function read() {
 let chosen = read();
 
 function keep() {
-  localStorage.setItem(NAME, JSON.stringify([...chosen]));
+  try {
+    localStorage.setItem(NAME, JSON.stringify([...chosen]));
+  } catch {
+    // Some 70,000 pictures: what is shown must be what is kept.
+    chosen = read();
+    problem(t("selection.full"));
+  }
   document.dispatchEvent(new CustomEvent("selection"));
 }
 

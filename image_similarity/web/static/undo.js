@@ -1,6 +1,6 @@
 // What was decided in this window, to be undone from the last on; a reload does not forget it.
 
-const NAME = `image_similarity.undo.${document.querySelector('meta[name="database"]').content}`;
+const NAME = `image_similarity.undo.${document.querySelector('meta[name="case"]').content}`;
 const MOST = 200;
 
 function read() {
