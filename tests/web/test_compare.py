@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 from PIL import Image, ImageEnhance
+from playwright.sync_api import Browser, Page
 
 from image_similarity.case import Case
 from image_similarity.web.options import ServeOptions
@@ -17,7 +19,7 @@ from image_similarity.web.problems import Refused
 from tests.cli import conftest as commands
 from tests.cli.conftest import Made, Run, index_arguments
 from tests.conftest import draw_picture
-from tests.web.conftest import Served, running
+from tests.web.conftest import Served, Window, running
 
 run = commands.run
 
@@ -162,3 +164,148 @@ def test_one_explanation_is_made_at_a_time_and_who_left_is_not_waited_for(
 )
 def test_what_names_no_picture_is_refused(client: httpx.Client, body: dict[str, object]) -> None:
     assert client.post("/explanations", json=body).status_code == 422
+
+
+SEEN = """() => [...document.querySelectorAll(".moved")].map((each) => each.style.transform)"""
+
+
+def compared(window: Window, query: str, hit: str) -> Page:
+    page = window.go(f"/compare?query={query}&hit={hit}")
+    page.get_by_role("rowheader", name="SHA-256").wait_for()
+    return page
+
+
+def test_both_pictures_are_zoomed_and_moved_in_step_until_they_are_unlinked(
+    window: Window, served: Served
+) -> None:
+    page = compared(window, *served.hashes()[:2])
+    page.keyboard.press("+")
+    page.keyboard.press("+")
+    one, other = page.evaluate(SEEN)
+    assert one == other and "scale(1.5625)" in one
+    page.get_by_role("group", name="Query", exact=True).focus()
+    page.keyboard.press("ArrowRight")
+    moved, other = page.evaluate(SEEN)
+    assert moved == other != one
+    page.get_by_label("both in step").uncheck()
+    page.get_by_role("group", name="Hit", exact=True).focus()
+    page.keyboard.press("0")
+    assert page.evaluate(SEEN) == [moved, "translate(0%, 0%) scale(1)"]
+    page.get_by_label("both in step").check()
+    assert page.evaluate(SEEN) == [moved, moved]
+
+
+def test_the_wheel_zooms_where_the_mouse_is_and_dragging_moves(
+    window: Window, served: Served
+) -> None:
+    page = compared(window, *served.hashes()[:2])
+    view = page.locator(".pane .picture").first
+    view.scroll_into_view_if_needed()
+    view.hover(position={"x": 10, "y": 10})
+    page.mouse.wheel(0, -100)
+    page.wait_for_function("document.querySelector('.moved').style.transform.includes('1.25')")
+    before = page.evaluate(SEEN)
+    page.mouse.down()
+    page.mouse.move(0, 0, steps=3)
+    page.mouse.up()
+    after = page.evaluate(SEEN)
+    assert after != before and after[0] == after[1]
+
+
+def test_pictures_lie_on_top_of_each_other_and_change_by_hand_only(
+    window: Window, served: Served
+) -> None:
+    page = compared(window, *served.hashes()[:2])
+    visible = (
+        "() => [...document.querySelectorAll('.pane')].map((e) => getComputedStyle(e).visibility)"
+    )
+    page.keyboard.press("f")
+    assert page.evaluate(visible) == ["hidden", "visible"]
+    page.keyboard.press("f")
+    assert page.evaluate(visible) == ["visible", "hidden"]
+    page.get_by_text("Shown: Query").wait_for()
+    page.keyboard.press("Escape")
+    assert page.evaluate(visible) == ["visible", "visible"]
+
+
+def test_large_pictures_are_covered_until_a_key_shows_both(window: Window, served: Served) -> None:
+    page = compared(window, *served.hashes()[:2])
+    drawn = (
+        "() => [...document.querySelectorAll('.pane img')].map((e) => getComputedStyle(e).filter)"
+    )
+    assert all("blur" in each for each in page.evaluate(drawn))
+    page.keyboard.press("v")
+    assert page.evaluate(drawn) == ["none", "none"]
+    page.keyboard.press("v")
+    assert all("blur" in each for each in page.evaluate(drawn))
+
+
+def test_the_hits_of_a_search_are_gone_through_with_j_and_k_and_the_address_follows(
+    window: Window, served: Served
+) -> None:
+    query, *hits = served.hashes()[:4]
+    window.page.evaluate(
+        "(hits) => sessionStorage.setItem('image_similarity.hits', hits)", json.dumps(hits)
+    )
+    page = compared(window, query, hits[0])
+    page.get_by_text("hit 1 of 3").wait_for()
+    page.keyboard.press("j")
+    page.get_by_role("cell", name=hits[1]).wait_for()
+    assert page.url.endswith(f"hit={hits[1]}")
+    page.keyboard.press("k")
+    page.get_by_role("cell", name=hits[0]).wait_for()
+    page.keyboard.press("k")
+    page.get_by_text("This is the first hit").wait_for()
+    page.go_back()
+    page.get_by_role("cell", name=hits[1]).wait_for()
+
+
+def test_a_decision_is_on_the_hit_and_stands_here_at_once(window: Window, served: Served) -> None:
+    query, hit = served.hashes()[:2]
+    page = compared(window, query, hit)
+    page.keyboard.press("r")
+    dialog = page.get_by_role("dialog")
+    page.locator("dialog, #measured dd:has-text('relevant (')").first.wait_for()
+    if dialog.count():
+        page.get_by_role("button", name="Save").click()
+    page.locator("#measured dd", has_text="relevant (").wait_for()
+    (said,) = served.desk.case.decisions()
+    assert (said.query_sha256, said.sha256, said.value) == (query, hit, "relevant")
+
+
+def test_markup_in_names_and_exif_is_shown_as_text(window: Window, served: Served) -> None:
+    everything = [served.desk.case.image(each) for each in served.hashes()]
+    named = next(each for each in everything if "onerror" in each.places[0].path)
+    tagged = next(each for each in everything if "script" in str(each.exif))
+    page = compared(window, named.sha256, tagged.sha256)
+    assert page.locator("#table").get_by_text("<img src=x onerror=alert(1)>.png").count()
+    assert page.locator("#table").get_by_text("<script>alert(1)</script>").count()
+
+
+def test_points_are_drawn_over_both_pictures_and_cleared(alike: Served, browser: Browser) -> None:
+    one, two, _ = alike.hashes()
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    page = context.new_page()
+    page.goto(alike.link)
+    page.goto(f"{alike.url}/compare?query={one}&hit={two}")
+    page.get_by_role("button", name="Matched points").click()
+    page.get_by_text("are explained by one").wait_for()
+    assert page.locator(".lines circle").count() == 80
+    page.get_by_role("button", name="Heat maps").click()
+    page.get_by_text("the redder a part").wait_for()
+    assert page.locator("canvas.heat:not([hidden])").count() == 2
+    assert page.locator(".lines circle").count() == 0
+    page.get_by_role("button", name="Clear").click()
+    assert page.locator("canvas.heat:not([hidden])").count() == 0
+    context.close()
+
+
+def test_a_picture_that_cannot_be_shown_any_more_says_why(alike: Served, browser: Browser) -> None:
+    one, two, _ = alike.hashes()
+    draw_picture(5, (640, 480)).save(alike.made.folder / "2.jpg")
+    page = browser.new_page()
+    page.goto(alike.link)
+    page.goto(f"{alike.url}/compare?query={one}&hit={two}")
+    page.locator(".missing", has_text="the file there is another now").wait_for()
+    assert page.locator(".pane img:visible").count() == 1
+    page.close()
