@@ -116,6 +116,7 @@ class AnswerShape(BaseModel):
     search: str = Field(description='"exhaustive" and "bounded" are exact.')
     k: int
     max_distance: float | None
+    furthest: float | None = Field(description="The greatest distance of a hit.")
     filter: FilterShape
     scenes: list[SceneFacet] = Field(description="Those that the other filters leave.")
     unlabelled: int = Field(description="Pictures without any scene, which are always searched.")
@@ -151,6 +152,7 @@ def answer_shape(desk: Desk, answer: Answer, first: int) -> AnswerShape:
         search=result.search,
         k=result.k,
         max_distance=result.max_distance,
+        furthest=max((hit.distance for hit in result.hits), default=None),
         filter=FilterShape(
             mode=found.mode,
             scenes=list(found.scenes),
