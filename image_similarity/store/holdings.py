@@ -103,7 +103,7 @@ _STATES = (
         select(func.max(run_table.c.id)).scalar_subquery(),
         select(func.max(image_table.c.id)).scalar_subquery(),
         select(func.max(file_table.c.id)).scalar_subquery(),
-        select(func.group_concat(cast(run_table.c.account, Text)))
+        select(cast(func.group_concat(cast(run_table.c.account, Text)), LargeBinary))
         .where(run_table.c.status == "running")
         .scalar_subquery(),
     ),

@@ -19,14 +19,14 @@ function tile(picture, words) {
   return made;
 }
 
-// Give a grid: {element, show(pictures), add(pictures), more(load), focused()}.
+// Give a grid: {element, show(pictures), add(pictures), more(load), fill(many), focused(), focusFirst(), focusOn(sha256)}.
 // label: its name for screen readers; words(picture): what stands below it, before what was decided of it; open(picture): on Enter or double click.
 export function grid({ label, words, open = (picture) => location.assign(`/search?sha256=${picture.sha256}`) }) {
   const list = el("ul", { class: "grid", role: "listbox", "aria-multiselectable": "true", "aria-label": label });
   const button = el("button", { type: "button", hidden: true }, t("frame.more"));
   const element = el("div", {}, list, el("p", {}, button));
   let load = null;
-  let loading = false;
+  let loading = null;
 
   const tiles = () => [...list.querySelectorAll(".tile")];
 
@@ -68,9 +68,7 @@ export function grid({ label, words, open = (picture) => location.assign(`/searc
     if (!list.querySelector('.tile[tabindex="0"]')) list.querySelector(".tile")?.setAttribute("tabindex", "0");
   }
 
-  async function next() {
-    if (!load || loading) return;
-    loading = true;
+  async function loaded() {
     button.disabled = true;
     const wanted = load;
     try {
@@ -80,9 +78,15 @@ export function grid({ label, words, open = (picture) => location.assign(`/searc
       add(found.pictures);
       more(found.more);
     } finally {
-      loading = false;
+      loading = null;
       button.disabled = false;
     }
+  }
+
+  // The next page; who asks while it comes waits for the same.
+  function next() {
+    if (load) loading ??= loaded();
+    return loading;
   }
 
   // What gives the next page, {pictures, more}; null where there is none.
@@ -129,6 +133,11 @@ export function grid({ label, words, open = (picture) => location.assign(`/searc
     },
     focused: () => (document.activeElement?.closest?.(".tile") ?? list.querySelector('.tile[tabindex="0"]'))?.picture ?? null,
     focusFirst: () => focus(list.querySelector(".tile")),
+    focusOn: (sha256) => focus(list.querySelector(`.tile[data-sha256="${sha256}"]`)),
+    // Load pages until so many pictures are there, or all.
+    async fill(many) {
+      while (load && tiles().length < many) await next();
+    },
   };
 }
 

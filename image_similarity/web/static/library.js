@@ -17,6 +17,9 @@ const PAGE = 100;
 // That "select all" selects, in pages as large as the server gives.
 const MOST_SELECTED = 1000;
 const LARGEST = 500;
+// How far Back goes down the list again.
+const MOST_RESTORED = 2000;
+const PLACE = "image_similarity.library.place";
 const part = (id) => document.getElementById(id);
 
 let choice = read(location.search);
@@ -52,10 +55,9 @@ function drawForm() {
   part("gone").checked = choice.gone === "true";
 }
 
-// What to say where nothing is listed: nothing meets the filters, or there is nothing at all.
-async function drawNone() {
-  const filtered = chips(choice).length > 0;
-  part("none").textContent = total ? "" : t(filtered ? "library.no_match" : "library.empty");
+// What to say where nothing is listed: nothing meets the filters, or there is nothing at all, or what went wrong.
+function tellNone(words = t(chips(choice).length ? "library.no_match" : "library.empty")) {
+  part("none").textContent = total ? "" : words;
   part("none").hidden = total > 0;
   part("select_all").disabled = !total;
 }
@@ -71,6 +73,20 @@ async function showCounts(signal) {
   counts.show(found, choice);
 }
 
+// On the way back from a picture: as far as one was, with the same picture in focus.
+function keepPlace() {
+  const kept = { address: location.search, listed: part("listed").querySelectorAll(".tile").length, sha256: list.focused()?.sha256 };
+  sessionStorage.setItem(PLACE, JSON.stringify(kept));
+}
+
+async function restorePlace() {
+  const kept = JSON.parse(sessionStorage.getItem(PLACE) ?? "null");
+  const isBack = performance.getEntriesByType("navigation")[0]?.type === "back_forward";
+  if (!isBack || kept?.address !== location.search) return;
+  await list.fill(Math.min(kept.listed, MOST_RESTORED));
+  list.focusOn(kept.sha256);
+}
+
 async function show() {
   asked.abort();
   asked = new AbortController();
@@ -84,12 +100,14 @@ async function show() {
     part("number").textContent = t(total === 1 ? "library.number_one" : "library.number", { count: count(total) });
     list.show(found.pictures);
     list.more(found.more);
-    drawNone();
+    tellNone();
   } catch (error) {
     if (error.name === "AbortError") return;
     // Nothing of another choice may stand below these filters.
     list.show([]);
-    part("number").textContent = "";
+    total = 0;
+    tellNone(error.message);
+    part("number").textContent = t("library.not_listed");
     problem(error);
   }
   part("listed").removeAttribute("aria-busy");
@@ -142,7 +160,10 @@ document.addEventListener("decided", () => {
   counting = setTimeout(() => showCounts(asked.signal).catch(problem), 300);
 });
 
+// Where they would stand above the pictures, not beside them.
+part("beside").open = !matchMedia("(max-width: 50rem)").matches;
 part("facets").append(counts.element);
 part("listed").append(decideBar(), list.element);
+addEventListener("pagehide", keepPlace);
 tellFailures().catch(problem);
-show();
+show().then(restorePlace).catch(problem);
