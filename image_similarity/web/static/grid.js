@@ -7,12 +7,17 @@ import { describe } from "./keys.js";
 import { isSelected, toggle } from "./selection.js";
 import { t } from "./texts.js";
 
+// No file holds the picture any more, or it cannot be decoded; the page "compare" says which.
+function missing(event) {
+  event.target.replaceWith(el("span", { class: "no-picture" }, t("frame.no_picture")));
+}
+
 // One picture: {sha256, name, …}; `words` gives what stands below it, as elements.
 function tile(picture, words) {
   const made = el(
     "div",
     { class: "tile", role: "option", tabindex: -1, "data-sha256": picture.sha256, "aria-selected": isSelected(picture.sha256) ? "true" : "false" },
-    el("span", { class: "picture" }, el("img", { src: thumbnail(picture.sha256), alt: "", draggable: "false", loading: "lazy", decoding: "async" })),
+    el("span", { class: "picture" }, el("img", { src: thumbnail(picture.sha256), alt: "", draggable: "false", loading: "lazy", decoding: "async", onerror: missing })),
     el("div", { class: "words" }, words(picture), marks(picture)),
   );
   made.picture = picture;
