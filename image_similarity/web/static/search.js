@@ -208,6 +208,9 @@ function compare() {
   const hit = hitInHand();
   const first = queries(state)[0];
   if (!hit || !first) return;
+  // The page "compare" goes from hit to hit by these.
+  const listed = new Set([...hits.element.querySelectorAll(".tile")].map((each) => each.dataset.sha256));
+  sessionStorage.setItem("image_similarity.hits", JSON.stringify([...listed]));
   location.assign(`/compare?query=${first.hash}&hit=${hit.sha256}${first.kind === "upload" ? "&query_upload=1" : ""}`);
 }
 
