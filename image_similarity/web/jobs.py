@@ -21,6 +21,9 @@ _LOG = logging.getLogger(__name__)
 
 State = Literal["waiting", "running", "done", "stopped", "failed"]
 Stop = Callable[[], bool]
+# Three batches are read ahead, and a run that is stopped finishes these: with larger ones, whoever closes the page
+# on a slow machine would wait for minutes.
+_BATCH = 16
 # Takes the job's own case and what was asked for; gives a small JSON object.
 Work = Callable[[Case, Mapping[str, Any], Listener, Stop], Mapping[str, Any]]
 
@@ -195,17 +198,17 @@ class _Told:
 
     def __init__(self, jobs: Jobs, job_id: int) -> None:
         self._jobs, self._id = jobs, job_id
-        self._began = time.monotonic()
+        self._first: tuple[int, float] | None = None
 
     def __call__(self, event: Event) -> None:
         """Take an event."""
         match event:
             case Started(source, _, total, unit):
-                self._began = time.monotonic()
+                self._first = None
                 began = {"source": source, "total": total, "unit": unit, "rate": None}
                 self._keep(**began, done=0, embedded=0, failed=0, seconds_left=None)
             case Progress(done, total, embedded, failed):
-                rate = done / max(time.monotonic() - self._began, 1e-3)
+                rate = self._rate(done)
                 left = (total - done) / rate if rate else None
                 counts = {"done": done, "total": total, "embedded": embedded, "failed": failed}
                 self._keep(**counts, rate=rate, seconds_left=left)
@@ -213,6 +216,14 @@ class _Told:
                 self._keep(notices=(*self._jobs.job(self._id).notices, text)[-_NOTICES:])
             case Finished(report):
                 self._keep(runs=(*self._jobs.job(self._id).runs, report.run_id))
+
+    def _rate(self, done: int) -> float | None:
+        """Since the first batch: what was unchanged is counted before it, in no time."""
+        now = time.monotonic()
+        if self._first is None:
+            self._first = done, now
+        before, since = self._first
+        return (done - before) / (now - since) if done > before and now > since else None
 
     def _keep(self, **what: Any) -> None:
         self._jobs._change(self._id, **what)
@@ -222,7 +233,7 @@ def refresh(
     case: Case, asked: Mapping[str, Any], on_event: Listener, stop: Stop
 ) -> Mapping[str, Any]:
     """Take in what is new or changed in the `sources` asked for, or in all."""
-    case.refresh(asked["sources"], on_event=on_event, stop=stop)
+    _refresh(case, IndexOptions(batch_size=_BATCH), asked, on_event, stop)
     return {}
 
 
@@ -230,10 +241,14 @@ def retry(
     case: Case, asked: Mapping[str, Any], on_event: Listener, stop: Stop
 ) -> Mapping[str, Any]:
     """Likewise, and try the files again that could not be taken, though they have not changed."""
-    case.refresh(
-        asked["sources"], options=IndexOptions(retry_failed=True), on_event=on_event, stop=stop
-    )
+    _refresh(case, IndexOptions(batch_size=_BATCH, retry_failed=True), asked, on_event, stop)
     return {}
+
+
+def _refresh(
+    case: Case, options: IndexOptions, asked: Mapping[str, Any], on_event: Listener, stop: Stop
+) -> None:
+    case.refresh(asked["sources"], options=options, on_event=on_event, stop=stop)
 
 
 def _now() -> str:

@@ -36,7 +36,7 @@ export function failuresList(place, start) {
   const more = el("button", { type: "button", hidden: true }, t("frame.more"));
   const heads = COLUMNS.map((name) => el("th", { scope: "col" }, t(`overview.${name}`)));
   const table = el("table", {}, el("thead", {}, el("tr", {}, heads)), body);
-  const region = { class: "scrolling", tabindex: 0, role: "region", "aria-labelledby": "failures-title" };
+  const region = { class: "scrolling", tabindex: 0, role: "group", "aria-labelledby": "failures-title" };
   place.append(ofRun, el("div", { class: "tools" }, labelled.flat(), start && retry), shown, el("div", region, table), el("p", {}, more));
   let cursor = null;
 

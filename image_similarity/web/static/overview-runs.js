@@ -62,7 +62,7 @@ export function runsList(place) {
   const body = el("tbody");
   const more = el("button", { type: "button", hidden: true }, t("frame.more"));
   const heads = COLUMNS.map((name) => el("th", { scope: "col" }, t(`overview.${name}`)));
-  const region = { class: "scrolling", tabindex: 0, role: "region", "aria-labelledby": "runs-title" };
+  const region = { class: "scrolling", tabindex: 0, role: "group", "aria-labelledby": "runs-title" };
   place.append(el("div", region, el("table", {}, el("thead", {}, el("tr", {}, heads)), body)), el("p", {}, more));
   let cursor = null;
 

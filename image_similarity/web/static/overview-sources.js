@@ -54,7 +54,7 @@ export function sourcesTable(place, covered, start) {
   const at = [...place.querySelectorAll("button")].indexOf(document.activeElement);
   place.replaceChildren(
     ...warnings(covered.sources),
-    el("div", { class: "scrolling", tabindex: 0, role: "region", "aria-labelledby": "sources-title" }, el("table", {}, el("thead", {}, el("tr", {}, heads)), el("tbody", {}, rows))),
+    el("div", { class: "scrolling", tabindex: 0, role: "group", "aria-labelledby": "sources-title" }, el("table", {}, el("thead", {}, el("tr", {}, heads)), el("tbody", {}, rows))),
     ...(start ? [el("p", { class: "tools" }, all("refresh", false), all("retry", !covered.failures))] : []),
   );
   if (at >= 0) place.querySelectorAll("button")[at]?.focus();

@@ -1,13 +1,13 @@
 // The page "overview"; see templates/overview.html.
 
 import { get } from "./api.js";
+import { el } from "./dom.js";
+import { begin, isOver, jobPanel, latestJob } from "./jobs.js";
+import { count, oneDecimal } from "./numbers.js";
 import { showCase } from "./overview-case.js";
 import { failuresList } from "./overview-failures.js";
 import { runsList } from "./overview-runs.js";
 import { sourcesTable } from "./overview-sources.js";
-import { el } from "./dom.js";
-import { begin, isOver, jobPanel, latestJob } from "./jobs.js";
-import { count, oneDecimal } from "./numbers.js";
 import { poll } from "./poll.js";
 import { say } from "./say.js";
 import { t } from "./texts.js";
