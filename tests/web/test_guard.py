@@ -13,6 +13,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from playwright.sync_api import Browser
 
 from image_similarity.errors import InvalidSetting, UsageError
 from image_similarity.web import guard, server
@@ -680,11 +681,20 @@ def test_half_a_pair_or_a_broken_one_is_refused(tmp_path: Path, pair: tuple[Path
 # --- a browser's view -------------------------------------------------------------------------------
 
 
-def test_the_form_signs_a_browser_in(window: Window) -> None:
-    page = window.page
-    page.context.clear_cookies()
-    page.goto(f"{window.served.url}/selection")
-    page.get_by_label("Token").fill(window.served.sessions.key)
+def test_the_form_signs_a_browser_in(browser: Browser, served: Served) -> None:
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(f"{served.url}/selection")
+    page.get_by_label("Token").fill(served.sessions.key)
     page.get_by_role("button", name="Sign in").click()
-    page.wait_for_url(f"{window.served.url}/selection")
+    page.wait_for_url(f"{served.url}/selection")
     assert page.locator("nav").count() == 1
+    context.close()
+
+
+def test_the_button_signs_a_browser_out(window: Window) -> None:
+    page = window.go("/selection")
+    page.get_by_role("button", name="Sign out").click()
+    page.wait_for_url(f"{window.served.url}/sign-in")
+    page.goto(f"{window.served.url}/")
+    assert page.url.startswith(f"{window.served.url}/sign-in")

@@ -10,11 +10,17 @@ function meta(name) {
   return document.querySelector(`meta[name="${name}"]`)?.content ?? "";
 }
 
+async function signOut() {
+  await fetch("/sign-out", { method: "POST", headers: { "X-CSRF-Token": meta("csrf") } });
+  location.assign("/sign-in");
+}
+
 if (meta("csrf")) {
   startCare();
   startKeys();
   key("?", t("keys.help"), showKeys);
   document.getElementById("keys").addEventListener("click", showKeys);
   document.getElementById("examiner").addEventListener("click", askExaminer);
+  document.getElementById("sign-out").addEventListener("click", signOut);
   addEventListener("unhandledrejection", (event) => problem(event.reason));
 }
