@@ -52,7 +52,7 @@ function counts(job) {
 // Give {element, show(job)}. Its parts stay in place, so that who reads or operates them keeps the place; only the end
 // is announced.
 export function jobPanel() {
-  const title = el("p", { class: "what" });
+  const title = el("p", { class: "what", tabindex: -1 });
   const bar = el("progress", { "aria-label": t("jobs.progress"), max: 1 });
   const words = el("p", { class: "faint" });
   const notices = el("ul", { class: "faint" });
@@ -60,7 +60,11 @@ export function jobPanel() {
   const element = el("div", { class: "job", hidden: true }, title, bar, words, notices, el("p", {}, stop));
   let shown = null;
 
-  stop.addEventListener("click", async () => show(await send("DELETE", `/jobs/${shown.id}`)));
+  stop.addEventListener("click", async () => {
+    // The button goes; who operates the page by keyboard keeps the place.
+    title.focus();
+    show(await send("DELETE", `/jobs/${shown.id}`));
+  });
 
   function show(job) {
     const ended = shown && !isOver(shown) && isOver(job);
