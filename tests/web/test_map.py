@@ -218,9 +218,10 @@ def place_of(page: Page, column: float, row: float) -> tuple[float, float]:
 
 
 def selection(page: Page) -> set[str]:
-    found: list[str] = page.evaluate(
-        "JSON.parse(localStorage.getItem('image_similarity.selection.case.db') ?? '[]')"
+    name = "image_similarity.selection." + str(
+        page.evaluate("document.querySelector('meta[name=case]').content")
     )
+    found: list[str] = page.evaluate("name => JSON.parse(localStorage.getItem(name) ?? '[]')", name)
     return set(found)
 
 

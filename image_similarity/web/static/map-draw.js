@@ -6,6 +6,8 @@ const LARGEST = 4096;
 // From so many pixels a cell on thumbnails are drawn, and from so many the larger ones.
 export const NEAR = 14;
 const LARGER = 44;
+// Of sheets that are kept at the size they are drawn at, in bytes.
+const MOST_SCALED = 64 * 2 ** 20;
 
 const packed = (text) => {
   const value = Number.parseInt(text.slice(1), 16);
@@ -22,16 +24,18 @@ export function makeDrawing(canvas, points, view, sheets, colours, state) {
   let theme = {};
   let stale = true;
   let asked = false;
+  let scaled = new Map();
+  let scaledTo = 0;
+  let scaledBytes = 0;
 
   function readTheme() {
-    const style = getComputedStyle(document.documentElement);
     // light-dark() is settled by the colour of something, not by the variable itself.
     const settled = (name) => {
       canvas.style.color = `var(--${name})`;
       const [r, g, b] = getComputedStyle(canvas).color.match(/\d+/g).map(Number);
       return `#${[r, g, b].map((each) => each.toString(16).padStart(2, "0")).join("")}`;
     };
-    theme = { ground: settled("ground"), ink: settled("ink"), accent: settled("accent"), font: style.font };
+    theme = { ground: settled("ground"), ink: settled("ink"), accent: settled("accent") };
     canvas.style.color = "";
     stale = true;
   }
@@ -43,12 +47,16 @@ export function makeDrawing(canvas, points, view, sheets, colours, state) {
     const memory = new Uint32Array(image.data.buffer);
     const gap = dot > 2 ? 1 : 0;
     const ring = packed(theme.ink);
+    const fill = (x, y, size, colour) => {
+      for (let line = y; line < y + size; line++) memory.fill(colour, line * dots.width + x, line * dots.width + x + size);
+    };
     for (let i = 0; i < points.count; i++) {
       if (!state.isShown(i)) continue;
-      const [left, top, own] = [points.column[i] * dot, points.row[i] * dot, pixels[points.scene[i]]];
-      for (let y = 0; y < dot - (state.isChosen(i) ? 0 : gap); y++) {
-        const start = (top + y) * dots.width + left;
-        memory.fill(state.isChosen(i) ? ring : own, start, start + dot - (state.isChosen(i) ? 0 : gap));
+      const [x, y, own] = [points.column[i] * dot, points.row[i] * dot, pixels[points.scene[i]]];
+      if (!state.isChosen(i)) fill(x, y, dot - gap, own);
+      else {
+        fill(x, y, dot, ring);
+        if (dot > 2) fill(x + 1, y + 1, dot - 2, own);
       }
     }
     brush.putImageData(image, 0, 0);
@@ -98,17 +106,37 @@ export function makeDrawing(canvas, points, view, sheets, colours, state) {
     return found.sort((a, b) => a.far - b.far);
   }
 
-  function drawSheets() {
-    const size = block * view.scale;
-    pen.imageSmoothingEnabled = true;
-    for (const { number, c, r } of wanted()) {
-      const found = sheets.get(number, side()) ?? sheets.get(number, side() === 64 ? 32 : 64);
-      if (!found) continue;
-      const [x, y] = view.place(c * block, r * block);
-      pen.fillStyle = theme.ground;
-      pen.fillRect(x, y, size, size);
-      pen.drawImage(found, x, y, size, size);
+  // A sheet at the very size that it is drawn at: to move it is then to copy it, where scaling takes ten times as long.
+  function atSize(sheet, size) {
+    const known = scaled.get(sheet);
+    if (known) return known;
+    const made = new OffscreenCanvas(size, size);
+    const brush = made.getContext("2d", { alpha: false });
+    brush.imageSmoothingQuality = size < sheet.width / 2 ? "medium" : "low";
+    brush.drawImage(sheet, 0, 0, size, size);
+    scaled.set(sheet, made);
+    scaledBytes += 4 * size * size;
+    for (const [old, each] of scaled) {
+      if (scaledBytes <= MOST_SCALED) break;
+      scaledBytes -= 4 * each.width * each.height;
+      scaled.delete(old);
     }
+    return made;
+  }
+
+  // Of sheets [sheet, column, row]; while one zooms, all are scaled with each frame.
+  function drawSheets(found) {
+    const size = Math.round(block * view.scale * devicePixelRatio);
+    const isStill = size === scaledTo;
+    if (!isStill) [scaled, scaledTo, scaledBytes] = [new Map(), size, 0];
+    pen.imageSmoothingEnabled = true;
+    pen.setTransform(1, 0, 0, 1, 0, 0);
+    for (const [sheet, c, r] of found) {
+      const [x, y] = view.place(c * block, r * block).map((each) => Math.round(each * devicePixelRatio));
+      if (isStill) pen.drawImage(atSize(sheet, size), x, y);
+      else pen.drawImage(sheet, x, y, size, size);
+    }
+    pen.setTransform(devicePixelRatio, 0, 0, devicePixelRatio, 0, 0);
     if (!state.isAnyHidden()) return;
     pen.fillStyle = theme.ground;
     eachInView((i, x, y) => { if (!state.isShown(i)) pen.fillRect(x, y, view.scale + 0.5, view.scale + 0.5); });
@@ -155,9 +183,13 @@ export function makeDrawing(canvas, points, view, sheets, colours, state) {
     pen.setTransform(ratio, 0, 0, ratio, 0, 0);
     pen.fillStyle = theme.ground;
     pen.fillRect(0, 0, view.width, view.height);
-    drawDots();
+    const asking = wanted();
+    const found = asking
+      .map(({ number, c, r }) => [sheets.get(number, side()) ?? sheets.get(number, side() === 64 ? 32 : 64), c, r])
+      .filter(([sheet]) => sheet);
+    if (view.scale < NEAR || found.length < asking.length) drawDots();
     if (view.scale >= NEAR) {
-      drawSheets();
+      drawSheets(found);
       drawRings();
     }
     drawLine(state.lasso, false);
@@ -168,6 +200,8 @@ export function makeDrawing(canvas, points, view, sheets, colours, state) {
   readTheme();
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
     readTheme();
+    // They stand on the ground of the page.
+    sheets.clear();
     ask();
   });
 
@@ -181,6 +215,7 @@ export function makeDrawing(canvas, points, view, sheets, colours, state) {
   return {
     ask,
     wanted,
+    ground: () => theme.ground,
     // Which dots there are, or how they look, has changed.
     repaint() {
       stale = true;

@@ -36,9 +36,9 @@ export function makePanel(place) {
     if (last && last !== record.sha256) links.push(el("a", { href: `/compare?query=${last}&hit=${record.sha256}` }, t("map.compare")));
     return [
       pairs([
-        [t("map.place"), first && `${first.source}:${first.path}`],
-        [t("map.places"), record.places.length > 1 && String(record.places.length)],
-        [t("map.scene"), scene && `${scene.name} ${Math.round(100 * scene.probability)} %`],
+        [t("map.place"), first ? `${first.source}:${first.path}` : null],
+        [t("map.places"), record.places.length > 1 ? String(record.places.length) : null],
+        [t("map.scene"), scene ? `${scene.name} ${Math.round(100 * scene.probability)} %` : null],
         [t("map.size"), `${record.width} × ${record.height}`],
       ]),
       marksOf(record),

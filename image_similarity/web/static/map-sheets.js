@@ -12,7 +12,8 @@ const MOST_BYTES = 192 * 2 ** 20;
 const COVERED = 5;
 const RETRY_MS = 3000;
 
-export function makeSheets(points, colours, changed, lost) {
+// ground() is the colour that pictures stand on.
+export function makeSheets(points, colours, { ground, changed, lost }) {
   const { version, block } = points.map;
   const kept = new Map();
   const loading = new Map();
@@ -44,10 +45,12 @@ export function makeSheets(points, colours, changed, lost) {
     return small;
   }
 
-  // A sheet as it is drawn: cut out where there are pictures, covered, each in a frame of its scene's colour.
+  // A sheet as it is drawn: its pictures, covered, each in a frame of its scene's colour; elsewhere the ground.
   function made(sheet, number, side) {
     const paper = new OffscreenCanvas(block * side, block * side);
-    const pen = paper.getContext("2d");
+    const pen = paper.getContext("2d", { alpha: false });
+    pen.fillStyle = ground();
+    pen.fillRect(0, 0, paper.width, paper.height);
     const way = care();
     const shown = way === "show" ? sheet : covered(sheet, side, way);
     pen.beginPath();

@@ -96,7 +96,11 @@ async function show(state) {
   const panel = makePanel($("map-card"));
   const view = makeView(state.map.columns, state.map.rows, () => { drawing.ask(); askForSheets(); });
   const isShown = (i) => !legend.isHidden(points.scene[i]);
-  const sheets = makeSheets(points, colours, () => { drawing.ask(); tellWhole(); }, () => start());
+  const sheets = makeSheets(points, colours, {
+    ground: () => drawing.ground(),
+    changed: () => { drawing.ask(); tellWhole(); },
+    lost: () => start().catch(problem),
+  });
   const drawing = makeDrawing(canvas, points, view, sheets, colours, Object.assign(pins, {
     isShown, isAnyHidden: legend.isAnyHidden, isChosen: (i) => chosen[i] === 1,
   }));
@@ -141,6 +145,8 @@ async function show(state) {
     const hashes = await points.hashes(list);
     const fresh = hashes.filter((each) => !isSelected(each));
     select(fresh);
+    // There was no room for them, which was said.
+    if (!fresh.every(isSelected)) return;
     if (fresh.length) added.push(fresh);
     say(t("map.added", { inside: number(list.length), fresh: number(fresh.length), selected: number(selected().length) }));
   }
