@@ -85,6 +85,9 @@ export function grid({ label, words, open = (picture) => location.assign(`/searc
     } finally {
       loading = null;
       button.disabled = false;
+      // Where it is still in sight nothing would tell: it is looked at anew.
+      sight.unobserve(button);
+      sight.observe(button);
     }
   }
 
@@ -113,7 +116,8 @@ export function grid({ label, words, open = (picture) => location.assign(`/searc
   });
   button.addEventListener("click", next);
   // The next page comes before its button is seen.
-  new IntersectionObserver((seen) => { if (seen.some((each) => each.isIntersecting)) next(); }, { rootMargin: "800px" }).observe(button);
+  const sight = new IntersectionObserver((seen) => { if (seen.some((each) => each.isIntersecting)) next(); }, { rootMargin: "800px" });
+  sight.observe(button);
   document.addEventListener("selection", () => {
     for (const each of tiles()) each.setAttribute("aria-selected", isSelected(each.picture.sha256) ? "true" : "false");
   });

@@ -25,6 +25,7 @@ const part = (id) => document.getElementById(id);
 let choice = read(location.search);
 let asked = new AbortController();
 let total = 0;
+const about = get("/case");
 
 const list = grid({ label: t("library.grid"), words });
 const counts = facets({
@@ -55,8 +56,13 @@ function drawForm() {
   part("gone").checked = choice.gone === "true";
 }
 
-// What to say where nothing is listed: nothing meets the filters, or there is nothing at all, or what went wrong.
-function tellNone(words = t(chips(choice).length ? "library.no_match" : "library.empty")) {
+// What to say where nothing is listed: nothing meets the filters, nothing lies anywhere any more, or there is nothing.
+async function reason() {
+  if (chips(choice).length) return t("library.no_match");
+  return t((await about).pictures ? "library.all_gone" : "library.empty");
+}
+
+function tellNone(words) {
   part("none").textContent = total ? "" : words;
   part("none").hidden = total > 0;
   part("select_all").disabled = !total;
@@ -100,7 +106,7 @@ async function show() {
     part("number").textContent = t(total === 1 ? "library.number_one" : "library.number", { count: count(total) });
     list.show(found.pictures);
     list.more(found.more);
-    tellNone();
+    tellNone(total ? "" : await reason());
   } catch (error) {
     if (error.name === "AbortError") return;
     // Nothing of another choice may stand below these filters.
@@ -130,7 +136,7 @@ async function selectAll() {
 
 // What was not taken, where it cannot be overlooked.
 async function tellFailures() {
-  const { failures } = await get("/case");
+  const { failures } = await about;
   if (!failures) return;
   part("failures").replaceChildren(
     t(failures === 1 ? "library.failed_one" : "library.failed", { count: count(failures) }), " ",
