@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -39,14 +39,17 @@ def folders(catalog: Catalog) -> tuple[TraceFolder, ...]:
     In the order of the chains, each folder once.
     """
     with catalog.reading() as connection:
-        told: list[tuple[AuditEntry, int | None]] = []
-        told += [(entry, None) for entry in audit.entries(connection)]
-        for merge, entries in audit.merged(connection):
-            told += [(entry, merge) for entry in entries]
+        chains: list[tuple[int | None, Iterable[AuditEntry]]]
+        chains = [(None, audit.entries(connection)), *audit.merged(connection)]
+        told = [
+            (entry, path, merge)
+            for merge, entries in chains
+            for entry in entries
+            if (path := _path(entry)) is not None
+        ]
     found: dict[str, TraceFolder] = {}
-    for entry, merge in told:
-        path = _path(entry)
-        if path is not None and path not in found:
+    for entry, path, merge in told:
+        if path not in found:
             found[path] = _folder(entry, path, merge)
     return tuple(found.values())
 

@@ -85,3 +85,20 @@ def test_an_entry_that_was_tampered_with_is_left_to_audit_verify(tmp_path: Path)
             connection.execute("UPDATE audit SET detail = ? WHERE action = 'export'", (detail,))
         with Case.open(database, read_only=True) as opened:
             assert opened.traces().files == ()
+
+
+def test_folders_of_thumbnails_are_listed_once_with_what_is_ours_in_them(tmp_path: Path) -> None:
+    folder = tmp_path / "kept"
+    folder.mkdir()
+    (folder / f"{'a' * 64}-256.jpg").write_bytes(b"12345")
+    (folder / "holiday.jpg").write_bytes(b"not ours")
+    (folder / f"{'b' * 64}-256.jpg").symlink_to(folder / "holiday.jpg")
+    with Case.open(case(tmp_path / "case.db", 5)) as opened:
+        assert opened.traces().folders == ()
+        for _ in range(2):
+            assert opened.record_cache(folder) is None
+        (found,) = opened.traces().folders
+        assert (found.path, found.files, found.bytes, found.merge) == (str(folder), 1, 5, None)
+        assert opened.purge_cached() == 1
+        assert (folder / "holiday.jpg").exists()
+        assert opened.traces().folders[0].files == 0
