@@ -13,12 +13,13 @@ from typing import Any
 
 import httpx
 import pytest
+from playwright.sync_api import Locator
 
 from image_similarity.case import Case
 from image_similarity.store import engine
 from image_similarity.web.sessions import Sessions
 from tests.cli.conftest import start
-from tests.web.conftest import Serve, Served
+from tests.web.conftest import Serve, Served, Window
 
 # Of a query that no case holds.
 FOREIGN = "e" * 64
@@ -272,3 +273,116 @@ def test_a_decision_that_was_answered_survives_the_server_s_death(
     with Case.open(served.made.database, read_only=True) as case:
         assert case.image(sha256).tags == ("sofa",)
         assert case.verify_audit().findings == ()
+
+
+# -- in the browser -------------------------------------------------------------------------------------------------
+
+
+def tiles(window: Window, count: int = 3) -> Locator:
+    """Some pictures in a grid."""
+    choose = "async (chosen) => (await import('/static/selection.js')).select(chosen)"
+    window.go("/selection").evaluate(choose, window.served.hashes()[:count])
+    found = window.page.locator("#chosen .tile")
+    found.nth(count - 1).wait_for()
+    return found
+
+
+def press(window: Window, key: str, words: str = "") -> None:
+    """Press a key, and answer the dialog that it opens."""
+    window.page.keyboard.press(key)
+    if words:
+        window.page.locator("dialog input").fill(words)
+        window.page.keyboard.press("Enter")
+
+
+def test_a_picture_is_tagged_noted_and_categorised_by_single_keys_and_undone_after_a_reload(
+    window: Window, client: httpx.Client
+) -> None:
+    tile = tiles(window).nth(1)
+    tile.focus()
+    press(window, "t")
+    window.page.get_by_label("Name, kept").fill("A. Smith")
+    window.page.keyboard.press("Enter")
+    window.page.get_by_label("Tag, up to").fill("sofa")
+    window.page.keyboard.press("Enter")
+    tile.get_by_text("sofa").wait_for()
+    press(window, "g", "1")
+    tile.get_by_text("category 1").wait_for()
+    press(window, "g", "2")
+    tile.get_by_text("category 2").wait_for()
+    press(window, "n", "seen in the hall")
+    window.page.get_by_text("Saved: note").wait_for()
+    assert all(each["actor"].startswith("A. Smith (") for each in standing(client))
+    tile = tiles(window).nth(1)
+    assert tile.locator(".chips li").all_inner_texts() == ["category 2", "sofa"], "after a reload"
+    press(window, "u")
+    window.page.get_by_text("Undone: note").wait_for()
+    press(window, "u")
+    tile.get_by_text("category 1").wait_for()
+    press(window, "u")
+    press(window, "u")
+    tile.locator(".chips").wait_for(state="detached")
+    assert standing(client) == []
+    press(window, "u")
+    window.page.get_by_text("Nothing was decided in this window").wait_for()
+
+
+def standing(client: httpx.Client) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = client.get("/decisions").json()["items"]
+    return found
+
+
+def test_a_verdict_is_on_a_hit_of_the_page_s_query_and_undo_brings_back_the_one_before(
+    window: Window, client: httpx.Client
+) -> None:
+    client.put("/session", json={"examiner": "program"})
+    tile = tiles(window).nth(1)
+    window.page.evaluate("sessionStorage.setItem('image_similarity.examiner_asked', 'yes')")
+    tile.focus()
+    press(window, "r")
+    window.page.get_by_text("Relevant or irrelevant to what?").wait_for()
+    window.page.evaluate("query => { document.body.dataset.query = query; }", FOREIGN)
+    press(window, "r")
+    tile.locator(".mark-relevant").wait_for()
+    press(window, "x")
+    tile.locator(".mark-irrelevant").wait_for()
+    press(window, "x")
+    window.page.get_by_text("That stands already.").wait_for()
+    press(window, "u")
+    tile.locator(".mark-relevant").wait_for()
+    assert [(each["value"], each["query_sha256"]) for each in standing(client)] == [
+        ("relevant", FOREIGN)
+    ]
+
+
+def test_the_whole_selection_is_tagged_at_once_and_undone_at_once(
+    window: Window, client: httpx.Client
+) -> None:
+    found = tiles(window)
+    window.page.evaluate("sessionStorage.setItem('image_similarity.examiner_asked', 'yes')")
+    press(window, "Shift+T", "sofa")
+    window.page.get_by_text("Saved of 3 pictures: tag “sofa”.").wait_for()
+    assert found.locator(".chips").all_inner_texts() == ["sofa"] * 3
+    window.page.get_by_role("button", name="Undo").click()
+    window.page.get_by_text("Undone").wait_for()
+    assert standing(client) == []
+
+
+def test_a_refused_word_is_asked_for_again_and_nothing_is_shown_that_is_not_stored(
+    window: Window,
+) -> None:
+    tile = tiles(window).first
+    window.page.evaluate("sessionStorage.setItem('image_similarity.examiner_asked', 'yes')")
+    tile.focus()
+    press(window, "t", "\u202eafos")
+    window.page.get_by_role("alert").wait_for()
+    assert tile.locator(".chips").count() == 0
+    assert window.page.get_by_label("Tag, up to").input_value() == "\u202eafos"
+    window.errors.clear()
+
+
+def test_a_key_in_no_picture_decides_nothing(window: Window, client: httpx.Client) -> None:
+    tiles(window)
+    press(window, "t")
+    window.page.get_by_text("No picture is in focus").wait_for()
+    assert standing(client) == []

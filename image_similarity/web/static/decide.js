@@ -9,7 +9,7 @@ import { key } from "./keys.js";
 import { problem, say } from "./say.js";
 import { selected, toggle } from "./selection.js";
 import { t } from "./texts.js";
-import { pushUndo, takeUndo } from "./undo.js";
+import { dropUndo, lastUndo, pushUndo } from "./undo.js";
 
 const LONGEST = { tag: 100, category: 100, note: 2000 };
 // As many as the server takes at once.
@@ -54,11 +54,11 @@ async function standing(kind, sha256s, asked = {}) {
     found.push(...page.items.filter((each) => wanted.has(each.sha256)));
     cursor = page.next;
   } while (cursor);
-  return found.map(({ sha256, value, query_sha256 }) => ({ kind, sha256, value, query_sha256 }));
+  return found;
 }
 
-async function sayOf(sha256s, kind, value) {
-  const made = [];
+// Gives the new decisions, and adds them to `made` as they come: what was said before a failure can be undone, too.
+async function sayOf(sha256s, kind, value, made = []) {
   for (const portion of portions(sha256s)) {
     const { decided } = await send("POST", "/batches/decisions", { sha256s: portion, kind, value });
     made.push(...decided);
@@ -80,10 +80,14 @@ function remember(made, before) {
 
 async function decided(sha256s, kind, value) {
   const before = await standing(kind, sha256s);
-  const made = await sayOf(sha256s, kind, value);
+  const made = [];
+  try {
+    await sayOf(sha256s, kind, value, made);
+  } finally {
+    if (made.length) remember(made, before);
+  }
   last[kind] = value;
   if (!made.length) return say(t("decide.stands"));
-  remember(made, before);
   return say(t(sha256s.length > 1 ? "decide.done_several" : "decide.done", { what: named(made[0]), count: made.length }));
 }
 
@@ -105,19 +109,29 @@ export function judge(value) {
   });
 }
 
+// Withdraw decisions, but for those that someone else has withdrawn.
+async function withdraw(names) {
+  try {
+    tell((await send("POST", "/batches/withdrawals", { names })).withdrawn);
+  } catch (error) {
+    if (error.code !== "no_such_decision") throw error;
+    if (names.length > 1) for (const each of names) await withdraw([each]);
+  }
+}
+
 // Withdraw the last decision of this window, and say again what it took the place of.
 export function undo() {
   return inTurn(async () => {
-    const done = takeUndo();
+    const done = lastUndo();
     if (!done) return say(t("decide.no_undo"));
-    for (const names of portions(done.names)) {
-      tell((await send("POST", "/batches/withdrawals", { names })).withdrawn);
-    }
+    for (const names of portions(done.names)) await withdraw(names);
+    const renamed = new Map();
     for (const each of done.before) {
-      if (each.kind === "verdict") await judged(each.sha256, each.value, each.query_sha256);
-      else await sayOf([each.sha256], each.kind, each.value);
+      const again = each.kind === "verdict" ? [await judged(each.sha256, each.value, each.query_sha256)] : await sayOf([each.sha256], each.kind, each.value);
+      for (const { name } of again) renamed.set(each.name, name);
     }
-    say(t("decide.undone", { what: done.what }));
+    dropUndo(renamed);
+    return say(t("decide.undone", { what: done.what }));
   });
 }
 

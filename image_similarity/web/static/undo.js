@@ -11,7 +11,7 @@ function read() {
   }
 }
 
-// One step: {names, before, what}; the decisions to withdraw, what to say again, and how it is called.
+// One step: {names, before, what}; names of decisions to withdraw, decisions to say again, and what to call it.
 export function pushUndo(step) {
   const steps = [...read(), step].slice(-MOST);
   for (;;) {
@@ -26,10 +26,14 @@ export function pushUndo(step) {
   }
 }
 
-// The last step, which is no step any more; undefined where there is none.
-export function takeUndo() {
-  const steps = read();
-  const last = steps.pop();
+// The last step; undefined where there is none.
+export function lastUndo() {
+  return read().at(-1);
+}
+
+// The last step was undone. What it took the place of was said again, under other names: `renamed`, old to new.
+export function dropUndo(renamed) {
+  const steps = read().slice(0, -1);
+  for (const step of steps) step.names = step.names.map((each) => renamed.get(each) ?? each);
   sessionStorage.setItem(NAME, JSON.stringify(steps));
-  return last;
 }
