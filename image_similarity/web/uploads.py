@@ -7,10 +7,12 @@ this user can enter. They never become part of the case.
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import tempfile
 import threading
 from collections import OrderedDict
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +27,7 @@ from image_similarity.web.thumbnails import Decoding
 # Of all that are kept at one time; the one that was not used for longest goes.
 MOST_KEPT = 200
 MOST_BYTES = 2**30
+_PREFIX = "image-similarity-"
 _MAX_PIXELS = int(MAX_MEGAPIXELS * 1_000_000)
 # To learn that it is a picture; a JPEG is then decoded at an eighth of its size.
 _SMALL = 64
@@ -54,6 +57,7 @@ class Uploads:
         self._case, self._decoding = case, decoding
         self._lock = threading.Lock()
         self._folder: Path | None = None
+        self._held = -1
         self._kept: OrderedDict[str, Upload] = OrderedDict()
 
     def add(self, data: bytes, name: str) -> Upload:
@@ -121,13 +125,16 @@ class Uploads:
             self._kept.clear()
             if self._folder is not None:
                 shutil.rmtree(self._folder, ignore_errors=True)
+                os.close(self._held)
                 self._folder = None
 
     def _place(self) -> Path:
         with self._lock:
             if self._folder is None:
                 self._case.refuse_inside(tempfile.gettempdir())
-                self._folder = Path(tempfile.mkdtemp(prefix="image-similarity-"))
+                _purge_abandoned(Path(tempfile.gettempdir()))
+                self._folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
+                self._held = _hold(self._folder)
             return self._folder
 
     def _write(self, path: Path, data: bytes) -> None:
@@ -140,6 +147,34 @@ class Uploads:
         while len(self._kept) > MOST_KEPT or sum(u.size for u in self._kept.values()) > MOST_BYTES:
             _, oldest = self._kept.popitem(last=False)
             oldest.path.unlink(missing_ok=True)
+
+
+def _hold(folder: Path) -> int:
+    """Hold a folder for as long as this process lives, however it ends; gives the descriptor that does.
+
+    Raises:
+        OSError: Another process holds it, or it is no folder.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        import fcntl
+
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _purge_abandoned(temporary: Path) -> None:
+    """Delete what a server left behind that was killed: nobody holds its folder any more."""
+    for folder in temporary.glob(f"{_PREFIX}*"):
+        with suppress(OSError):
+            # A new one is not held for a moment, and empty.
+            if folder.lstat().st_uid == os.getuid() and any(folder.iterdir()):
+                descriptor = _hold(folder)
+                shutil.rmtree(folder, ignore_errors=True)
+                os.close(descriptor)
 
 
 def _size(path: Path, data: bytes) -> tuple[int, int]:

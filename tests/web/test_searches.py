@@ -7,6 +7,7 @@ import io
 import json
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +131,32 @@ def test_the_same_picture_sent_again_stays_though_another_name_was_refused(
     upload = sent(client, picture()).json()
     assert sent(client, picture(), "again.jpg").json()["sha256"] == upload["sha256"]
     assert [each.name for each in folder(served).iterdir()] == [upload["sha256"]]
+
+
+def test_what_a_killed_server_left_is_deleted_and_what_a_running_one_holds_is_not(
+    client: httpx.Client, served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    left = tmp_path / "image-similarity-left"
+    left.mkdir(mode=0o700)
+    (left / ("0" * 64)).write_bytes(picture())
+    (tmp_path / "image-similarity-notes").write_text("of someone else")
+    held = sent(client, picture()).json()["sha256"]
+    assert not left.exists()
+    other = uploads_module.Uploads(served.desk.case, served.desk.decoding)
+    other.add(picture(2), "other.jpg")
+    other.close()
+    assert [each.name for each in folder(served).iterdir()] == [held]
+    assert (tmp_path / "image-similarity-notes").exists()
+
+
+def test_nothing_is_kept_where_the_temporary_folder_is_evidence(
+    client: httpx.Client, served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(served.made.folder / "rooms"))
+    answer = sent(client, picture())
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "usage_error")
+    assert [each.name for each in (served.made.folder / "rooms").iterdir()] == ["copy.jpg"]
 
 
 def test_no_path_names_a_picture_that_was_sent(client: httpx.Client) -> None:
