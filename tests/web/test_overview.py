@@ -14,6 +14,7 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from image_similarity.case import Case
+from image_similarity.store import runs
 from image_similarity.web.desk import Desk
 from image_similarity.web.options import ServeOptions
 from tests.cli.conftest import Made, index_arguments, start
@@ -272,16 +273,18 @@ def test_failures_are_told_with_their_reason_and_filtered_in_the_address(
     page.get_by_text("There are none.").wait_for()
 
 
-def test_a_run_of_another_process_is_shown_while_it_works_and_told_when_it_is_over(
+def test_a_run_that_was_begun_elsewhere_is_shown_while_it_works_and_told_when_it_is_over(
     watching: tuple[Page, Served], growing: Made
 ) -> None:
     page, _ = watching
-    add_pictures(growing.folder, MANY)
-    arguments = index_arguments(growing.folder, growing.database, growing.model)
-    with start(*arguments, "--batch-size", "4", "--workers", "1") as process:
-        page.get_by_text("Run 2 over evidence, begun outside this page").wait_for()
-        process.communicate()
-    page.get_by_text(f"{2 + MANY} at {2 + MANY} places").wait_for()
+    with Case.open(growing.database) as case:
+        with case._catalog.writing() as connection:
+            run = runs.begin(connection, runs.RunStart("index", 1, {}, {}))
+            runs.save_account(connection, run, {"seen": 1200, "failed": 3, "seconds": 1.0})
+        page.get_by_text("Run 2 over evidence, begun outside this page: 1,200 files").wait_for()
+        with case._catalog.writing() as connection:
+            runs.save_account(connection, run, {"seen": 1300, "failed": 3}, "partial")
+    page.get_by_text("A run is over: evidence, done, but for some files.").wait_for()
     page.get_by_text("Nothing is running.").wait_for()
 
 
