@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Annotated, Self
@@ -20,6 +19,7 @@ from image_similarity.web.problems import Refused
 from image_similarity.web.report_files import ReportFiles
 from image_similarity.web.stacks import Stacks
 from image_similarity.web.thumbnails import Decoding, Thumbnails
+from image_similarity.web.turns import Turn
 from image_similarity.web.uploads import Uploads
 
 
@@ -57,7 +57,7 @@ class Desk:
             self.maps = Maps(self.case, options, self.thumbnails)
             stack.callback(self.maps.close)
             self._opened = stack.pop_all()
-        self.searching = threading.Lock()
+        self.searching = Turn()
         self.shared = sharing(self.searching)
         self.explaining = Explaining(self.case, self.searching)
         self.answers = Answers()

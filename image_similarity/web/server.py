@@ -85,7 +85,10 @@ def require() -> None:
 def _context(options: ServeOptions) -> None:
     try:
         ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(
-            str(options.certificate), str(options.key)
+            # No password: OpenSSL would ask the terminal for one.
+            str(options.certificate),
+            str(options.key),
+            password=str,
         )
     except (OSError, ssl.SSLError) as error:
         raise UsageError(

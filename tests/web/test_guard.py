@@ -486,6 +486,22 @@ def test_too_many_requests_at_once_are_told_to_come_back(
     assert answer.headers["retry-after"]
 
 
+def test_beyond_all_connections_uvicorn_itself_refuses_and_tells_nothing(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "_MOST_CONNECTIONS", 1)
+    answer = httpx.get(serve().link)
+    assert (answer.status_code, answer.text) == (503, "Service Unavailable")
+    assert "set-cookie" not in answer.headers
+
+
+@pytest.mark.parametrize("address", ["/pictures", "/decisions", "/failures", "/reports"])
+def test_a_cursor_that_is_none_of_ours_is_refused(client: httpx.Client, address: str) -> None:
+    for cursor in ("x", "9" * 200, "-1", "\x00", "é", "a" * 5000, "../..", "m0", "%00"):
+        answer = client.get(address, params={"cursor": cursor})
+        assert (answer.status_code, bool(code_of(answer))) == (422, True), cursor
+
+
 def test_a_link_s_token_goes_to_no_other_site_and_to_no_log(
     served: Served, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -676,6 +692,16 @@ def test_half_a_pair_or_a_broken_one_is_refused(tmp_path: Path, pair: tuple[Path
     for certificate, key in ((broken, pair[1]), (pair[1], pair[0]), (tmp_path / "none", pair[1])):
         with pytest.raises(UsageError, match="cannot be used"):
             server.check(ServeOptions(Path("case.db"), certificate=certificate, key=key))
+
+
+def test_a_key_that_has_a_password_is_refused_and_nobody_is_asked_for_it(
+    tmp_path: Path, pair: tuple[Path, Path]
+) -> None:
+    locked = tmp_path / "locked.pem"
+    encrypted = ["openssl", "rsa", "-aes256", "-passout", "pass:secret", "-in", pair[1]]
+    subprocess.run([*encrypted, "-out", locked], check=True, capture_output=True)
+    with pytest.raises(UsageError, match="cannot be used"):
+        server.check(ServeOptions(Path("case.db"), certificate=pair[0], key=locked))
 
 
 # --- a browser's view -------------------------------------------------------------------------------
