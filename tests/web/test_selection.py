@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
+from playwright.sync_api import Page, expect
 
 from image_similarity.reports import html
 from image_similarity.web import report_files
@@ -241,3 +242,63 @@ def test_pictures_are_looked_up_by_their_hashes_in_the_order_asked(
     told = client.post("/batches/pictures", json=asked).json()
     assert [each["sha256"] for each in told["items"]] == [hashes[3], hashes[1]]
     assert told["unknown"] == [FOREIGN]
+
+
+# -- in the browser -------------------------------------------------------------------------------------------------
+
+
+def select(window: Window, hashes: list[str]) -> Page:
+    """Open the page with pictures selected."""
+    choose = "async (chosen) => (await import('/static/selection.js')).select(chosen)"
+    window.go("/selection").evaluate(choose, hashes)
+    return window.page
+
+
+def test_the_selection_is_cleared_restored_and_kept_over_a_reload(window: Window) -> None:
+    page = select(window, window.served.hashes()[:3])
+    tiles = page.locator("#chosen .tile")
+    expect(tiles).to_have_count(3)
+    page.get_by_role("button", name="Clear the selection").click()
+    expect(tiles).to_have_count(0)
+    page.get_by_role("button", name="Restore").click()
+    expect(tiles).to_have_count(3)
+    tiles.nth(1).focus()
+    page.keyboard.press("Space")
+    page.get_by_text("Selected: 2").wait_for()
+    page.reload()
+    expect(tiles).to_have_count(2)
+
+
+def test_what_is_not_in_the_case_is_told_and_taken_out(window: Window) -> None:
+    page = select(window, [window.served.hashes()[0], FOREIGN])
+    page.get_by_text("Not in this case: 1").wait_for()
+    page.get_by_role("button", name="Take them out").click()
+    page.get_by_text("Selected: 1").wait_for()
+    expect(page.locator("#unknown")).to_be_hidden()
+
+
+def test_a_report_of_the_selection_is_written_and_downloaded_and_a_decision_withdrawn(
+    window: Window, client: httpx.Client
+) -> None:
+    hashes = window.served.hashes()
+    said = {"sha256s": hashes[:2], "kind": "tag", "value": "sofa"}
+    client.post("/batches/decisions", json=said)
+    page = select(window, hashes[:3])
+    page.get_by_label("Form").select_option("csv")
+    page.get_by_role("button", name="Write the report").click()
+    result = page.locator("#report-result")
+    result.get_by_text("Written and in the audit chain").wait_for()
+    with page.expect_download() as started:
+        result.get_by_role("link").first.click()
+    path = folder_of(window.served) / started.value.suggested_filename
+    assert Path(started.value.path()).read_bytes() == path.read_bytes()
+    expect(page.locator("#written a")).to_have_count(2)
+    page.get_by_role("radio", name="All pictures with the tag").check()
+    page.get_by_role("button", name="Write the report").click()
+    expect(page.locator("#written a")).to_have_count(4)
+    expect(page.locator("#decisions > li")).to_have_count(2)
+    page.get_by_role("button", name="Withdraw").first.click()
+    expect(page.locator("#decisions > li")).to_have_count(1)
+    assert client.get("/decisions").json()["total"] == 1
+    page.get_by_label("also withdrawn ones").check()
+    expect(page.locator("#decisions > li")).to_have_count(2)
