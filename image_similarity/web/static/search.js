@@ -118,6 +118,7 @@ function tell() {
     ...answer.words.map((each) => el("p", { class: "faint" }, each)),
     ...[brought && el("p", {}, brought), answer.made && el("p", {}, t("search.made", { made: answer.made })), answer.query_known.length > 0 && el("p", {}, t("search.query_known", { lists: answer.query_known.map((each) => each.list).join(", ") }))].filter(Boolean),
     el("p", { class: "faint" }, t("search.how", { search: t(`search.kind_${answer.search}`), model: answer.model, fingerprint: answer.fingerprint.slice(0, 12) }), " ", recordWords()),
+    ...[answer.hits.total > 0 && el("p", {}, el("a", { href: `/selection?search=${answer.id}` }, t("reports.of_these_hits")))].filter(Boolean),
   );
 }
 
