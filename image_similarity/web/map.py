@@ -59,13 +59,12 @@ class Maps:
         self._shown: dict[str, Shown] = {}
         self._lock = threading.Lock()
         folder = folder_of(options)
-        # A case that is open for reading only leaves nothing behind.
-        self._passing = (
-            tempfile.TemporaryDirectory(prefix="image_similarity-")
-            if options.read_only or folder is None
-            else None
-        )
-        self._folder = Path(self._passing.name) if self._passing or not folder else folder
+        self._passing: tempfile.TemporaryDirectory[str] | None = None
+        if options.read_only or folder is None:
+            # A case that is open for reading only leaves nothing behind.
+            self._passing = tempfile.TemporaryDirectory(prefix="image_similarity-")
+            folder = Path(self._passing.name)
+        self._folder = folder
 
     def close(self) -> None:
         """Delete what was kept for as long as the page was open."""

@@ -15,6 +15,7 @@ from pydantic import BaseModel, Field
 from image_similarity.reports.text import visible
 from image_similarity.web import map as maps
 from image_similarity.web.desk import Desk, TheDesk
+from image_similarity.web.jobs import Job
 from image_similarity.web.problems import Refused
 
 router = APIRouter(tags=["map"])
@@ -120,11 +121,8 @@ def map_(
         model=chosen,
         models=models,
         can_lay_out=importlib.util.find_spec("sklearn") is not None,
-        job=job
-        and MapJob(
-            id=job.id, state=job.state, message=visible(job.message), hint=visible(job.hint)
-        ),
-        map=shown and _drawn(shown),
+        job=None if job is None else _job(job),
+        map=None if shown is None else _drawn(shown),
     )
 
 
@@ -203,6 +201,10 @@ def _models(desk: Desk) -> list[MapModel]:
     ]
     with_vectors = [each for each in found if each.pictures]
     return sorted(with_vectors, key=lambda each: (-each.pictures, each.fingerprint))
+
+
+def _job(job: Job) -> MapJob:
+    return MapJob(id=job.id, state=job.state, message=visible(job.message), hint=visible(job.hint))
 
 
 def _drawn(shown: maps.Shown) -> MapDrawn:
