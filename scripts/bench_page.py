@@ -189,6 +189,11 @@ def browser(link: str) -> Iterator[Page]:
         chromium.close()
 
 
+def browser_of(window: Page) -> Any:
+    """The browser of a page, for another context: what a page has loaded is cached."""
+    return window.context.browser
+
+
 def page(bench: Bench) -> None:
     """What is sent for each page without pictures and answers; then grids, thumbnails and clients."""
     with pictured(bench) as (link, hashes):
@@ -205,21 +210,15 @@ def weight(bench: Bench, window: Page, hashes: list[str]) -> None:
     address = window.url.rstrip("/")
     rows = []
     for name in ("/", f"/search?sha256={hashes[0]}", "/map", "/stacks", "/overview", "/selection"):
-        sent: dict[str, int] = {}
-
-        def keep(answer: Any, sent: dict[str, int] = sent) -> None:
-            if "/api/v1/" not in answer.url and answer.ok:
-                sent[answer.url] = len(answer.body())
-
-        other = window.context.browser
-        assert other is not None  # noqa: S101 - what a page without a browser would be
-        context = other.new_context(storage_state=window.context.storage_state())
+        context = browser_of(window).new_context(storage_state=window.context.storage_state())
         fresh = context.new_page()
-        fresh.on("requestfinished", lambda done, keep=keep: keep(done.response()))
+        answers: list[Any] = []
+        fresh.on("response", answers.append)
         fresh.goto(address + name)
         fresh.wait_for_load_state("networkidle")
+        sent = [len(each.body()) for each in answers if "/api/v1/" not in each.url and each.ok]
         context.close()
-        kilobytes = sum(sent.values()) / 1000
+        kilobytes = sum(sent) / 1000
         rows.append([f"`{name.partition('?')[0]}`", str(len(sent)), f"{kilobytes:,.0f} KB"])
         if name == "/":
             bench.goal("first page, without pictures", kilobytes, KILOBYTES, "KB")
@@ -232,7 +231,7 @@ def grid(bench: Bench, window: Page, hashes: list[str]) -> None:
     say("grid")
     address = window.url.split("/", 3)
     began = time.perf_counter()
-    window.goto("/".join(address[:3]) + f"/search?sha256={hashes[0]}&k={min(1000, len(hashes))}")
+    window.goto("/".join(address[:3]) + f"/search?sha256={hashes[0]}&scene=off&k=1000")
     window.locator(".tile").first.wait_for()
     usable = time.perf_counter() - began
     window.mouse.move(900, 600)
