@@ -75,7 +75,9 @@ function put(pane, found) {
 async function smaller(pane, reason, signal) {
   if (shown.upload && pane === view.query) return pane.tell(reason.message);
   try {
-    put(pane, await blob(`/pictures/${shown[pane.name]}/thumbnail`, { side: 512 }, signal));
+    const found = await blob(`/pictures/${shown[pane.name]}/thumbnail`, { side: 512 }, signal);
+    if (signal.aborted) return undefined;
+    put(pane, found);
     return say(t("compare.only_small", { reason: reason.message }));
   } catch (error) {
     if (error.name === "AbortError") return undefined;
@@ -83,12 +85,25 @@ async function smaller(pane, reason, signal) {
   }
 }
 
+// A picture that is there already stays; another is never left standing beside what is said of this one.
 async function load(pane, side, signal) {
+  const path = pathOf(pane);
+  const there = pane.path === path;
+  const before = pane.side;
+  if (there && before >= side) return;
+  if (!there) {
+    pane.path = null;
+    pane.tell(t("frame.loading"));
+  }
   pane.side = side;
   try {
-    put(pane, await blob(pathOf(pane), { side }, signal));
+    const found = await blob(path, { side }, signal);
+    if (signal.aborted || pane.side !== side) return;
+    put(pane, found);
+    pane.path = path;
   } catch (error) {
-    if (error.name !== "AbortError") await smaller(pane, error, signal);
+    if (there) pane.side = before;
+    else if (error.name !== "AbortError") await smaller(pane, error, signal);
   }
 }
 
@@ -141,7 +156,7 @@ async function measure(signal) {
   const { query, hit, upload, model } = shown;
   try {
     const found = await get(`/comparisons/${query}/${hit}`, { upload: upload || undefined, model }, signal);
-    part("measured").replaceChildren(measured(found));
+    if (!signal.aborted) part("measured").replaceChildren(measured(found));
   } catch (error) {
     if (error.name === "AbortError") return;
     if (error.code === "ambiguous_model") await choose();
@@ -169,6 +184,7 @@ function sized(pane, found) {
 
 async function tabulate(signal) {
   const [query, hit] = await Promise.all([shown.query, shown.hit].map((each) => record(each, signal)));
+  if (signal.aborted) return;
   sized(view.query, query);
   sized(view.hit, hit);
   view.told();
@@ -306,6 +322,9 @@ async function show() {
   ready();
   for (const each of [view.query, view.hit]) each.picture.classList.remove("revealed");
   view.hit.turnTo(0, false);
+  part("measured").textContent = t("frame.loading");
+  part("table").replaceChildren();
+  part("where-hit").textContent = "";
   const { signal } = answer;
   try {
     await Promise.all([load(view.query, LARGE, signal), load(view.hit, LARGE, signal), measure(signal), tabulate(signal)]);
