@@ -71,6 +71,7 @@ def test_identical_files_are_one_stack_with_all_their_places(client: httpx.Clien
     assert (stack["kind"], stack["sources"]) == ("identical", ["disk", "stick"])
     places = [f"{each['source']}:{each['path']}" for each in stack["pictures"][0]["found_at"]]
     assert places == [f"disk:picture-{SHARP[0]}.png", "stick:copy.png"]
+    assert stack["pictures"][0]["live"] == 2
     assert (found["identical"], found["near"], found["current"]) == (1, 0, True)
 
 

@@ -37,6 +37,7 @@ class Copy(Picture):
     size: int = Field(description="In bytes.")
     distance: int | None = Field(description="To the first of a near stack, in bits of PDQ.")
     orientation: str = Field(description="How it is turned to the first.")
+    live: int = Field(description="Places where it still lies.")
     found_at: list[PlaceShape] = Field(description="Where it lies, 100 places at most.")
 
 
@@ -130,6 +131,7 @@ def _copies(case: Case, members: Sequence[Member]) -> list[Copy]:
                 size=image.size,
                 distance=member.distance,
                 orientation=member.orientation,
+                live=len(live),
                 found_at=[place_shape(each) for each in live[:_PLACES_SHOWN]],
             )
         )

@@ -39,7 +39,7 @@ function words(stack) {
   return (picture) => [
     el("p", {}, el("bdi", {}, picture.place)),
     el("p", { class: "faint" }, t("stacks.dimensions", { width: picture.width, height: picture.height, size: size(picture.size) })),
-    picture.places > 1 && el("p", { class: "faint" }, t("stacks.places", { count: count(picture.places) })),
+    picture.live > 1 && el("p", { class: "faint" }, t("stacks.places", { count: count(picture.live) })),
     stack.kind === "near" && el("p", {}, apart(stack, picture)),
   ].filter(Boolean);
 }
@@ -51,13 +51,15 @@ function apart(stack, picture) {
 }
 
 function heading(stack) {
-  if (stack.kind === "identical") return t("stacks.identical", { places: count(stack.pictures[0].found_at.length) });
+  if (stack.kind === "identical") return t("stacks.identical", { places: count(stack.pictures[0].live) });
   return t("stacks.near_stack", { count: count(stack.sha256s.length), spread: stack.spread });
 }
 
 function places(stack) {
   const found = stack.pictures.flatMap((picture) => picture.found_at);
   const lines = found.map((place) => el("li", {}, el("bdi", {}, `${place.source}:${place.path}`)));
+  const left = stack.pictures.reduce((all, picture) => all + picture.live - picture.found_at.length, 0);
+  if (left) lines.push(el("li", { class: "faint" }, t("stacks.places_left", { count: count(left) })));
   // Of identical files the places are all there is to tell.
   return el("details", { open: stack.kind === "identical" }, el("summary", {}, t("stacks.all_places")), el("ul", {}, lines));
 }
