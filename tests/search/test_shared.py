@@ -62,7 +62,7 @@ def test_several_stored_pictures_are_fused_without_any_file(rooms: Path) -> None
 @pytest.fixture
 def indexed(tmp_path: Path, make_folder: FolderFactory, tiny_model: Path) -> Path:
     with Case.open(tmp_path / "case.db") as case:
-        options = IndexOptions(models=[str(tiny_model)], device="cpu")
+        options = IndexOptions(models=(str(tiny_model),), device="cpu")
         case.index(make_folder(n=4, duplicates=0), options=options)
     return tmp_path / "case.db"
 
@@ -76,7 +76,7 @@ def test_a_network_that_was_loaded_serves_the_next_picture_too(
     loaded: list[str] = []
     load = Encoder.load.__func__  # type: ignore[attr-defined]
 
-    def counted(cls: type[Encoder], spec: ModelSpec, **more: object) -> Encoder:
+    def counted(cls: type[Encoder], /, spec: ModelSpec, **more: object) -> Encoder:
         loaded.append(spec.name)
         found: Encoder = load(cls, spec, **more)
         return found

@@ -224,7 +224,8 @@ def test_the_scenes_of_the_case_come_with_counts_and_which_of_them_were_searched
 def test_hits_come_page_by_page_and_none_twice(client: httpx.Client, served: Served) -> None:
     found = ask(client, {"sha256": served.hashes()[0]}, scene=["off"], k=1000)
     assert found["hits"]["total"] == 31
-    ranks, cursor = [], ""
+    ranks: list[int] = []
+    cursor: str | None = ""
     while cursor is not None:
         page = client.get(
             f"/searches/{found['id']}/hits", params={"cursor": cursor, "limit": 7}

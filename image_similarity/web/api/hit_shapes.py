@@ -121,6 +121,9 @@ class AnswerShape(BaseModel):
     scenes: list[SceneFacet] = Field(description="Those that the other filters leave.")
     unlabelled: int = Field(description="Pictures without any scene, which are always searched.")
     reference: ReferenceShape | None
+    cohort: int = Field(
+        description="Pictures of the case that `expected_false` is scaled by; 0 says that it is an upper bound."
+    )
     excluded: ExcludedShape
     words: list[str] = Field(description="What must be known of the answer beside its hits.")
     near: list[NearShape]
@@ -167,6 +170,7 @@ def answer_shape(desk: Desk, answer: Answer, first: int) -> AnswerShape:
         ],
         unlabelled=counts.unlabelled if counts else 0,
         reference=_reference(result),
+        cohort=result.strength.cohort if result.strength else 0,
         excluded=_excluded(result),
         words=[visible(each) for each in _words(result)],
         near=[_near_shape(each) for each in (result.near.hits if result.near else ())[:_MOST_NEAR]],

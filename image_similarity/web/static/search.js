@@ -46,7 +46,7 @@ function words(hit) {
     el("p", {}, el("bdi", {}, hit.place)),
     hit.scene && el("p", {}, t("search.scene", { name: hit.scene.name, share: hit.scene.probability.toFixed(2) })),
     el("p", { class: "faint" }, closeTo(hit)),
-    hit.expected_false !== null && hit.expected_false !== undefined && el("p", { class: "faint" }, t("search.expected", { count: shortly(hit.expected_false) })),
+    hit.expected_false !== null && hit.expected_false !== undefined && el("p", { class: "faint" }, t(answer.cohort ? "search.expected" : "search.expected_at_most", { count: shortly(hit.expected_false) })),
     marks.length > 0 && el("ul", { class: "chips" }, marks.map((each) => el("li", {}, each))),
   ].filter(Boolean);
 }
@@ -166,6 +166,7 @@ async function ask() {
     return;
   }
   main.setAttribute("aria-busy", "true");
+  say(t("search.searching"));
   try {
     const [counts, about] = await held;
     const given = await send("POST", "/searches", question(state));
