@@ -97,6 +97,7 @@ def test_these_are_the_commands() -> None:
         "runs failures",
         "runs list",
         "runs show",
+        "serve",
         "show",
         "train",
     ]
