@@ -14,6 +14,7 @@ from PIL import Image
 from playwright.sync_api import Page
 
 from tests.web.conftest import Serve, Served, Window
+from tests.web.test_accessibility import violations
 
 
 def laid_out(client: httpx.Client) -> dict[str, Any]:
@@ -348,25 +349,35 @@ def test_shift_and_arrows_span_a_rectangle_that_space_selects(
     assert selection(page) == set()
 
 
+def at(page: Page, x: float, y: float, scale: float) -> None:
+    """Wait until the address says so."""
+    page.wait_for_function(
+        """wanted => {
+          const told = location.hash.slice(1).split(",").map(Number);
+          return wanted.every((each, at) => Math.abs(each - told[at]) < 0.03);
+        }""",
+        arg=[x, y, scale],
+    )
+
+
 def test_where_one_was_is_in_the_address_and_a_reload_goes_back_there(
     window: Window, client: httpx.Client
 ) -> None:
     page = opened(window, client)
-    before = view_of(page)
+    x, y, scale = view_of(page)
     page.get_by_role("button", name="Closer").click()
+    at(page, x, y, 1.5 * scale)
     box = box_of(page)
     page.mouse.move(box["x"] + 200, box["y"] + 200)
     page.mouse.down()
     page.mouse.move(box["x"] + 260, box["y"] + 240, steps=4)
     page.mouse.up()
-    page.wait_for_function("before => location.hash !== before", arg=page.url.partition("#")[2])
-    page.wait_for_timeout(300)
-    moved = view_of(page)
-    assert moved != before
+    x, y = x - 60 / (1.5 * scale), y - 40 / (1.5 * scale)
+    at(page, x, y, 1.5 * scale)
     page.reload()
     ready(page)
-    page.wait_for_timeout(300)
-    assert view_of(page) == moved
+    page.get_by_role("button", name="Farther").click()
+    at(page, x, y, scale)
 
 
 def colourful(page: Page) -> float:
@@ -435,3 +446,20 @@ def test_new_pictures_are_counted_and_offered(
     page.get_by_role("button", name="Lay out again").click()
     page.get_by_text("30 pictures, laid out by").wait_for()
     assert page.get_by_text("new since").count() == 0
+
+
+def test_axe_finds_nothing_wrong_with_a_map_that_is_laid_out(
+    window: Window, client: httpx.Client
+) -> None:
+    page = opened(window, client)
+    page.locator("#map").focus()
+    page.keyboard.press("ArrowDown")
+    page.locator("#map-card .picture").wait_for()
+    found = {}
+    for colours in ("light", "dark"):
+        page.emulate_media(color_scheme=colours)
+        for width in (1280, 640):
+            page.set_viewport_size({"width": width, "height": 900})
+            found[colours, width] = violations(page)
+    assert found == {each: [] for each in found}
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")

@@ -24,6 +24,7 @@ export function makeDrawing(canvas, points, view, sheets, colours, state) {
   let theme = {};
   let stale = true;
   let asked = false;
+  let gap = 0;
   let scaled = new Map();
   let scaledTo = 0;
   let scaledBytes = 0;
@@ -40,12 +41,15 @@ export function makeDrawing(canvas, points, view, sheets, colours, state) {
     stale = true;
   }
 
+  // Between dots; made smaller, gaps would become a pattern that is in no picture.
+  const wantedGap = () => (dot > 2 && view.scale >= dot ? 1 : 0);
+
   // All dots, drawn into one picture whenever what they show changes; a frame then takes one call.
   function paintDots() {
     const brush = dots.getContext("2d");
     const image = brush.createImageData(dots.width, dots.height);
     const memory = new Uint32Array(image.data.buffer);
-    const gap = dot > 2 ? 1 : 0;
+    gap = wantedGap();
     const ring = packed(theme.ink);
     const fill = (x, y, size, colour) => {
       for (let line = y; line < y + size; line++) memory.fill(colour, line * dots.width + x, line * dots.width + x + size);
@@ -64,7 +68,7 @@ export function makeDrawing(canvas, points, view, sheets, colours, state) {
   }
 
   function drawDots() {
-    if (stale) paintDots();
+    if (stale || gap !== wantedGap()) paintDots();
     const [left, top] = view.cell(0, 0);
     const share = dot / view.scale;
     pen.imageSmoothingEnabled = view.scale < dot;
