@@ -33,29 +33,32 @@ export function grid({ label, words, open = (picture) => location.assign(`/searc
   let load = null;
   let loading = null;
 
-  const tiles = () => [...list.querySelectorAll(".tile")];
+  // In order, and the one that Tab comes to: of thousands, to look for them at each key would be felt.
+  const all = [];
+  let stop = null;
+
+  function stopAt(made) {
+    if (stop) stop.tabIndex = -1;
+    stop = made;
+    if (stop) stop.tabIndex = 0;
+  }
 
   function focus(made) {
     if (!made) return;
-    for (const each of list.querySelectorAll('.tile[tabindex="0"]')) each.tabIndex = -1;
-    made.tabIndex = 0;
+    stopAt(made);
     made.focus();
   }
 
   function across() {
-    const all = tiles();
-    const top = all[0]?.getBoundingClientRect().top;
-    const next = all.findIndex((each) => each.getBoundingClientRect().top > top + 1);
-    return next < 1 ? Math.max(1, all.length) : next;
+    return getComputedStyle(list).gridTemplateColumns.split(" ").length;
   }
 
   function moved(event) {
-    const all = tiles();
-    const at = all.indexOf(event.target.closest(".tile"));
-    const steps = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: across(), ArrowUp: -across(), Home: -at, End: all.length - 1 - at };
-    if (at < 0 || !(event.key in steps)) return;
+    const { at } = event.target;
+    const steps = { ArrowRight: () => 1, ArrowLeft: () => -1, ArrowDown: across, ArrowUp: () => -across(), Home: () => -at, End: () => all.length - 1 - at };
+    if (!(event.key in steps)) return;
     event.preventDefault();
-    focus(all[Math.min(all.length - 1, Math.max(0, at + steps[event.key]))]);
+    focus(all[Math.min(all.length - 1, Math.max(0, at + steps[event.key]()))]);
   }
 
   function pressed(event) {
@@ -69,8 +72,10 @@ export function grid({ label, words, open = (picture) => location.assign(`/searc
   }
 
   function add(pictures) {
-    list.append(...pictures.map((each) => el("li", { role: "presentation" }, tile(each, words))));
-    if (!list.querySelector('.tile[tabindex="0"]')) list.querySelector(".tile")?.setAttribute("tabindex", "0");
+    const made = pictures.map((each) => tile(each, words));
+    for (const each of made) each.at = all.push(each) - 1;
+    list.append(...made.map((each) => el("li", { role: "presentation" }, each)));
+    if (!stop && all.length) stopAt(all[0]);
   }
 
   async function loaded() {
@@ -119,7 +124,7 @@ export function grid({ label, words, open = (picture) => location.assign(`/searc
   const sight = new IntersectionObserver((seen) => { if (seen.some((each) => each.isIntersecting)) next(); }, { rootMargin: "800px" });
   sight.observe(button);
   document.addEventListener("selection", () => {
-    for (const each of tiles()) each.setAttribute("aria-selected", isSelected(each.picture.sha256) ? "true" : "false");
+    for (const each of all) each.setAttribute("aria-selected", isSelected(each.picture.sha256) ? "true" : "false");
   });
   document.addEventListener("decided", ({ detail }) => {
     for (const each of list.querySelectorAll(`.tile[data-sha256="${detail.sha256}"]`)) {
@@ -137,15 +142,17 @@ export function grid({ label, words, open = (picture) => location.assign(`/searc
     more,
     show(pictures) {
       list.replaceChildren();
+      all.length = 0;
+      stopAt(null);
       more(null);
       add(pictures);
     },
-    focused: () => (document.activeElement?.closest?.(".tile") ?? list.querySelector('.tile[tabindex="0"]'))?.picture ?? null,
-    focusFirst: () => focus(list.querySelector(".tile")),
-    focusOn: (sha256) => focus(list.querySelector(`.tile[data-sha256="${sha256}"]`)),
+    focused: () => (document.activeElement?.closest?.(".tile") ?? stop)?.picture ?? null,
+    focusFirst: () => focus(all[0]),
+    focusOn: (sha256) => focus(all.find((each) => each.picture.sha256 === sha256)),
     // Load pages until so many pictures are there, or all.
     async fill(many) {
-      while (load && tiles().length < many) await next();
+      while (load && all.length < many) await next();
     },
   };
 }
