@@ -21,7 +21,7 @@ TAGS = [
     {"name": "library", "description": "All pictures of the case, filtered and counted."},
     {"name": "pictures", "description": "One picture: its record, and the picture itself."},
     {"name": "search", "description": "From pictures, stored or uploaded, to ranked hits."},
-    {"name": "compare", "description": "A query and a hit beside each other, and why they are alike."},
+    {"name": "comparisons", "description": "A query and a hit beside each other, and why they are alike."},
     {"name": "decisions", "description": "Tags, notes, judgements; each is kept in the audit chain."},
     {"name": "reports", "description": "Pictures and decisions as files for others."},
     {"name": "runs", "description": "What was indexed, what failed, what is a duplicate, and long work."},

@@ -156,7 +156,9 @@ def decide(
 
 @router.delete("/decisions/{name}")
 def withdraw(
-    name: Annotated[str, Path(pattern=_NAME)], desk: TheDesk, session: TheSession
+    name: Annotated[str, Path(pattern=_NAME, description="Of the decision.")],
+    desk: TheDesk,
+    session: TheSession,
 ) -> DecisionShape:
     """Withdraw a decision; it stays on record, with the time."""
     return _withdrawn([name], desk, session)[0]

@@ -29,10 +29,10 @@ class Filters(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     scene: _Names = Field([], description="Most probable scenes.")
-    source: _Names = []
-    tag: _Names = []
-    hash_list: _Names = []
-    category: _Names = []
+    source: _Names = Field([], description="Sources, as they are shown.")
+    tag: _Names = Field([], description="Tags that stand.")
+    hash_list: _Names = Field([], description="Hash lists that hold the picture.")
+    category: _Names = Field([], description="Categories that stand.")
     taken: list[_Taken] = Field([], max_length=100, description='Years, months, or "undated".')
     taken_from: _Day = Field("", description="A year, month or day.")
     taken_to: _Day = Field("", description="Included.")

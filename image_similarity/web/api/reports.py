@@ -149,7 +149,8 @@ def report(
     responses={200: {"content": {each: {} for each in MEDIA_TYPES.values()}}},
 )
 def report_file(
-    name: Annotated[str, Path(pattern=NAME, max_length=60)], desk: TheDesk
+    name: Annotated[str, Path(pattern=NAME, max_length=60, description="Of the file.")],
+    desk: TheDesk,
 ) -> FileResponse:
     """A report, to be saved: a browser that opens it anyway runs nothing of it."""
     found = desk.reports.get(name)
