@@ -137,11 +137,13 @@ def serve(
 
     with taken, Desk(options) as desk:
         sessions = Sessions(options.password, desk.case.facts().examiner)
+        # Made first: it takes a second, and whoever follows the link should not wait for it.
+        answering = loop(desk, sessions)
         if sessions.is_password:
             on_ready(link(options, ""), link(options, ""))
         else:
             on_ready(link(options, sessions.key), link(options, sessions.ticket()))
-        loop(desk, sessions).run(sockets=[taken])
+        answering.run(sockets=[taken])
 
 
 def loop(desk: Desk, sessions: Sessions) -> uvicorn.Server:

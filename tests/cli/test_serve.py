@@ -75,7 +75,7 @@ def test_the_link_can_be_followed_and_a_signal_ends_the_page_in_order(
     copied: Made, tmp_path: Path, number: int
 ) -> None:
     with opened(*serving(copied, tmp_path)) as page:
-        with httpx.Client(follow_redirects=True) as browser:
+        with httpx.Client(follow_redirects=True, timeout=60) as browser:
             assert browser.get(page.link.strip()).status_code == 200
         code, rest, err = page.end(number)
     assert (code, rest) == (0, ""), "stdout is the link and nothing else"
@@ -188,9 +188,9 @@ def test_open_starts_a_browser_with_a_link_that_works_once(
             time.sleep(0.01)
         link = shown.read_text()
         assert page.key not in link, "others on the machine can read a program's arguments"
-        assert httpx.get(link).status_code == 303
-        assert httpx.get(link).status_code == 403
-        assert httpx.get(page.link.strip()).status_code == 303
+        assert httpx.get(link, timeout=60).status_code == 303
+        assert httpx.get(link, timeout=60).status_code == 403
+        assert httpx.get(page.link.strip(), timeout=60).status_code == 303
 
 
 # --- what is refused --------------------------------------------------------------------------------
