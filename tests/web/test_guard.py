@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -44,6 +45,11 @@ def signed_in(served: Served) -> Iterator[httpx.Client]:
         yield found
 
 
+def ask(method: str, url: str | httpx.URL, **more: Any) -> httpx.Response:
+    """A request of its own, on a machine that may be busy."""
+    return httpx.request(method, url, timeout=60, **more)
+
+
 def csrf_of(signed_in: httpx.Client) -> str:
     found = re.search('name="csrf" content="([^"]+)"', signed_in.get("/").text)
     assert found is not None
@@ -70,13 +76,13 @@ def code_of(answer: httpx.Response) -> str:
     "address", ["/api/v1/case", "/api/v1/openapi.json", "/api/v1/nothing", "/api/v1/pictures"]
 )
 def test_without_a_session_the_interface_tells_nothing(served: Served, address: str) -> None:
-    answer = httpx.get(f"{served.url}{address}")
+    answer = ask("GET", f"{served.url}{address}")
     assert (answer.status_code, code_of(answer)) == (401, "no_session")
 
 
 def test_without_a_session_nothing_can_be_changed(served: Served) -> None:
     for address in ("/api/v1/session", "/sign-out", "/", "/nothing"):
-        assert httpx.request("PUT", f"{served.url}{address}").status_code == 401
+        assert ask("PUT", f"{served.url}{address}").status_code == 401
 
 
 def test_without_a_session_a_page_leads_to_the_form_and_back_to_where_one_wanted_to_go(
@@ -94,21 +100,21 @@ def test_without_a_session_a_page_leads_to_the_form_and_back_to_where_one_wanted
 @pytest.mark.parametrize("key", ["", "x", "ä", "\x00", "Bearer", "0" * 5000])
 def test_a_wrong_key_opens_nothing(served: Served, key: str) -> None:
     for answer in (
-        httpx.get(f"{served.url}/sign-in", params={"token": key or "x"}),
-        httpx.post(f"{served.url}/sign-in", data={"key": key}),
+        ask("GET", f"{served.url}/sign-in", params={"token": key or "x"}),
+        ask("POST", f"{served.url}/sign-in", data={"key": key}),
     ):
         assert answer.status_code == 403
         assert "set-cookie" not in answer.headers
     # Of some no header can be made.
     if key.strip("\x00"):
         headers = {"Authorization": f"Bearer {key}".encode()}
-        assert httpx.get(f"{served.url}/api/v1/case", headers=headers).status_code == 401
+        assert ask("GET", f"{served.url}/api/v1/case", headers=headers).status_code == 401
 
 
 def test_a_cookie_that_was_made_up_opens_nothing(served: Served) -> None:
     name = guard.cookie_name(served.options)
     for value in ("", "x", served.sessions.key, '"', "a" * 3000):
-        answer = httpx.get(f"{served.url}/api/v1/case", headers={"Cookie": f"{name}={value}"})
+        answer = ask("GET", f"{served.url}/api/v1/case", headers={"Cookie": f"{name}={value}"})
         assert answer.status_code == 401
 
 
@@ -117,14 +123,14 @@ def test_the_cookie_of_another_page_on_this_machine_does_not_hide_ours(
 ) -> None:
     ours = "; ".join(f"{name}={value}" for name, value in signed_in.cookies.items())
     for theirs in ('a={"b": [1, "x y"]}', "a@b=1", '"', "a=b=c, d;;"):
-        answer = httpx.get(
-            signed_in.base_url.join("/api/v1/case"), headers={"Cookie": f"{theirs}; {ours}"}
+        answer = ask(
+            "GET", signed_in.base_url.join("/api/v1/case"), headers={"Cookie": f"{theirs}; {ours}"}
         )
         assert answer.status_code == 200, theirs
 
 
 def test_no_script_can_read_the_cookie_and_no_foreign_page_send_it(served: Served) -> None:
-    cookie = httpx.get(served.link).headers["set-cookie"]
+    cookie = ask("GET", served.link).headers["set-cookie"]
     assert "HttpOnly" in cookie
     assert "SameSite=strict" in cookie
     assert "Domain" not in cookie
@@ -135,7 +141,7 @@ def test_who_signs_out_is_out(signed_in: httpx.Client) -> None:
     answer = signed_in.post("/sign-out", headers={guard.CSRF_HEADER: csrf_of(signed_in)})
     assert answer.status_code == 303
     assert not signed_in.cookies, "the browser was told to forget it"
-    kept = httpx.get(signed_in.base_url.join("/api/v1/case"), cookies=cookies)
+    kept = ask("GET", signed_in.base_url.join("/api/v1/case"), cookies=cookies)
     assert kept.status_code == 401, "a copy of the cookie is worth nothing"
 
 
@@ -158,8 +164,8 @@ def test_who_signs_out_is_out(signed_in: httpx.Client) -> None:
 )
 def test_signing_in_leads_to_a_page_of_ours_and_nowhere_else(served: Served, target: str) -> None:
     sent = {"key": served.sessions.key, "next": target}
-    posted = httpx.post(f"{served.url}/sign-in", data=sent)
-    linked = httpx.get(served.link, params={"token": served.sessions.key, "next": target})
+    posted = ask("POST", f"{served.url}/sign-in", data=sent)
+    linked = ask("GET", served.link, params={"token": served.sessions.key, "next": target})
     assert posted.headers["location"] == linked.headers["location"] == "/"
 
 
@@ -188,7 +194,7 @@ def test_a_foreign_name_that_points_at_this_machine_gets_nothing(
         "Host": host.format(port=served.options.port),
         "Authorization": f"Bearer {served.sessions.key}",
     }
-    answer = httpx.get(f"{served.url}{address}", headers=headers)
+    answer = ask("GET", f"{served.url}{address}", headers=headers)
     assert (answer.status_code, code_of(answer)) == (421, "foreign_host")
 
 
@@ -203,7 +209,7 @@ def test_a_request_that_names_no_host_or_two_is_refused(served: Served) -> None:
 @pytest.mark.parametrize("name", ["localhost", "LOCALHOST", "127.0.0.1", "[::1]"])
 def test_this_machine_may_be_called_by_any_of_its_own_names(served: Served, name: str) -> None:
     headers = {"Host": f"{name}:{served.options.port}"}
-    assert httpx.get(f"{served.url}/sign-in", headers=headers).status_code == 200
+    assert ask("GET", f"{served.url}/sign-in", headers=headers).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -217,7 +223,7 @@ def test_another_site_s_page_gets_nothing_even_with_the_key(
         "Origin": origin.format(port=served.options.port),
         "Authorization": f"Bearer {served.sessions.key}",
     }
-    answer = httpx.request(method, f"{served.url}/api/v1/session", headers=headers)
+    answer = ask(method, f"{served.url}/api/v1/session", headers=headers)
     assert (answer.status_code, code_of(answer)) == (403, "foreign_origin")
     assert "access-control-allow-origin" not in answer.headers
 
@@ -235,14 +241,16 @@ def test_a_page_of_another_server_on_this_machine_can_load_nothing_into_itself(
 
 def test_a_link_to_the_page_may_be_followed_from_anywhere(served: Served) -> None:
     headers = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}
-    assert httpx.get(f"{served.url}/", headers=headers).status_code == 303
+    assert ask("GET", f"{served.url}/", headers=headers).status_code == 303
 
 
 @pytest.mark.parametrize(
     "headers", [{"Origin": FOREIGN}, {"Origin": "null"}, {"Sec-Fetch-Site": "cross-site"}]
 )
 def test_another_site_cannot_sign_a_browser_in(served: Served, headers: dict[str, str]) -> None:
-    answer = httpx.post(f"{served.url}/sign-in", data={"key": served.sessions.key}, headers=headers)
+    answer = ask(
+        "POST", f"{served.url}/sign-in", data={"key": served.sessions.key}, headers=headers
+    )
     assert answer.status_code == 403
     assert "set-cookie" not in answer.headers
 
@@ -366,7 +374,7 @@ def test_a_body_that_does_not_say_how_long_it_is_is_read_up_to_the_limit(
 
 
 def test_who_is_not_signed_in_can_send_no_more_than_a_password(served: Served) -> None:
-    answer = httpx.post(f"{served.url}/sign-in", data={"key": "x" * 9000})
+    answer = ask("POST", f"{served.url}/sign-in", data={"key": "x" * 9000})
     assert answer.status_code == 413
 
 
@@ -438,7 +446,7 @@ def broken(served: Served, monkeypatch: pytest.MonkeyPatch) -> Served:
 )
 def test_every_answer_leaves_with_the_policy(broken: Served, address: str, status: int) -> None:
     headers = {"Authorization": f"Bearer {broken.sessions.key}"}
-    answer = httpx.get(f"{broken.url}{address}", headers=headers)
+    answer = ask("GET", f"{broken.url}{address}", headers=headers)
     assert answer.status_code == status
     assert set(answer.headers) >= HEADERS
     assert "server" not in answer.headers
@@ -449,10 +457,10 @@ def test_every_answer_leaves_with_the_policy(broken: Served, address: str, statu
 
 def test_refusals_leave_with_the_policy(served: Served) -> None:
     for headers in ({}, {"Host": "evil"}, {"Origin": FOREIGN}):
-        answer = httpx.get(f"{served.url}/api/v1/case", headers=headers)
+        answer = ask("GET", f"{served.url}/api/v1/case", headers=headers)
         assert answer.status_code in (401, 403, 421)
         assert set(answer.headers) >= HEADERS
-    too_long = httpx.post(f"{served.url}/sign-in", data={"key": "x" * 9000})
+    too_long = ask("POST", f"{served.url}/sign-in", data={"key": "x" * 9000})
     assert too_long.status_code == 413
     assert set(too_long.headers) >= HEADERS
 
@@ -490,7 +498,7 @@ def test_beyond_all_connections_uvicorn_itself_refuses_and_tells_nothing(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(server, "_MOST_CONNECTIONS", 1)
-    answer = httpx.get(serve().link)
+    answer = ask("GET", serve().link)
     assert (answer.status_code, answer.text) == (503, "Service Unavailable")
     assert "set-cookie" not in answer.headers
 
@@ -505,7 +513,7 @@ def test_a_cursor_that_is_none_of_ours_is_refused(client: httpx.Client, address:
 def test_a_link_s_token_goes_to_no_other_site_and_to_no_log(
     served: Served, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    answer = httpx.get(served.link)
+    answer = ask("GET", served.link)
     assert answer.status_code == 303
     assert answer.headers["location"] == "/"
     assert answer.headers["referrer-policy"] == "same-origin"
@@ -590,10 +598,10 @@ def test_a_ticket_opens_one_session() -> None:
 def test_the_form_and_the_interface_tell_who_guesses_to_wait(serve: Serve) -> None:
     served = serve(password=PASSWORD)
     for _ in range(5):
-        assert httpx.post(f"{served.url}/sign-in", data={"key": "wrong"}).status_code == 403
-    form = httpx.post(f"{served.url}/sign-in", data={"key": PASSWORD})
+        assert ask("POST", f"{served.url}/sign-in", data={"key": "wrong"}).status_code == 403
+    form = ask("POST", f"{served.url}/sign-in", data={"key": PASSWORD})
     headers = {"Authorization": f"Bearer {PASSWORD}"}
-    program = httpx.get(f"{served.url}/api/v1/case", headers=headers)
+    program = ask("GET", f"{served.url}/api/v1/case", headers=headers)
     for answer in (form, program):
         assert answer.status_code == 429
         assert int(answer.headers["retry-after"]) >= 1
@@ -603,10 +611,10 @@ def test_the_form_and_the_interface_tell_who_guesses_to_wait(serve: Serve) -> No
 
 def test_a_password_is_asked_for_and_is_taken_from_no_link(serve: Serve) -> None:
     served = serve(password=PASSWORD)
-    answer = httpx.get(f"{served.url}/sign-in", params={"token": PASSWORD})
+    answer = ask("GET", f"{served.url}/sign-in", params={"token": PASSWORD})
     assert answer.status_code == 200
     assert "set-cookie" not in answer.headers
-    posted = httpx.post(f"{served.url}/sign-in", data={"key": PASSWORD})
+    posted = ask("POST", f"{served.url}/sign-in", data={"key": PASSWORD})
     assert "set-cookie" in posted.headers
 
 
@@ -645,7 +653,7 @@ def test_with_tls_the_page_is_served_encrypted_and_its_cookie_goes_no_other_way(
         headers = {"Origin": url.replace("https", "http")}
         assert client.get("/api/v1/case", headers=headers).status_code == 403
     with pytest.raises(httpx.HTTPError):
-        httpx.get(f"{served.url}/")
+        ask("GET", f"{served.url}/")
 
 
 def refused(change: Callable[[ServeOptions], ServeOptions]) -> str:
