@@ -117,8 +117,10 @@ class Maps:
             raise Refused(409, "map_changed", "the map is another by now", "load it again")
         return found
 
-    def sheet(self, shown: Shown, number: int, side: int, given_up: Callable[[], bool]) -> bytes:
-        """The thumbnails of a block as one JPEG; `given_up` is asked between them.
+    def sheet(
+        self, shown: Shown, number: int, side: int, given_up: Callable[[], bool]
+    ) -> tuple[bytes, bool]:
+        """The thumbnails of a block as one JPEG, and whether all could be shown; `given_up` is asked between them.
 
         Raises:
             Refused: The block has no pictures, or nobody waits for it any more.
@@ -128,11 +130,12 @@ class Maps:
         name = f"map-{shown.version}-{number}-{side}.jpg"
         kept = self._thumbnails.kept
         found = kept.get(name)
-        if found is None:
-            found, whole = self._drawn(shown, number, side, given_up)
-            if whole:
-                kept.put(name, found)
-        return found
+        if found is not None:
+            return found, True
+        found, whole = self._drawn(shown, number, side, given_up)
+        if whole:
+            kept.put(name, found)
+        return found, whole
 
     def _drawn(
         self, shown: Shown, number: int, side: int, given_up: Callable[[], bool]

@@ -136,6 +136,7 @@ def test_a_picture_that_cannot_be_shown_leaves_the_others_on_their_sheet(
             patch.setattr(served.desk.thumbnails, "jpeg", jpeg)
             without = client.get("/map/sheets/0", params=params)
         assert without.status_code == 200
+        assert without.headers["Cache-Control"] == "no-store"
         # It was not kept so: the source may be mounted again.
         assert client.get("/map/sheets/0", params=params).content != without.content
 

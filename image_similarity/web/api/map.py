@@ -182,10 +182,12 @@ def sheet(
     side: Annotated[Side, Query(description="Of a cell in pixels.")] = Side.small,
 ) -> Response:
     """The thumbnails of a block of cells, each in its cell; a cross stands for one that cannot be shown any more."""
-    found = desk.maps.sheet(
+    found, whole = desk.maps.sheet(
         desk.maps.version(version), n, side, lambda: from_thread.run(request.is_disconnected)
     )
-    return Response(found, media_type="image/jpeg", headers={"Cache-Control": _KEEPING})
+    # With the source mounted again it is another.
+    keeping = _KEEPING if whole else "no-store"
+    return Response(found, media_type="image/jpeg", headers={"Cache-Control": keeping})
 
 
 def _models(desk: Desk) -> list[MapModel]:
