@@ -243,9 +243,7 @@ def _patience(pictures: int, *, kept: bool) -> str:
     return f"laying out {pictures} pictures. {sample}It takes minutes for thousands{again}"
 
 
-def points_of(
-    catalog: Catalog, layout: Layout, filter_: PlaceFilter
-) -> tuple[list[MapPoint], int]:
+def points_of(catalog: Catalog, layout: Layout, filter_: PlaceFilter) -> tuple[list[MapPoint], int]:
     """The pictures of a layout that have a place that counts, in its order, and how many it does not know."""
     with catalog.reading() as connection:
         ids = gallery.ids_of(connection, layout.positions.keys())
