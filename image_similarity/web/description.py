@@ -58,7 +58,7 @@ BEARER = HTTPBearer(
 
 def operation_id(route: APIRoute) -> str:
     """The name of an operation for programs that are made from the document: "get_pictures_sha256_thumbnail"."""
-    method = min(route.methods).lower()
+    method = min(route.methods or {"GET"}).lower()
     return "_".join([method, *re.findall(r"\w+", route.path_format.removeprefix(API))])
 
 
