@@ -16,12 +16,6 @@ export function care() {
   return root.dataset.care;
 }
 
-// Whether a picture, the element `.picture` or what is in it, is to be seen as it is.
-export function isShown(element) {
-  const picture = element.closest(".picture");
-  return care() === "show" || picture.classList.contains("revealed") || (root.dataset.hover === "on" && picture.matches(":hover"));
-}
-
 function told() {
   document.dispatchEvent(new CustomEvent("care"));
 }

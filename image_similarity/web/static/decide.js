@@ -92,7 +92,7 @@ async function decided(sha256s, kind, value) {
 }
 
 // Say of the picture in focus whether it belongs to the query.
-export function judge(value) {
+function judge(value) {
   const target = current();
   const query = target?.closest("[data-query]")?.dataset.query;
   if (!target) return say(t("decide.no_picture"));
@@ -120,7 +120,7 @@ async function withdraw(names) {
 }
 
 // Withdraw the last decision of this window, and say again what it took the place of.
-export function undo() {
+function undo() {
   return inTurn(async () => {
     const done = lastUndo();
     if (!done) return say(t("decide.no_undo"));
@@ -136,7 +136,7 @@ export function undo() {
 }
 
 // Ask for the words, then say them of pictures; words that the server refuses are asked for again.
-export async function ask(kind, sha256s, value = last[kind] ?? "", wrong = "") {
+async function ask(kind, sha256s, value = last[kind] ?? "", wrong = "") {
   await askExaminerOnce();
   const id = `decide-${kind}`;
   const field = el("input", { id, value, maxlength: LONGEST[kind], required: true, autocomplete: "off", list: kind === "tag" && "known-tags" });

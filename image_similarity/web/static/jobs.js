@@ -25,7 +25,7 @@ export async function begin(kind, asked = {}) {
   }
 }
 
-export function timeLeft(seconds) {
+function timeLeft(seconds) {
   if (seconds < 90) return t("jobs.seconds", { count: count(Math.ceil(seconds)) });
   if (seconds < 90 * 60) return t("jobs.minutes", { count: count(Math.round(seconds / 60)) });
   return t("jobs.hours", { count: oneDecimal(seconds / 3600) });

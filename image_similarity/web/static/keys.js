@@ -6,7 +6,7 @@ import { t } from "./texts.js";
 const NAME = "image_similarity.keys";
 const known = new Map();
 
-export function keysAreOn() {
+function keysAreOn() {
   return localStorage.getItem(NAME) !== "off";
 }
 

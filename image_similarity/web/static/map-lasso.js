@@ -1,7 +1,7 @@
 // Which pictures are inside a lasso or a rectangle. Pure reckoning, in cells.
 
 // Whether a point is inside a polygon, a list of [x, y], by the even-odd rule.
-export function isInside(polygon, x, y) {
+function isInside(polygon, x, y) {
   let inside = false;
   for (let i = 0, j = polygon.length - 1; i < polygon.length; j = i++) {
     const [xi, yi] = polygon[i], [xj, yj] = polygon[j];

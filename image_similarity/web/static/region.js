@@ -12,13 +12,13 @@ const FIRST = { left: 25, top: 25, width: 50, height: 50 };
 const between = (least, value, most) => Math.min(most, Math.max(least, value));
 
 // "10%,20%,30%,40%" as a box in percent; null of anything else.
-export function readBox(text) {
+function readBox(text) {
   const parts = text.split(",").map((each) => (/^\d+(\.\d+)?%$/.test(each) ? Number.parseFloat(each) : NaN));
   if (parts.length !== 4 || parts.some(Number.isNaN)) return null;
   return fitted(Object.fromEntries(NAMES.map((name, at) => [name, parts[at]])));
 }
 
-export function boxText(box) {
+function boxText(box) {
   return NAMES.map((name) => `${box[name]}%`).join(",");
 }
 

@@ -8,9 +8,9 @@ import { el } from "./dom.js";
 import { grid } from "./grid.js";
 import { key } from "./keys.js";
 import { problem, say } from "./say.js";
-import { closeness, filters } from "./search_filters.js";
-import { pictures } from "./search_pictures.js";
-import { address, queries, question, read } from "./search_state.js";
+import { closeness, filters } from "./search-filters.js";
+import { pictures } from "./search-pictures.js";
+import { address, queries, question, read } from "./search-state.js";
 import { t } from "./texts.js";
 
 const number = (value) => value.toLocaleString("en");

@@ -19,7 +19,7 @@ export function closeness(reference, distance) {
 
 // The scenes to ask for once others are ticked: those that the query likely shows stay what they are, further ones are
 // added to them; if one of them was taken away, the names that are left.
-export function scenesFrom(ticked, state, answer) {
+function scenesFrom(ticked, state, answer) {
   if (!ticked.length) return ["auto"];
   const named = new Set(state.scene);
   if (answer.filter.mode !== "auto") return ticked;

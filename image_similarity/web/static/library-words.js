@@ -7,7 +7,7 @@ const LONGEST = 44;
 const percent = new Intl.NumberFormat("en", { style: "percent", maximumFractionDigits: 0 });
 
 // A text without its middle, if it is long: the beginning says where it lies, the end what it is called.
-export function shortened(text, most = LONGEST) {
+function shortened(text, most = LONGEST) {
   const letters = Array.from(text);
   if (letters.length <= most) return text;
   const head = Math.floor(most / 3);

@@ -4,7 +4,7 @@ import { thumbnail } from "./api.js";
 import { el } from "./dom.js";
 import { region } from "./region.js";
 import { problem } from "./say.js";
-import { against, queries } from "./search_state.js";
+import { against, queries } from "./search-state.js";
 import { t } from "./texts.js";
 import { acceptDrops, uploaded } from "./upload.js";
 
