@@ -39,6 +39,14 @@ def make_app(desk: Desk, sessions: Sessions) -> FastAPI:
         generate_unique_id_function=operation_id,
         responses={status: {"model": ProblemShape} for status in ALWAYS},
         redirect_slashes=False,
+        # An earlier FastAPI, which tells nobody of requests, keeps this and does nothing with it.
+        telemetry={
+            "tracing": False,
+            "metrics": False,
+            "logs": False,
+            "operation_spans": False,
+            "auto_configure": False,
+        },
     )
     app.state.desk, app.state.sessions = desk, sessions
     problems.install(app)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 import ssl
@@ -27,6 +28,8 @@ _MOST_CONNECTIONS = 512
 _ALL = ("0.0.0.0", "::")  # noqa: S104 - refused without password and TLS
 # What a browser may call a server: a name, an IPv4 address, or an IPv6 address in brackets.
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\]")
+# What an environment says to OpenTelemetry, which comes with FastAPI.
+_TELEMETRY = ("OTEL_", "FASTAPI_OTEL_")
 
 
 def check(options: ServeOptions) -> None:
@@ -72,6 +75,7 @@ def require() -> None:
     Raises:
         ExtraMissing.
     """
+    _tell_nobody()
     try:
         import fastapi  # noqa: F401
         import uvicorn  # noqa: F401
@@ -80,6 +84,13 @@ def require() -> None:
             f"the page needs a package that is not installed: {error.name}",
             hint="pip install 'image_similarity[web]'",
         ) from error
+
+
+def _tell_nobody() -> None:
+    """Let no environment have each request told to another machine; the application switches that off, too."""
+    for name in [each for each in os.environ if each.startswith(_TELEMETRY)]:
+        del os.environ[name]
+    os.environ["OTEL_SDK_DISABLED"] = "true"
 
 
 def _context(options: ServeOptions) -> None:

@@ -193,6 +193,26 @@ def test_open_starts_a_browser_with_a_link_that_works_once(
         assert httpx.get(page.link.strip(), timeout=60).status_code == 303
 
 
+def test_an_environment_that_asks_for_telemetry_gets_none_and_breaks_nothing(
+    copied: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as collector:
+        collector.settimeout(0)
+        address = f"http://127.0.0.1:{collector.getsockname()[1]}"
+        for name, value in {
+            "FASTAPI_OTEL_AUTO_CONFIGURE": "true",
+            "OTEL_EXPORTER_OTLP_ENDPOINT": address,
+            "OTEL_TRACES_EXPORTER": "otlp",
+            "OTEL_PYTHON_TRACER_PROVIDER": "sdk_tracer_provider",
+            "OTEL_PROPAGATORS": "of_a_package_that_is_not_there",
+        }.items():
+            monkeypatch.setenv(name, value)
+        with opened(*serving(copied, tmp_path)) as page, page.client() as client:
+            assert [client.get(each).status_code for each in ("/case", "/pictures")] == [200, 200]
+        with pytest.raises(BlockingIOError):
+            collector.accept()
+
+
 # --- what is refused --------------------------------------------------------------------------------
 
 
