@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import tempfile
 import threading
@@ -27,7 +28,9 @@ from image_similarity.web.thumbnails import Decoding
 # Of all that are kept at one time; the one that was not used for longest goes.
 MOST_KEPT = 200
 MOST_BYTES = 2**30
-_PREFIX = "image-similarity-"
+_PREFIX = "image-similarity-uploads-"
+# What such a folder holds, whole and half written.
+_OURS = re.compile(r"[0-9a-f]{64}|tmp\w{8}")
 _MAX_PIXELS = int(MAX_MEGAPIXELS * 1_000_000)
 # To learn that it is a picture; a JPEG is then decoded at an eighth of its size.
 _SMALL = 64
@@ -167,11 +170,15 @@ def _hold(folder: Path) -> int:
 
 
 def _purge_abandoned(temporary: Path) -> None:
-    """Delete what a server left behind that was killed: nobody holds its folder any more."""
+    """Delete what a server left behind that was killed: nobody holds its folder any more.
+
+    Of a folder that holds anything else nothing is deleted: someone may have called theirs so.
+    """
     for folder in temporary.glob(f"{_PREFIX}*"):
         with suppress(OSError):
+            names = [each.name for each in folder.iterdir()]
             # A new one is not held for a moment, and empty.
-            if folder.lstat().st_uid == os.getuid() and any(folder.iterdir()):
+            if names and all(map(_OURS.fullmatch, names)) and folder.lstat().st_uid == os.getuid():
                 descriptor = _hold(folder)
                 shutil.rmtree(folder, ignore_errors=True)
                 os.close(descriptor)

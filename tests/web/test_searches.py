@@ -137,17 +137,28 @@ def test_what_a_killed_server_left_is_deleted_and_what_a_running_one_holds_is_no
     client: httpx.Client, served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    left = tmp_path / "image-similarity-left"
+    left = tmp_path / "image-similarity-uploads-left"
     left.mkdir(mode=0o700)
     (left / ("0" * 64)).write_bytes(picture())
-    (tmp_path / "image-similarity-notes").write_text("of someone else")
     held = sent(client, picture()).json()["sha256"]
     assert not left.exists()
     other = uploads_module.Uploads(served.desk.case, served.desk.decoding)
     other.add(picture(2), "other.jpg")
     other.close()
     assert [each.name for each in folder(served).iterdir()] == [held]
-    assert (tmp_path / "image-similarity-notes").exists()
+
+
+def test_a_folder_of_someone_s_own_stays_whatever_they_called_it(
+    client: httpx.Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    for name in ("image-similarity-case", "image-similarity-uploads-of-mine"):
+        (tmp_path / name).mkdir(mode=0o700)
+        (tmp_path / name / "case.db").write_text("years of work")
+        (tmp_path / name / ("0" * 64)).write_text("a picture by its hash")
+    sent(client, picture())
+    assert len(list(tmp_path.glob("*/case.db"))) == 2
+    assert len(list(tmp_path.glob("image-similarity-*/0*"))) == 2
 
 
 def test_nothing_is_kept_where_the_temporary_folder_is_evidence(
