@@ -28,19 +28,26 @@ from image_similarity.store.schema import image_table
 _FORM = re.compile(r"\d{4}(-\d\d(-\d\d)?)?", re.ASCII)
 # What completes a year, or a year and month, to a day.
 _FIRST = "0000-01-01"
-_DAY = "[0-9][0-9][0-9][0-9]-[01][0-9]-[0-3][0-9]*"
 
 
 def day() -> ColumnElement[str | None]:
     """The day that a picture was taken, "2024-03-01", for a statement over `image`; NULL where it tells none."""
-    told = _told()
-    return case((told.op("GLOB")(_DAY), func.substr(told, 1, 10)))
+    return case((_is_day(), _first(10)))
 
 
 def moment() -> ColumnElement[bytes | None]:
     """The day with the time that follows it, "2024-03-01T18:05:59", as bytes: behind the day anything may stand."""
-    told = _told()
-    return case((told.op("GLOB")(_DAY), cast(func.substr(told, 1, 19), LargeBinary)))
+    return case((_is_day(), cast(_first(19), LargeBinary)))
+
+
+def _is_day() -> ColumnElement[bool]:
+    """Whether what is told begins with a day that there is: nobody could ask for 31 February, or for month 13."""
+    # What is not written so, or is no day, becomes another text or NULL. Year 0 `checked` refuses, too.
+    return and_(func.date(_first(10), "+0 days") == _first(10), _first(10) >= "0001")
+
+
+def _first(count: int) -> ColumnElement[str]:
+    return func.substr(_told(), 1, count)
 
 
 def _told() -> ColumnElement[str]:

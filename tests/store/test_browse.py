@@ -225,6 +225,15 @@ def test_the_counts_of_all_facets_are_those_of_what_they_would_list(case: Case) 
     assert [each.name for each in found.taken] == ["2023-12", "2024-03", "undated"]
 
 
+@pytest.mark.parametrize("told", ["2024-13-05", "2024-00-00", "2024-02-31", "0000-01-01"])
+def test_a_date_that_there_is_not_is_offered_by_no_facet(case: Case, told: str) -> None:
+    exif = json.dumps({"date_time_original": f"{told}T10:00:00"})
+    run(case, "UPDATE image SET exif = ? WHERE sha256 = ?", exif, sha256("p1"))
+    for each in case.facets().taken:
+        assert case.browse(Choice(taken=(each.name,))).total == each.count
+    assert sha256("p1") in {each.sha256 for each in case.browse(Choice(taken=("undated",))).items}
+
+
 def test_many_months_are_counted_by_years(case: Case) -> None:
     rows = [Row(f"q{number}", at_angle(number)) for number in range(30)]
     write_case(case.path, rows)

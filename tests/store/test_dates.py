@@ -20,6 +20,12 @@ TAKEN = {
     "never": "",
     "words": "in the year 2024",
     "quotes": '"2024-03-05',
+    "month 13": "2024-13-05T10:00:00",
+    "no day": "2024-00-00T00:00:00",
+    "31 February": "2024-02-31T10:00:00",
+    "year 0": "0000-01-01T00:00:00",
+    "zeros": "0000-00-00T00:00:00",
+    "blank": " 2024-03-05T10:00:00",
 }
 
 
@@ -39,7 +45,16 @@ def found(catalog: Catalog, first: str | None, last: str | None) -> set[str]:
 def test_the_day_is_that_of_the_camera_and_text_that_is_no_time_is_none(catalog: Catalog) -> None:
     with catalog.reading() as connection:
         days = connection.execute(select(dates.day()).order_by(image_table.c.id)).scalars().all()
-    assert days == ["2023-12-31", "2024-03-01", "2024-04-30", None, None, None]
+    assert days == ["2023-12-31", "2024-03-01", "2024-04-30", *[None] * 9]
+    catalog.close()
+
+
+def test_a_picture_without_a_day_that_there_is_counts_as_undated(catalog: Catalog) -> None:
+    with catalog.reading() as connection:
+        undated = set(dates.undated_ids(connection))
+        dated = set(dates.taken_ids(connection, "0001", "9999"))
+    assert len(undated) == 9
+    assert undated | dated == set(range(1, len(TAKEN) + 1))
     catalog.close()
 
 
