@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -142,6 +143,7 @@ def _cells(path: Path, layout: Layout) -> Cells:
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         pass
     cells = map_grid.grid_of([(each.x, each.y) for each in layout.positions.values()]).cells
-    with target.writing_bytes(beside) as file:
+    # A map can be shown although a disk is full.
+    with suppress(OSError), target.writing_bytes(beside) as file:
         np.savez(file, cells=cells, layout=np.array(digest))
     return cells

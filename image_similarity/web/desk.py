@@ -18,6 +18,7 @@ from image_similarity.web.options import ServeOptions
 from image_similarity.web.problems import Refused
 from image_similarity.web.report_files import ReportFiles
 from image_similarity.web.stacks import Stacks
+from image_similarity.web.temporary import purge_abandoned
 from image_similarity.web.thumbnails import Decoding, Thumbnails
 from image_similarity.web.turns import Turn
 from image_similarity.web.uploads import Uploads
@@ -50,6 +51,7 @@ class Desk:
             )
             # A picture that crashes its decoder must not take the page with it.
             stack.enter_context(trusting_none())
+            purge_abandoned(self.case)
             self.decoding = Decoding()
             self.uploads = Uploads(self.case, self.decoding)
             stack.callback(self.uploads.close)
@@ -69,8 +71,11 @@ class Desk:
 
     def close(self) -> None:
         """Close the case, after a job that runs was stopped in order."""
-        self.jobs.close()
-        self._opened.close()
+        try:
+            self.jobs.close()
+        finally:
+            # Also where someone who waits for the job presses Ctrl-C again.
+            self._opened.close()
 
     def __enter__(self) -> Self:
         return self

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import tempfile
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -12,11 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from image_similarity.case import Case
-from image_similarity.errors import ImageUnreadable, UnknownImage
+from image_similarity.errors import ImageUnreadable, UnknownImage, UsageError
 from image_similarity.events import Listener
 from image_similarity.web.jobs import Stopped
 from image_similarity.web.options import ServeOptions
 from image_similarity.web.problems import Refused
+from image_similarity.web.temporary import Temporary
 from image_similarity.web.thumbnails import Thumbnails, folder_of
 
 if TYPE_CHECKING:
@@ -57,53 +57,58 @@ class Maps:
         self._thumbnails = thumbnails
         self._fresh: dict[str, tuple[object, Shown]] = {}
         self._shown: dict[str, Shown] = {}
-        self._lock = threading.Lock()
-        folder = folder_of(options)
-        self._passing: tempfile.TemporaryDirectory[str] | None = None
-        if options.read_only or folder is None:
-            # A case that is open for reading only leaves nothing behind.
-            self._passing = tempfile.TemporaryDirectory(prefix="image_similarity-")
-            folder = Path(self._passing.name)
-        self._folder = folder
+        self._reading, self._lock = threading.Lock(), threading.Lock()
+        # A case that is open for reading only leaves nothing behind.
+        self._folder = None if options.read_only else folder_of(options)
+        self._passing = Temporary(case)
 
     def close(self) -> None:
         """Delete what was kept for as long as the page was open."""
-        if self._passing is not None:
-            self._passing.cleanup()
+        self._passing.close()
 
     def lay_out(
         self, case: Case, asked: Mapping[str, Any], on_event: Listener, stop: Callable[[], bool]
     ) -> Mapping[str, Any]:
         """The job: lay out the pictures that have a vector of the model with the fingerprint that is asked for."""
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder = self._folder or self._passing.path()
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         fingerprint = asked["model"] or self.usual_model(case)
-        path = self._file(fingerprint)
+        path = _file(folder, fingerprint)
         if not case.lay_out(path, model=fingerprint, on_event=on_event, stop=stop):
             raise Stopped
         return {"model": fingerprint}
 
     def usual_model(self, case: Case | None = None) -> str:
-        """The fingerprint of the model that most pictures have a vector of; "" where there is none."""
+        """The fingerprint of the model that most pictures have a vector of, the first of several; "" without any."""
         held = (case or self._case).status().embeddings
-        return max(held, key=lambda each: held[each], default="")
+        return min(held, key=lambda each: (-held[each], each), default="")
 
     def shown(self, fingerprint: str) -> Shown | None:
-        """The map of a model as it is now; None if it was not laid out yet."""
-        path = self._file(fingerprint)
-        with self._lock:
-            try:
-                state = (_state(path), _state(self._case.path))
-            except OSError:
-                return None
+        """The map of a model as it is now; None if it was not laid out yet, or what was kept of it is damaged."""
+        folder = self._folder or self._passing.made
+        if folder is None:
+            return None
+        # Of 50,000 pictures it takes seconds, in which sheets of maps that are known are not held up.
+        with self._reading:
+            found = self._read(_file(folder, fingerprint), fingerprint)
+        if found is not None:
+            with self._lock:
+                self._shown.pop(found.version, None)
+                self._shown[found.version] = found
+                while len(self._shown) > _REMEMBERED:
+                    del self._shown[next(iter(self._shown))]
+        return found
+
+    def _read(self, path: Path, fingerprint: str) -> Shown | None:
+        try:
+            state = (_state(path), _state(self._case.path))
             known, found = self._fresh.get(fingerprint, (None, None))
             if found is None or known != state:
                 found = _in_blocks(self._case.laid_out(path))
                 self._fresh[fingerprint] = (state, found)
-            self._shown.pop(found.version, None)
-            self._shown[found.version] = found
-            while len(self._shown) > _REMEMBERED:
-                del self._shown[next(iter(self._shown))]
-            return found
+        except (OSError, UsageError):
+            return None
+        return found
 
     def version(self, version: str) -> Shown:
         """A map that was shown before.
@@ -160,8 +165,9 @@ class Maps:
         paper.save(target, "JPEG", quality=_QUALITY)
         return target.getvalue(), whole
 
-    def _file(self, fingerprint: str) -> Path:
-        return self._folder / f"map-{fingerprint[:16]}.csv"
+
+def _file(folder: Path, fingerprint: str) -> Path:
+    return folder / f"map-{fingerprint[:16]}.csv"
 
 
 def _state(path: Path) -> tuple[int, int]:

@@ -9,11 +9,11 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import shutil
 import tempfile
 import threading
 from collections import OrderedDict
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from image_similarity.pictures.picture_error import PictureError
 from image_similarity.pictures.read import Left, read_file
 from image_similarity.settings import MAX_MEGAPIXELS
 from image_similarity.web.problems import Refused
+from image_similarity.web.temporary import Temporary
 from image_similarity.web.thumbnails import Decoding
 
 # Of all that are kept at one time; the one that was not used for longest goes.
@@ -57,10 +58,9 @@ class Uploads:
 
     def __init__(self, case: Case, decoding: Decoding) -> None:
         self.receiving = 0
-        self._case, self._decoding = case, decoding
+        self._decoding = decoding
         self._lock = threading.Lock()
-        self._folder: Path | None = None
-        self._held = -1
+        self._folder = Temporary(case)
         self._kept: OrderedDict[str, Upload] = OrderedDict()
 
     def add(self, data: bytes, name: str) -> Upload:
@@ -68,25 +68,25 @@ class Uploads:
 
         Raises:
             ImageUnreadable: It is none.
-            Refused: Too many are being decoded.
+            Refused: Too many are being decoded, or it cannot be kept.
             UsageError: The system's temporary folder is evidence.
         """
         sha256 = hashlib.sha256(data).hexdigest()
-        path = self._place() / sha256
-        self._write(path, data)
         try:
-            with self._decoding.turn():
-                width, height = _size(path, data)
-        except (ImageUnreadable, Refused):
-            with self._lock:
-                if sha256 not in self._kept:
-                    path.unlink(missing_ok=True)
-            raise
-        upload = Upload(sha256, name, width, height, len(data), path)
-        with self._lock:
-            self._kept[sha256] = upload
-            self._kept.move_to_end(sha256)
-            self._trim()
+            with self._part(data) as part:
+                with self._decoding.turn():
+                    width, height = _size(part, data)
+                path = part.with_name(sha256)
+                upload = Upload(sha256, name, width, height, len(data), path)
+                with self._lock:
+                    # Under its name it is whole: another search may read it at this moment.
+                    part.replace(path)
+                    self._kept[sha256] = upload
+                    self._kept.move_to_end(sha256)
+                    self._trim()
+        except OSError as error:
+            told = f"the picture cannot be kept in {tempfile.gettempdir()}: {error.strerror}"
+            raise Refused(409, "not_kept", told, "free space there") from error
         return upload
 
     def get(self, sha256: str) -> Upload:
@@ -126,62 +126,24 @@ class Uploads:
         """Delete all of them."""
         with self._lock:
             self._kept.clear()
-            if self._folder is not None:
-                shutil.rmtree(self._folder, ignore_errors=True)
-                os.close(self._held)
-                self._folder = None
+            self._folder.close()
 
-    def _place(self) -> Path:
-        with self._lock:
-            if self._folder is None:
-                self._case.refuse_inside(tempfile.gettempdir())
-                _purge_abandoned(Path(tempfile.gettempdir()))
-                self._folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
-                self._held = _hold(self._folder)
-            return self._folder
-
-    def _write(self, path: Path, data: bytes) -> None:
-        # Under its name it is whole: another search may read it at this moment.
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-            file.write(data)
-        Path(file.name).replace(path)
+    @contextmanager
+    def _part(self, data: bytes) -> Iterator[Path]:
+        """A file with these bytes, which goes at the end if it is still there."""
+        descriptor, name = tempfile.mkstemp(prefix="part-", dir=self._folder.path())
+        part = Path(name)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(data)
+            yield part
+        finally:
+            part.unlink(missing_ok=True)
 
     def _trim(self) -> None:
         while len(self._kept) > MOST_KEPT or sum(u.size for u in self._kept.values()) > MOST_BYTES:
             _, oldest = self._kept.popitem(last=False)
             oldest.path.unlink(missing_ok=True)
-
-
-def _hold(folder: Path) -> int:
-    """Hold a folder for as long as this process lives, however it ends; gives the descriptor that does.
-
-    Raises:
-        OSError: Another process holds it, or it is no folder.
-    """
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    try:
-        import fcntl
-
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        raise
-    return descriptor
-
-
-def _purge_abandoned(temporary: Path) -> None:
-    """Delete what a server left behind that was killed: nobody holds its folder any more.
-
-    Of a folder that holds anything else nothing is deleted: someone may have called theirs so.
-    """
-    for folder in temporary.glob(f"{_PREFIX}*"):
-        with suppress(OSError):
-            names = [each.name for each in folder.iterdir()]
-            # A new one is not held for a moment, and empty.
-            if names and all(map(_OURS.fullmatch, names)) and folder.lstat().st_uid == os.getuid():
-                descriptor = _hold(folder)
-                shutil.rmtree(folder, ignore_errors=True)
-                os.close(descriptor)
 
 
 def _size(path: Path, data: bytes) -> tuple[int, int]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -85,3 +87,30 @@ def test_the_cells_are_read_again_not_computed(
         monkeypatch.setattr("image_similarity.reports.map_grid.grid_of", None)
         monkeypatch.setattr(tsne, "positions", None)
         assert len(case.laid_out(path).hashes) == 24
+
+
+def test_a_layout_is_read_although_its_cells_cannot_be_kept(
+    database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "map.csv"
+    with Case.open(database) as case:
+        assert case.lay_out(path)
+        path.with_name("map.csv.cells.npz").unlink()
+
+        def full(*arguments: object, **settings: object) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr(tempfile, "mkstemp", full)
+        assert len(case.laid_out(path).hashes) == 24
+
+
+def test_a_layout_none_of_whose_pictures_is_on_record_is_an_empty_map(
+    database: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "map.csv"
+    with Case.open(database) as case:
+        assert case.lay_out(path)
+    other = write_case(tmp_path / "other.db", rows(48)[24:], info=INFO)
+    with Case.open(other) as case:
+        found = case.laid_out(path)
+    assert (found.hashes, found.left, found.missing) == ((), 24, 24)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import struct
+import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -17,12 +19,17 @@ from tests.web.conftest import Serve, Served, Window
 from tests.web.test_accessibility import violations
 
 
-def laid_out(client: httpx.Client) -> dict[str, Any]:
-    """Lay the pictures out; gives the state of the map."""
-    job = client.post("/jobs", json={"kind": "map"}).json()
+def ended(client: httpx.Client, job: dict[str, Any]) -> dict[str, Any]:
+    """A job when it is over."""
     while job["state"] in ("waiting", "running"):
         job = client.get(f"/jobs/{job['id']}").json()
         time.sleep(0.05)
+    return job
+
+
+def laid_out(client: httpx.Client) -> dict[str, Any]:
+    """Lay the pictures out; gives the state of the map."""
+    job = ended(client, client.post("/jobs", json={"kind": "map"}).json())
     assert job["state"] == "done", job
     state: dict[str, Any] = client.get("/map").json()
     return state
@@ -180,6 +187,51 @@ def test_a_case_that_is_read_only_is_laid_out_and_nothing_of_it_stays(serve: Ser
     with served.client() as client:
         assert laid_out(client)["map"]["pictures"] == 30
     assert not (served.made.database.parent / "cache").exists()
+
+
+def test_of_a_case_that_is_read_only_nothing_is_laid_out_into_the_evidence(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served = serve(read_only=True)
+    monkeypatch.setattr(tempfile, "tempdir", str(served.made.folder / "rooms"))
+    with served.client() as client:
+        assert client.get("/map").json()["state"] == "none"
+        job = ended(client, client.post("/jobs", json={"kind": "map"}).json())
+    assert job["state"] == "failed"
+    assert "indexed folder" in job["message"]
+    assert [each.name for each in (served.made.folder / "rooms").iterdir()] == ["copy.jpg"]
+
+
+@pytest.mark.parametrize("ending", ["csv", "csv.cells.npz"])
+def test_a_layout_that_is_damaged_is_none_and_can_be_made_anew(
+    client: httpx.Client, served: Served, ending: str
+) -> None:
+    laid_out(client)
+    (path,) = (served.made.database.parent / "cache").rglob(f"map-*.{ending}")
+    path.write_bytes(b"\xff" + bytes(100))
+    assert client.get("/map").status_code == 200
+    assert laid_out(client)["map"]["pictures"] == 30
+
+
+def test_sheets_of_a_map_that_is_known_do_not_wait_until_another_is_read(
+    placed: tuple[httpx.Client, str], served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, version = placed
+    reads, may_go_on = threading.Event(), threading.Event()
+
+    def slow(path: object) -> None:
+        reads.set()
+        assert may_go_on.wait(60)
+        raise OSError
+
+    monkeypatch.setattr(served.desk.case, "laid_out", slow)
+    served.made.database.touch()
+    reader = threading.Thread(target=served.desk.maps.shown, args=(served.desk.maps.usual_model(),))
+    reader.start()
+    assert reads.wait(60)
+    assert client.get("/map/sheets/0", params={"version": version}).status_code == 200
+    may_go_on.set()
+    reader.join(60)
 
 
 # -- in the browser ----------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import json
@@ -18,6 +19,8 @@ from PIL import Image
 from image_similarity.case import Case
 from image_similarity.web import answers as answers_module
 from image_similarity.web import uploads as uploads_module
+from image_similarity.web.problems import Refused
+from image_similarity.web.temporary import purge_abandoned
 from tests.cli.conftest import ROOT
 from tests.conftest import draw_picture
 from tests.web.conftest import Serve, Served
@@ -52,7 +55,7 @@ def first(served: Served) -> str:
 
 
 def folder(served: Served) -> Path:
-    found = served.desk.uploads._folder
+    found = served.desk.uploads._folder.made
     assert found is not None
     return found
 
@@ -133,32 +136,75 @@ def test_the_same_picture_sent_again_stays_though_another_name_was_refused(
     assert [each.name for each in folder(served).iterdir()] == [upload["sha256"]]
 
 
-def test_what_a_killed_server_left_is_deleted_and_what_a_running_one_holds_is_not(
-    client: httpx.Client, served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_what_a_killed_page_left_is_deleted_by_the_next_and_what_a_running_one_holds_is_not(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    left = tmp_path / "image-similarity-uploads-left"
+    left = tmp_path / "image-similarity-page-left"
     left.mkdir(mode=0o700)
-    (left / ("0" * 64)).write_bytes(picture())
-    held = sent(client, picture()).json()["sha256"]
+    for name in ("0" * 64, "part-ab_1", f"map-{'a' * 16}.csv", f"map-{'a' * 16}.csv.cells.npz"):
+        (left / name).write_bytes(picture())
+    (tmp_path / "image-similarity-page-notes").write_text("of someone else")
+    served = serve()
     assert not left.exists()
-    other = uploads_module.Uploads(served.desk.case, served.desk.decoding)
-    other.add(picture(2), "other.jpg")
-    other.close()
+    with served.client() as client:
+        held = sent(client, picture()).json()["sha256"]
+    purge_abandoned(served.desk.case)
     assert [each.name for each in folder(served).iterdir()] == [held]
+    assert (tmp_path / "image-similarity-page-notes").exists()
 
 
-def test_a_folder_of_someone_s_own_stays_whatever_they_called_it(
-    client: httpx.Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("name", ["image-similarity-evidence", "image-similarity-page-evidence"])
+def test_of_folders_with_names_like_ours_nothing_is_deleted_that_is_not_ours(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    for name in ("image-similarity-case", "image-similarity-uploads-of-mine"):
-        (tmp_path / name).mkdir(mode=0o700)
-        (tmp_path / name / "case.db").write_text("years of work")
-        (tmp_path / name / ("0" * 64)).write_text("a picture by its hash")
-    sent(client, picture())
-    assert len(list(tmp_path.glob("*/case.db"))) == 2
-    assert len(list(tmp_path.glob("image-similarity-*/0*"))) == 2
+    (tmp_path / name / "rooms").mkdir(parents=True)
+    for each in ("case.db", "picture.jpg", "rooms/one.jpg"):
+        (tmp_path / name / each).write_bytes(picture())
+    served = serve()
+    with served.client() as client:
+        sent(client, picture())
+    served.desk.uploads.close()
+    assert len([each for each in (tmp_path / name).rglob("*") if each.is_file()]) == 3
+
+
+def test_where_the_disk_is_full_the_page_says_so_and_leaves_nothing_there(
+    client: httpx.Client, served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert sent(client, picture()).status_code == 200
+    kept = list(folder(served).iterdir())
+
+    def full(self: Path, target: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", full)
+        answer = sent(client, picture(2))
+    assert (answer.status_code, answer.json()["error"]["code"]) == (409, "not_kept")
+    assert "No space left" in answer.json()["error"]["message"]
+    assert list(folder(served).iterdir()) == kept
+
+
+def test_one_that_is_refused_takes_the_same_picture_from_no_other(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uploads = served.desk.uploads
+    size = uploads_module._size
+
+    def beside(path: Path, data: bytes) -> tuple[int, int]:
+        # Another thread sends the same at this moment, and does not get its turn.
+        monkeypatch.setattr(uploads_module, "_size", busy)
+        with pytest.raises(Refused):
+            uploads.add(data, "again.jpg")
+        return size(path, data)
+
+    def busy(path: Path, data: bytes) -> tuple[int, int]:
+        raise Refused(503, "busy", "many pictures are being made")
+
+    monkeypatch.setattr(uploads_module, "_size", beside)
+    assert uploads.add(picture(), "one.jpg").path.read_bytes() == picture()
+    assert len(list(folder(served).iterdir())) == 1
 
 
 def test_nothing_is_kept_where_the_temporary_folder_is_evidence(
