@@ -1,7 +1,8 @@
 """Folders of the page among the system's temporary ones, which only this user can enter; never in the evidence.
 
 A folder goes with the page. It is held by a lock, which ends with the process however that ends: the next page deletes
-what a killed one left there, by the names that are ours, and nothing else.
+what a killed one left there. Of a folder that holds anything but files with our names nothing is deleted: someone may
+have called theirs so.
 """
 
 from __future__ import annotations
@@ -66,8 +67,13 @@ def purge_abandoned(case: Case) -> None:
         case.refuse_inside(temporary)
         for folder in temporary.glob(f"{_PREFIX}*"):
             with suppress(OSError):
+                names = [each.name for each in folder.iterdir()]
                 # A new one is not held for a moment, and empty.
-                if folder.lstat().st_uid == os.getuid() and any(folder.iterdir()):
+                if (
+                    names
+                    and all(map(_OURS.fullmatch, names))
+                    and folder.lstat().st_uid == os.getuid()
+                ):
                     descriptor = _hold(folder)
                     _empty(folder)
                     os.close(descriptor)
@@ -76,9 +82,9 @@ def purge_abandoned(case: Case) -> None:
 def _empty(folder: Path) -> None:
     with suppress(OSError):
         for each in folder.iterdir():
-            if _OURS.fullmatch(each.name) and not each.is_dir():
+            if _OURS.fullmatch(each.name):
                 each.unlink(missing_ok=True)
-        # Not if something else lies there, which is not ours to delete.
+        # Fails, and is meant to, where something else was put there.
         folder.rmdir()
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import tempfile
 import threading
 from collections import OrderedDict
@@ -29,9 +28,6 @@ from image_similarity.web.thumbnails import Decoding
 # Of all that are kept at one time; the one that was not used for longest goes.
 MOST_KEPT = 200
 MOST_BYTES = 2**30
-_PREFIX = "image-similarity-uploads-"
-# What such a folder holds, whole and half written.
-_OURS = re.compile(r"[0-9a-f]{64}|tmp\w{8}")
 _MAX_PIXELS = int(MAX_MEGAPIXELS * 1_000_000)
 # To learn that it is a picture; a JPEG is then decoded at an eighth of its size.
 _SMALL = 64

@@ -154,19 +154,20 @@ def test_what_a_killed_page_left_is_deleted_by_the_next_and_what_a_running_one_h
     assert (tmp_path / "image-similarity-page-notes").exists()
 
 
-@pytest.mark.parametrize("name", ["image-similarity-evidence", "image-similarity-page-evidence"])
-def test_of_folders_with_names_like_ours_nothing_is_deleted_that_is_not_ours(
-    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+def test_a_folder_of_someone_s_own_stays_whatever_they_called_it(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    (tmp_path / name / "rooms").mkdir(parents=True)
-    for each in ("case.db", "picture.jpg", "rooms/one.jpg"):
-        (tmp_path / name / each).write_bytes(picture())
+    for name in ("image-similarity-case", "image-similarity-page-of-mine"):
+        (tmp_path / name).mkdir(mode=0o700)
+        (tmp_path / name / "case.db").write_text("years of work")
+        (tmp_path / name / ("0" * 64)).write_text("a picture by its hash")
     served = serve()
     with served.client() as client:
         sent(client, picture())
     served.desk.uploads.close()
-    assert len([each for each in (tmp_path / name).rglob("*") if each.is_file()]) == 3
+    assert len(list(tmp_path.glob("image-similarity-*/case.db"))) == 2
+    assert len(list(tmp_path.glob("image-similarity-*/0*"))) == 2
 
 
 def test_where_the_disk_is_full_the_page_says_so_and_leaves_nothing_there(
