@@ -17,8 +17,15 @@ _QUERY_SHA256 = re.compile(r"[0-9a-f]{64}( \+ [0-9a-f]{64})*")
 LONGEST_LINE = 1_000_000
 _GREATEST = 1e12
 _TEXTS = ("query", "model", "model_fingerprint")
-_TEXTS_OR_NONE = ("search", "scene_filter", "reference", "calibration")
-_LISTS = ("scenes_searched",)
+_TEXTS_OR_NONE = (
+    "search",
+    "scene_filter",
+    "reference",
+    "calibration",
+    "taken_from",
+    "taken_to",
+)
+_LISTS = ("scenes_searched", "searched_tags", "ruled_out")
 _INTERVALS = ("unrelated_interval", "same_scene_interval")
 _NUMBERS = (
     "rank",
@@ -45,6 +52,7 @@ _NUMBERS = (
     "distance_rank",
     "hidden_known",
     "hidden_irrelevant",
+    "hidden_undated",
 )
 _HINT = "give what `image-similarity query --format json` wrote"
 

@@ -113,7 +113,7 @@ def fusion_text(fusion: Fusion) -> str:
     )
     if fusion.against:
         text += (
-            f". Left out {fusion.left_out} above the last hit that are nearer to a --not picture "
+            f". Left out {fusion.left_out} above the last hit that are nearer to a picture to rule out "
             f"({', '.join(label for label, _ in fusion.against)}) than to every query"
         )
     return text

@@ -85,6 +85,11 @@ COLUMNS = (
     "hidden_known",
     "hidden_irrelevant",
     "known_searched",
+    "searched_tags",
+    "taken_from",
+    "taken_to",
+    "hidden_undated",
+    "ruled_out",
 )
 
 # Of a picture at one of its places.
@@ -232,6 +237,11 @@ def search_row(result: SearchResult) -> dict[str, Any]:
         "hidden_known": result.excluded.hidden_known,
         "hidden_irrelevant": result.excluded.hidden_irrelevant,
         "known_searched": result.excluded.known,
+        "searched_tags": list(result.excluded.tags),
+        "taken_from": result.excluded.taken_from,
+        "taken_to": result.excluded.taken_to,
+        "hidden_undated": result.excluded.hidden_undated,
+        "ruled_out": [sha256 for _, sha256 in result.fusion.against] if result.fusion else [],
     }
 
 

@@ -101,6 +101,9 @@ def from_rows(rows: Sequence[Row]) -> list[Search]:
         pairs = _pairs(first, how, nearer)
         more = (
             ("Looked at of the query", str(first["query_made"] or "")),
+            ("Only pictures", _only(first)),
+            ("Hidden without a date", str(first["hidden_undated"] or "")),
+            ("Left out", _ruled_out(first)),
             ("Known files", _KNOWN.get(str(first["known_searched"]), "")),
             ("Hidden as known", str(first["hidden_known"] or "")),
             ("Hidden as irrelevant", str(first["hidden_irrelevant"] or "")),
@@ -185,6 +188,23 @@ def _pairs(row: Row, how: str, nearer: str) -> tuple[Pair, ...]:
         ("Search", f"{how}{over}, k {row['k']}{near}"),
         ("Scenes searched", scenes),
     )
+
+
+def _only(row: Row) -> str:
+    """Which pictures were searched, by tags and dates; nothing where these took none out."""
+    first, last = row["taken_from"], row["taken_to"]
+    tagged = " or ".join(map(str, row["searched_tags"] or ()))
+    return "; ".join(
+        [
+            *([f"tagged {tagged}"] if tagged else []),
+            *([taken_out.taken_text(first, last)] if first or last else []),
+        ]
+    )
+
+
+def _ruled_out(row: Row) -> str:
+    sha256s = ", ".join(map(str, row["ruled_out"] or ()))
+    return f"what is nearer to {sha256s} than to every query" if sha256s else ""
 
 
 def _share(row: Row, kind: str) -> Share | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from image_similarity.reports.text import count
-from image_similarity.values import Decision, Excluded, Hit, ImageRecord, KnownHash, SearchResult
+from image_similarity.values import Decision, Hit, ImageRecord, KnownHash, SearchResult
 
 ALGORITHMS = {"sha256": "SHA-256", "sha1": "SHA-1", "md5": "MD5"}
 
@@ -23,7 +23,7 @@ def _lines(result: SearchResult) -> Iterator[str]:
     if found.tags:
         yield f"searched: only pictures tagged {' or '.join(found.tags)}"
     if found.taken_from or found.taken_to:
-        yield f"searched: only pictures {taken_text(found)}"
+        yield f"searched: only pictures {taken_text(found.taken_from, found.taken_to)}"
         if found.hidden_undated:
             yield f"{count(found.hidden_undated, 'picture')} without a date, hidden"
     if found.known == "only":
@@ -38,10 +38,9 @@ def _lines(result: SearchResult) -> Iterator[str]:
         )
 
 
-def taken_text(found: Excluded) -> str:
+def taken_text(first: str | None, last: str | None) -> str:
     """Return a range of dates: "taken from 2024-03 to 2024-05 (EXIF)"."""
-    first = f" from {found.taken_from}" if found.taken_from else ""
-    return f"taken{first}{f' to {found.taken_to}' if found.taken_to else ''} (EXIF)"
+    return f"taken{f' from {first}' if first else ''}{f' to {last}' if last else ''} (EXIF)"
 
 
 def known_text(known: KnownHash) -> str:

@@ -66,7 +66,7 @@ def test_a_ruled_out_picture_takes_hits_away_and_it_is_said_how_many(
     one, other = (indexed.folder / f"picture-{number}.png" for number in (1, 2))
     done = run("query", one, "--not", other, "-dp", indexed.database, "--scene", "off")
     assert done.code == 0
-    assert "are nearer to a --not picture" in done.out
+    assert "are nearer to a picture to rule out" in done.out
     assert "picture-2.png\n" not in done.out.partition("search:")[0]
 
 

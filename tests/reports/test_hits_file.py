@@ -14,7 +14,7 @@ from image_similarity.errors import UsageError
 from image_similarity.reports import rows, searches
 from image_similarity.reports.hits_file import LONGEST_LINE, read_hits
 from image_similarity.reports.rows import COLUMNS
-from image_similarity.values import AsClose, LikelihoodRatio, Share
+from image_similarity.values import AsClose, Excluded, Fusion, LikelihoodRatio, Share
 from tests.reports.samples import CALIBRATION, TABLE, on_disk, sample_hit, sample_result
 
 AS_CLOSE = AsClose(Share(3, 1500, 0.0005, 0.006), Share(41, 1500, 0.02, 0.037))
@@ -52,6 +52,17 @@ def test_a_search_from_a_file_says_what_the_search_itself_said() -> None:
     assert [searches.hit_text(row) for row in again.rows] == [
         searches.hit_text(row) for row in direct.rows
     ]
+
+
+def test_a_search_from_a_file_says_what_was_left_out_of_it() -> None:
+    excluded = Excluded(tags=("seen",), taken_from="2024", taken_to="2024-03", hidden_undated=7)
+    fusion = Fusion((("q", "ab" * 32),), (("n", "cd" * 32),), depth=100, constant=60, left_out=1)
+    result = sample_result(sample_hit(1), excluded=excluded, fusion=fusion)
+    (found,) = searches.from_rows(read(written(result)))
+    said = dict(found.pairs)
+    assert said["Only pictures"] == "tagged seen; taken from 2024 to 2024-03 (EXIF)"
+    assert said["Hidden without a date"] == "7"
+    assert said["Left out"] == f"what is nearer to {'cd' * 32} than to every query"
 
 
 def test_hits_of_several_queries_are_put_together_by_query_and_rank() -> None:
@@ -99,6 +110,9 @@ HIT = json.loads(written(sample_result(sample_hit())))
         {"distance": "near"},
         {"distance": 1e300},
         {"scenes_searched": "bedroom"},
+        {"searched_tags": "seen"},
+        {"taken_from": 2024},
+        {"hidden_undated": "many"},
         {"reference": ["x"]},
         {"unrelated_interval": [1]},
         {"tags": [{"a": 1}]},
