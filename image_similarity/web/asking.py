@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +39,9 @@ def ask(desk: Desk, question: Question) -> SearchResult:
         And whatever `search` raises.
     """
     region = _region(question)
-    uploads = [desk.uploads.get(each).path for each in question.uploads]
-    against = [desk.uploads.get(each).path for each in question.uploads_against]
+    sent = {each: desk.uploads.get(each) for each in (*question.uploads, *question.uploads_against)}
+    uploads = [sent[each].path for each in question.uploads]
+    against = [sent[each].path for each in question.uploads_against]
     stored = list(question.stored)
     if region is not None and stored:
         # What is stored is the vector of the whole picture; a part of it is read from its file.
@@ -56,16 +57,29 @@ def ask(desk: Desk, question: Question) -> SearchResult:
             stored_against=question.stored_against,
             shared=desk.shared,
         )
-        return result
-    result = search_cases([desk.case], _of_one(request, uploads, stored), shared=desk.shared)
-    if result.sha256 not in (*question.stored, *question.uploads):
+    else:
+        result = search_cases([desk.case], _of_one(request, uploads, stored), shared=desk.shared)
+    named = [sha256 for _, sha256 in result.fusion.queries] if result.fusion else [result.sha256]
+    if not {*question.stored, *question.uploads}.issuperset(named):
         raise Refused(409, "changed", "the query's file changed while it was searched with")
-    return result
+    return _as_sent(result, {str(each.path): each.name or key for key, each in sent.items()})
+
+
+def _as_sent(result: SearchResult, names: Mapping[str, str]) -> SearchResult:
+    """The result with the names that pictures were sent under, in place of where they lie while the page is up."""
+    fusion, query = result.fusion, result.query
+    for path, name in names.items():
+        query = query.replace(path, name)
+    if fusion is not None:
+        queries, against = (
+            tuple((names.get(label, label), sha256) for label, sha256 in those)
+            for those in (fusion.queries, fusion.against)
+        )
+        fusion = replace(fusion, queries=queries, against=against)
+    return replace(result, query=query, fusion=fusion)
 
 
 def _of_one(request: SearchRequest, paths: Sequence[Path], stored: Sequence[str]) -> SearchRequest:
-    from dataclasses import replace
-
     return replace(request, query=paths[0]) if paths else replace(request, sha256=stored[0])
 
 

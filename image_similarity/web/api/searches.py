@@ -162,7 +162,10 @@ def _question(asked: SearchQuestion, sources: Sequence[str]) -> Question:
 def _said(asked: SearchQuestion) -> dict[str, Any]:
     """What was asked for, as JSON values, without what was not."""
     said: dict[str, Any] = json.loads(asked.model_dump_json(exclude_none=True))
-    return {name: value for name, value in said.items() if value not in (False, "", [])}
+    # A distance of 0 was asked for, and equals False.
+    return {
+        name: value for name, value in said.items() if value is not False and value not in ("", [])
+    }
 
 
 def _record(

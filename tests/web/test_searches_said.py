@@ -1,0 +1,84 @@
+"""What is said of a search afterwards: in the audit chain, in the answer's words, in a report of its hits."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from image_similarity.case import Case
+from tests.conftest import draw_picture
+from tests.web.conftest import Served
+
+
+def sent(client: httpx.Client, seed: int, name: str) -> dict[str, str]:
+    target = io.BytesIO()
+    draw_picture(seed, (120, 90)).save(target, "JPEG")
+    upload = client.post("/uploads", params={"name": name}, content=target.getvalue()).json()
+    return {"upload": upload["sha256"]}
+
+
+def ask(client: httpx.Client, *queries: dict[str, str], **asked: Any) -> dict[str, Any]:
+    answer = client.post("/searches", json={"queries": queries, "scene": ["off"], **asked})
+    assert answer.status_code == 200, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def reported(client: httpx.Client, search: str) -> str:
+    made = client.post("/reports", json={"of": "search", "search": search, "form": "html"}).json()
+    return Path(made["path"]).read_text("utf-8")
+
+
+def test_a_distance_of_zero_is_recorded_and_makes_another_answer(
+    client: httpx.Client, served: Served
+) -> None:
+    with Case.open(served.made.database) as case:
+        case.set_facts(number="17/2026")
+    query = {"sha256": served.hashes()[3]}
+    exact = ask(client, query, k=1, max_distance=0)
+    whole = ask(client, query, k=1)
+    assert exact["id"] != whole["id"]
+    entries = [json.loads(each.detail) for each in served.desk.case.audit(2)]
+    assert [each["asked"].get("max_distance") for each in entries] == [0.0, None]
+
+
+def test_what_was_sent_is_called_as_its_sender_did_and_not_by_where_it_lies(
+    client: httpx.Client, served: Served
+) -> None:
+    lost, other = sent(client, 500, "lost.jpg"), sent(client, 501, "other.jpg")
+    temporary = str(served.desk.uploads.get(lost["upload"]).path.parent)
+    one = ask(client, lost)
+    fused = ask(client, lost, {"sha256": served.hashes()[3]}, against=[other])
+    assert "(other.jpg)" in " ".join(fused["words"])
+    told = [json.dumps(fused), reported(client, one["id"]), reported(client, fused["id"])]
+    assert not any(temporary in each for each in told)
+    assert all("lost.jpg" in each for each in told)
+
+
+def test_a_report_of_hits_says_which_pictures_alone_were_searched(
+    client: httpx.Client, served: Served
+) -> None:
+    found = ask(client, {"sha256": served.hashes()[3]}, taken_from="2024-02", taken_to="2024-10")
+    hidden = found["excluded"]["hidden_undated"]
+    assert hidden > 0
+    report = reported(client, found["id"])
+    assert "taken from 2024-02 to 2024-10 (EXIF)" in report
+    assert f"Hidden without a date</dt><dd>{hidden}" in report.replace("\n", "")
+
+
+def test_the_audit_entry_has_the_dates_and_all_queries_of_a_fused_search(
+    client: httpx.Client, served: Served
+) -> None:
+    with Case.open(served.made.database) as case:
+        case.set_facts(number="17/2026")
+    stored, upload = {"sha256": served.hashes()[3]}, sent(client, 500, "lost.jpg")
+    ask(client, stored, upload, taken_from="2024", taken_to="2024-10")
+    (entry,) = served.desk.case.audit(1)
+    detail = json.loads(entry.detail)
+    assert (detail["asked"]["taken_from"], detail["asked"]["taken_to"]) == ("2024", "2024-10")
+    assert detail["asked"]["queries"] == [stored, upload]
+    assert set(detail["fused"]) == {stored["sha256"], upload["upload"]}
