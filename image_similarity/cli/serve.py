@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 import webbrowser
 from dataclasses import replace
@@ -120,6 +121,7 @@ def serve(
             # Beside the server: a browser in the terminal stays until it is left.
             threading.Thread(target=_show, args=(once,), daemon=True).start()
 
+    _heed_a_closed_terminal()
     try:
         server.serve(asked, taken, on_ready=ready)
     except KeyboardInterrupt:
@@ -149,6 +151,13 @@ def _look_at(asked: ServeOptions, talk: Talk) -> None:
 def _show(link: str) -> None:
     if not webbrowser.open(link):
         output.note("No browser could be opened; follow the link.")
+
+
+def _heed_a_closed_terminal() -> None:
+    """Close the page in order where its terminal is closed; with `nohup` it stays."""
+    hangup = getattr(signal, "SIGHUP", None)
+    if hangup is not None and signal.getsignal(hangup) is signal.SIG_DFL:
+        signal.signal(hangup, lambda number, frame: signal.raise_signal(signal.SIGTERM))
 
 
 def _end_soon() -> None:

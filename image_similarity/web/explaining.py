@@ -15,6 +15,8 @@ from image_similarity.web.problems import Refused
 
 # A heat map takes some seconds; whoever has waited so long had better ask again.
 _SECONDS_WAITING = 60
+# Of the forty threads that answer; the others are left for all else.
+_MOST_WAITING = 8
 # Between two looks whether somebody still waits for the answer.
 _SECONDS_LOOKED = 0.5
 
@@ -26,6 +28,7 @@ class Explaining:
         self._case = case
         self._shared = sharing(searching)
         self._turn = threading.Lock()
+        self._waiting = threading.BoundedSemaphore(_MOST_WAITING)
 
     def explain(
         self,
@@ -60,8 +63,12 @@ class Explaining:
             self._turn.release()
 
     def _wait(self, check: Callable[[], None]) -> None:
-        for _ in range(int(_SECONDS_WAITING / _SECONDS_LOOKED)):
-            if self._turn.acquire(timeout=_SECONDS_LOOKED):
-                return
-            check()
+        if self._waiting.acquire(blocking=False):
+            try:
+                for _ in range(int(_SECONDS_WAITING / _SECONDS_LOOKED)):
+                    if self._turn.acquire(timeout=_SECONDS_LOOKED):
+                        return
+                    check()
+            finally:
+                self._waiting.release()
         raise Refused(503, "busy", "another explanation is being made", "try again in a moment")

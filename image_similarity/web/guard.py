@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-import logging
-import traceback
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 from urllib.parse import quote
@@ -23,12 +21,9 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, HTTPConnection
 from starlette.responses import RedirectResponse, Response
 
-from image_similarity.reports.text import visible
 from image_similarity.web.options import ServeOptions
-from image_similarity.web.problems import problem
+from image_similarity.web.problems import problem, tell_terminal
 from image_similarity.web.sessions import Session, Sessions, TooManyTries
-
-_LOG = logging.getLogger(__name__)
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -97,7 +92,7 @@ class Guard:
             if not leaving.has_begun:
                 await _closing()(scope, receive, leaving)
         except Exception as error:
-            _tell(scope, error)
+            tell_terminal(f"{scope['method']} {scope['path']}", error)
             if not leaving.has_begun:
                 await _unexpected(error)(scope, receive, leaving)
         finally:
@@ -230,12 +225,6 @@ def _unexpected(error: Exception) -> Response:
     # Its text may tell of paths and programs; the terminal has it, with the place.
     told = f"unexpected {type(error).__name__}"
     return problem(500, "unexpected", told, "the terminal of the server says where")
-
-
-def _tell(scope: Scope, error: Exception) -> None:
-    # Texts from evidence must not write to the terminal as they like.
-    trace = "".join(traceback.format_exception(error)).splitlines()
-    _LOG.error("\n".join(map(visible, (f"{scope['method']} {scope['path']}", *trace))))
 
 
 def _length(headers: Headers) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -15,9 +14,7 @@ from image_similarity.case import Case
 from image_similarity.errors import ImageSimilarityError
 from image_similarity.events import Event, Finished, Listener, Notice, Progress, Started
 from image_similarity.settings import IndexOptions
-from image_similarity.web.problems import Refused
-
-_LOG = logging.getLogger(__name__)
+from image_similarity.web.problems import Refused, tell_terminal
 
 State = Literal["waiting", "running", "done", "stopped", "failed"]
 Stop = Callable[[], bool]
@@ -183,7 +180,7 @@ class Jobs:
             ending = {"state": "failed", "message": error.message, "hint": error.hint}
         # The outer door of this thread: what nobody expected must not look like a job that runs for ever.
         except Exception as error:
-            _LOG.error("job %s %s", job.id, job.kind, exc_info=error)
+            tell_terminal(f"job {job.id}, {job.kind}", error)
             text = f"unexpected {type(error).__name__}: {error}"
             ending = {"state": "failed", "message": text}
         self._change(job.id, ended_at=_now(), stopping=False, seconds_left=None, **ending)

@@ -14,6 +14,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse, Response
 
 from image_similarity import __version__
+from image_similarity.reports.text import visible
 from image_similarity.web.desk import Desk, TheDesk
 from image_similarity.web.guard import SIGN_IN, cookie_name, sender_of
 from image_similarity.web.problems import Refused
@@ -60,7 +61,7 @@ def shown(name: str, session: Session | None, desk: Desk, **more: object) -> HTM
             name=name,
             csrf=session.csrf if session else "",
             examiner=session.examiner if session else "",
-            database=desk.case.path.name,
+            database=visible(desk.case.path.name),
             case_id=_case_id(desk.case.path),
             read_only=desk.options.read_only,
             **more,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import traceback
 from http import HTTPStatus
 from typing import Any
 
@@ -15,6 +17,7 @@ from image_similarity import errors
 from image_similarity.reports.text import visible
 from image_similarity.web.description import methods_of
 
+_LOG = logging.getLogger(__name__)
 # Of what is wrong with one request.
 _MOST_TOLD = 5
 # The first class that an error is of decides.
@@ -59,6 +62,12 @@ def problem(status: int, code: str, message: str, hint: str = "") -> JSONRespons
     told = Problem(code=code, message=visible(message), hint=visible(hint))
     headers = {"Retry-After": "1"} if status in (429, 503) else None
     return JSONResponse({"error": told.model_dump()}, status_code=status, headers=headers)
+
+
+def tell_terminal(where: str, error: BaseException) -> None:
+    """Say on the terminal what nobody expected; texts from evidence must not write there as they like."""
+    trace = "".join(traceback.format_exception(error)).splitlines()
+    _LOG.error("\n".join(map(visible, (where, *trace))))
 
 
 def install(app: FastAPI) -> None:

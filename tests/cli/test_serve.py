@@ -70,7 +70,8 @@ def serving(made: Made, tmp_path: Path) -> tuple[object, ...]:
 # --- the link and the end ----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+# The last one says that the terminal was closed.
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_the_link_can_be_followed_and_a_signal_ends_the_page_in_order(
     copied: Made, tmp_path: Path, number: int
 ) -> None:
@@ -157,6 +158,19 @@ def test_it_ends_although_a_request_computes_on(copied: Made, tmp_path: Path) ->
     assert answers[0].status_code == 503
     assert answers[0].json()["error"]["code"] == "closing"
     assert "Traceback" not in err
+
+
+def test_a_database_whose_name_is_no_text_is_served(copied: Made, tmp_path: Path) -> None:
+    database = copied.database.rename(tmp_path / os.fsdecode(b"case-\xff\x1b.db"))
+    arguments = ("-dp", database, "--cache", tmp_path / "cache")
+    with opened(*arguments) as page:
+        with httpx.Client(follow_redirects=True, timeout=60) as browser:
+            answer = browser.get(page.link.strip())
+            assert answer.status_code == 200
+            assert "case-\\udcff\\x1b.db" in answer.text
+        with page.client() as client:
+            for each in ("/case", "/pictures", "/reports", "/jobs", "/cache"):
+                assert client.get(each).status_code == 200, each
 
 
 def test_killed_it_loses_nothing_that_was_decided(copied: Made, tmp_path: Path) -> None:

@@ -152,6 +152,21 @@ def test_a_job_that_cannot_go_on_says_why(growing: Made) -> None:
         assert client.get("/case").json()["pictures"] == 2, "nothing was marked as gone"
 
 
+def test_what_nobody_expected_of_a_job_is_told_on_the_terminal_where_it_writes_nothing_else(
+    growing: Made, caplog: pytest.LogCaptureFixture
+) -> None:
+    def work(case: Case, asked: object, on_event: object, stop: object) -> dict[str, int]:
+        raise RuntimeError("of a file called \x1b]0;owned\x07.jpg")
+
+    with serving(growing) as served, served.client() as client:
+        served.desk.jobs.add("stacks", work)
+        job = over(client, client.post("/jobs", json={"kind": "stacks"}).json())
+    assert job["state"] == "failed"
+    assert "\\x1b]0;owned" in job["message"]
+    assert "test_overview.py" in caplog.text, "the place, too"
+    assert "\x1b" not in caplog.text
+
+
 def test_one_job_runs_at_a_time_and_can_be_stopped(growing: Made) -> None:
     add_pictures(growing.folder, MANY)
     with serving(growing) as served, served.client() as client:
