@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from image_similarity.cli import main
 from image_similarity.web import server
@@ -28,6 +28,9 @@ from tests.conftest import draw_picture
 # Names and EXIF texts that would be markup, if anything took them for it.
 SCRIPT = "<img src=x onerror=alert(1)>.png"
 PICTURES = 30
+# Milliseconds for what should take a moment: the machine may be slow, and busy with other tests.
+PATIENCE = 60_000
+expect.set_options(timeout=PATIENCE)
 
 
 @dataclass
@@ -153,6 +156,22 @@ def browser() -> Iterator[Browser]:
         found.close()
 
 
+@contextmanager
+def signed_in(browser: Browser, served: Served) -> Iterator[BrowserContext]:
+    """A browser of its own, which has followed the link, but not loaded the library to which that leads."""
+    with browser.new_context(viewport={"width": 1280, "height": 900}) as context:
+        context.set_default_timeout(PATIENCE)
+        context.request.get(served.link, timeout=PATIENCE)
+        yield context
+
+
+@pytest.fixture
+def context(browser: Browser, served: Served) -> Iterator[BrowserContext]:
+    """A browser that is signed in and remembers nothing."""
+    with signed_in(browser, served) as found:
+        yield found
+
+
 @dataclass
 class Window:
     """A browser's page that is signed in, and what went wrong in it."""
@@ -163,21 +182,37 @@ class Window:
 
     def go(self, address: str) -> Page:
         """Open an address of the server and wait until it has loaded what it wants."""
-        self.page.goto(f"{self.served.url}{address}")
-        self.page.wait_for_load_state("networkidle")
+        self.page.goto(f"{self.served.url}{address}", wait_until="networkidle")
         return self.page
 
 
 @pytest.fixture
-def window(browser: Browser, served: Served) -> Iterator[Window]:
-    """A signed-in browser; the test fails where a script raised, or the policy refused something."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
+def window(context: BrowserContext, served: Served) -> Iterator[Window]:
+    """A window of the browser; the test fails where a script raised, or the policy refused something."""
     page = context.new_page()
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.on("console", lambda told: errors.append(told.text) if told.type == "error" else None)
-    page.set_default_timeout(20_000)
-    page.goto(served.link)
     yield Window(page, served, errors)
-    context.close()
+    page.close()
     assert not errors, errors
+
+
+# --- one server and one browser for a module none of whose tests leaves a trace; it names them `served` and `context`
+
+
+@pytest.fixture(scope="module")
+def shared_served(gallery: Made, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """The gallery, served for all tests of a module."""
+    folder = tmp_path_factory.mktemp("shared")
+    database = Path(shutil.copy(gallery.database, folder / "case.db"))
+    made = Made(gallery.folder, database, gallery.model)
+    with running(ServeOptions(database, port=0, cache=folder / "cache"), made) as served:
+        yield served
+
+
+@pytest.fixture(scope="module")
+def shared_context(browser: Browser, shared_served: Served) -> Iterator[BrowserContext]:
+    """A browser for all tests of a module; each opens a window of its own."""
+    with signed_in(browser, shared_served) as found:
+        yield found

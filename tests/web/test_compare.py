@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import threading
 from collections.abc import Iterator
@@ -11,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 from PIL import Image, ImageEnhance
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 
 from image_similarity.case import Case
 from image_similarity.web.options import ServeOptions
@@ -244,9 +243,12 @@ def test_the_hits_of_a_search_are_gone_through_with_j_and_k_and_the_address_foll
     window: Window, served: Served
 ) -> None:
     query, *hits = served.hashes()[:4]
-    window.page.evaluate(
-        "(hits) => sessionStorage.setItem('image_similarity.hits', hits)", json.dumps(hits)
+    window.go("/selection").evaluate(
+        "async ([query, hits]) => (await import('/static/hits.js')).keepHits(query, hits)",
+        [query, hits],
     )
+    page = compared(window, hits[1], hits[0])
+    expect(page.locator("#walk")).to_be_hidden()  # of another query they are no hits
     page = compared(window, query, hits[0])
     page.get_by_text("hit 1 of 3").wait_for()
     page.keyboard.press("j")

@@ -12,6 +12,7 @@ from tests.web.conftest import Served, Window
 def test_the_link_that_was_printed_opens_the_page_and_leaves_no_token_in_the_address(
     window: Window,
 ) -> None:
+    window.page.goto(window.served.link)
     assert window.page.url == f"{window.served.url}/"
     assert window.page.title().startswith("Library")
 

@@ -20,21 +20,17 @@ from image_similarity.errors import InvalidSetting, UsageError
 from image_similarity.web import guard, server
 from image_similarity.web.options import ServeOptions
 from image_similarity.web.sessions import Sessions, TooManyTries
-from tests.cli.conftest import Made
-from tests.web.conftest import Serve, Served, Window, running
+from tests.web.conftest import Serve, Served, Window
 
 HEADERS = {name.lower() for name in guard._HEADERS} | {"cache-control"}
 FOREIGN = "http://evil.example"
 PASSWORD = "correct horse battery"
 
 
-@pytest.fixture(scope="module")
-def served(gallery: Made, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+@pytest.fixture
+def served(shared_served: Served) -> Served:
     """One page for all tests here: nothing that is refused leaves a trace."""
-    folder = tmp_path_factory.mktemp("guarded")
-    database = Path(shutil.copy(gallery.database, folder))
-    with running(ServeOptions(database, port=0, cache=folder / "cache"), gallery) as found:
-        yield found
+    return shared_served
 
 
 @pytest.fixture

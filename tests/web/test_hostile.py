@@ -16,6 +16,7 @@ from pathlib import Path
 import httpx
 import pytest
 from PIL import Image
+from playwright.sync_api import BrowserContext
 
 from image_similarity.case import Case
 from image_similarity.cli import main
@@ -56,6 +57,18 @@ def gallery(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Made:
         case.decide(picture, "tag", TAG)
         case.decide(picture, "note", NOTE)
     return Made(folder, database, tiny_model)
+
+
+@pytest.fixture
+def served(shared_served: Served) -> Served:
+    """One server for all tests here but those that ask for one of their own."""
+    return shared_served
+
+
+@pytest.fixture
+def context(shared_context: BrowserContext) -> BrowserContext:
+    """One browser for all tests here."""
+    return shared_context
 
 
 # All that a page shows to people or tells a screen reader.

@@ -15,9 +15,6 @@ from image_similarity.web.options import ServeOptions
 from tests.cli.conftest import Made
 from tests.web.conftest import PICTURES, SCRIPT, Served, Window, running
 
-# The machine may be busy.
-expect.set_options(timeout=20_000)
-
 
 def listed(client: httpx.Client, **filters: Any) -> dict[str, Any]:
     answer = client.get("/pictures", params=filters)
