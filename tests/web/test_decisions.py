@@ -295,15 +295,23 @@ def press(window: Window, key: str, words: str = "") -> None:
         window.page.keyboard.press("Enter")
 
 
+def without_a_name(window: Window) -> None:
+    """As if the examiner had been asked for the name in this session, and had given none."""
+    window.page.evaluate(
+        "sessionStorage.setItem('image_similarity.examiner_asked',"
+        " document.querySelector('meta[name=csrf]').content)"
+    )
+
+
 def test_a_picture_is_tagged_noted_and_categorised_by_single_keys_and_undone_after_a_reload(
     window: Window, client: httpx.Client
 ) -> None:
     tile = tiles(window).nth(1)
     tile.focus()
     press(window, "t")
-    window.page.get_by_label("Name, kept").fill("A. Smith")
-    window.page.keyboard.press("Enter")
     window.page.get_by_label("Tag, up to").fill("sofa")
+    window.page.keyboard.press("Enter")
+    window.page.get_by_label("Name, kept").fill("A. Smith")
     window.page.keyboard.press("Enter")
     tile.get_by_text("sofa").wait_for()
     press(window, "g", "1")
@@ -337,7 +345,7 @@ def test_a_verdict_is_on_a_hit_of_the_page_s_query_and_undo_brings_back_the_one_
 ) -> None:
     client.put("/session", json={"examiner": "program"})
     tile = tiles(window).nth(1)
-    window.page.evaluate("sessionStorage.setItem('image_similarity.examiner_asked', 'yes')")
+    without_a_name(window)
     tile.focus()
     press(window, "r")
     window.page.get_by_text("Relevant or irrelevant to what?").wait_for()
@@ -359,7 +367,7 @@ def test_the_whole_selection_is_tagged_at_once_and_undone_at_once(
     window: Window, client: httpx.Client
 ) -> None:
     found = tiles(window)
-    window.page.evaluate("sessionStorage.setItem('image_similarity.examiner_asked', 'yes')")
+    without_a_name(window)
     press(window, "Shift+T", "sofa")
     window.page.get_by_text("Saved of 3 pictures: tag “sofa”.").wait_for()
     assert found.locator(".chips").all_inner_texts() == ["sofa"] * 3
@@ -372,7 +380,7 @@ def test_a_refused_word_is_asked_for_again_and_nothing_is_shown_that_is_not_stor
     window: Window,
 ) -> None:
     tile = tiles(window).first
-    window.page.evaluate("sessionStorage.setItem('image_similarity.examiner_asked', 'yes')")
+    without_a_name(window)
     tile.focus()
     press(window, "t", "\u202eafos")
     window.page.get_by_role("alert").wait_for()

@@ -152,7 +152,7 @@ def test_a_stack_is_selected_and_compared_by_keyboard(window: Window) -> None:
 
 def test_what_was_chosen_stands_in_the_address_and_is_there_after_a_reload(window: Window) -> None:
     page = window.go("/stacks")
-    page.get_by_text("1 stacks of identical files").wait_for()
+    page.get_by_text("near duplicates are not counted").wait_for()
     page.get_by_label("also near duplicates").check()
     page.get_by_text("2 of near duplicates").wait_for()
     page.get_by_label("With a picture in").select_option("stick")

@@ -25,6 +25,11 @@ export function query(values) {
   return text && `?${text}`;
 }
 
+let signedOut = false;
+
+// Whether the page is about to ask for the key again.
+export const isSignedOut = () => signedOut;
+
 async function fetched(path, request) {
   let answer;
   try {
@@ -33,7 +38,10 @@ async function fetched(path, request) {
     if (error.name === "AbortError") throw error;
     throw new ApiError(0, { code: "unreachable", message: t("frame.unreachable") });
   }
-  if (answer.status === 401) location.reload();
+  if (answer.status === 401) {
+    signedOut = true;
+    location.reload();
+  }
   if (!answer.ok) {
     const told = await answer.json().catch(() => null);
     throw new ApiError(answer.status, told?.error ?? { code: "unexpected", message: answer.statusText });

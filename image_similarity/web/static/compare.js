@@ -4,6 +4,7 @@ import { ApiError, blob, get, query as queryString, send } from "./api.js";
 import { act } from "./current.js";
 import { decideBar } from "./decide.js";
 import { el, pairs } from "./dom.js";
+import { hitsOf } from "./hits.js";
 import { describe, key } from "./keys.js";
 import { heat, lines, MOST_LINES, some } from "./overlays.js";
 import { pairTable } from "./pair-table.js";
@@ -35,18 +36,8 @@ function address({ query, hit, upload, model }) {
   return `/compare${queryString({ query, hit, query_upload: upload ? 1 : undefined, model })}`;
 }
 
-// The hits of the search that led here, as SHA-256.
-function hits() {
-  try {
-    const found = JSON.parse(sessionStorage.getItem("image_similarity.hits") ?? "[]");
-    return Array.isArray(found) ? found.filter((each) => HEX.test(each)) : [];
-  } catch {
-    return [];
-  }
-}
-
 function neighbour(step) {
-  const all = hits();
+  const all = hitsOf(shown?.query);
   const at = all.indexOf(shown?.hit);
   return at < 0 ? undefined : all[at + step];
 }
@@ -279,7 +270,8 @@ function listen() {
   part("wipe").addEventListener("input", () => view.wipe(part("wipe").value));
   part("opacity").addEventListener("input", () => { for (const name of ["query", "hit"]) over[name].strength(part("opacity").value / 100); });
   view.onchange(sharpen);
-  addEventListener("popstate", show);
+  // "Skip to the content" is no other pair.
+  addEventListener("popstate", () => { if (address(asked()) !== address(shown)) show(); });
   // A verdict or a tag of the hit changes what stands here; decisions of others come with the next picture.
   document.addEventListener("decided", ({ detail }) => {
     if (shown && [shown.hit, shown.query].includes(detail.sha256)) Promise.all([measure(answer.signal), tabulate(answer.signal)]).catch(problem);
@@ -300,7 +292,7 @@ function ready() {
   document.body.dataset.query = query;
   view.hit.element.dataset.sha256 = hit;
   act(view.hit.element);
-  const all = hits();
+  const all = hitsOf(query);
   const at = all.indexOf(hit);
   part("walk").hidden = at < 0;
   part("position").textContent = at < 0 ? "" : t("compare.position", { at: at + 1, of: all.length });

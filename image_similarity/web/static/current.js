@@ -13,7 +13,8 @@ export function act(element) {
   element.classList.add(NAME);
 }
 
-// That element, or null.
+// That element; null where there is none, or what is outlined is hidden by now.
 export function current() {
-  return document.querySelector(`[data-sha256].${NAME}`);
+  const found = document.querySelector(`[data-sha256].${NAME}`);
+  return found?.checkVisibility() ? found : null;
 }

@@ -1,7 +1,7 @@
 // Decisions: single keys, and a row of buttons for the mouse. A mark is shown when the server has it, not before.
 // A verdict is on a hit of a query: the nearest element around the picture with `data-query` has its SHA-256.
 
-import { get, send } from "./api.js";
+import { get, isSignedOut, send } from "./api.js";
 import { current } from "./current.js";
 import { dialog, el } from "./dom.js";
 import { askExaminerOnce } from "./examiner.js";
@@ -18,12 +18,17 @@ const readOnly = document.querySelector('meta[name="read-only"]').content === "t
 // What was last said of each kind, offered again.
 const last = {};
 let work = Promise.resolve();
+let underWay = 0;
 
 // One after the other, so that undo finds what was decided before it.
 function inTurn(act) {
-  work = work.then(act).catch(problem);
+  underWay += 1;
+  work = work.then(act).catch(problem).finally(() => { underWay -= 1; });
   return work;
 }
+
+// Whoever leaves before the server has it would lose it without a word.
+addEventListener("beforeunload", (event) => { if (underWay && !isSignedOut()) event.preventDefault(); });
 
 function portions(list) {
   const found = [];
@@ -119,6 +124,15 @@ async function withdraw(names) {
   }
 }
 
+// Of what was replaced that in whose place nothing has been said since: what others decided meanwhile holds.
+async function unsaid(before) {
+  if (!before.length) return [];
+  const [{ kind, query_sha256: query }] = before;
+  const stands = await standing(kind, before.map((each) => each.sha256), query ? { query_sha256: query } : {});
+  const said = new Set(stands.map((each) => each.sha256));
+  return before.filter((each) => !said.has(each.sha256));
+}
+
 // Withdraw the last decision of this window, and say again what it took the place of.
 function undo() {
   return inTurn(async () => {
@@ -126,7 +140,7 @@ function undo() {
     if (!done) return say(t("decide.no_undo"));
     for (const names of portions(done.names)) await withdraw(names);
     const renamed = new Map();
-    for (const each of done.before) {
+    for (const each of await unsaid(done.before)) {
       const again = each.kind === "verdict" ? [await judged(each.sha256, each.value, each.query_sha256)] : await sayOf([each.sha256], each.kind, each.value);
       for (const { name } of again) renamed.set(each.name, name);
     }
@@ -135,37 +149,52 @@ function undo() {
   });
 }
 
-// Ask for the words, then say them of pictures; words that the server refuses are asked for again.
-async function ask(kind, sha256s, value = last[kind] ?? "", wrong = "") {
-  await askExaminerOnce();
+async function offerTags(list) {
+  const { tags } = await get("/case");
+  list.append(...tags.map((each) => el("option", { value: each })));
+}
+
+// Ask for the words, then say them of pictures; words that the server refuses are asked for again. The dialog opens
+// at once: until it did, what is typed would be keys that decide.
+function ask(kind, sha256s, value = last[kind] ?? "", wrong = "") {
   const id = `decide-${kind}`;
   const field = el("input", { id, value, maxlength: LONGEST[kind], required: true, autocomplete: "off", list: kind === "tag" && "known-tags" });
-  const tags = kind === "tag" ? (await get("/case")).tags : [];
+  const tags = el("datalist", { id: "known-tags" });
   const asked = dialog(
     t(`decide.${kind}`),
     [
       wrong ? el("p", { class: "problem", role: "alert" }, wrong) : [],
       el("p", {}, el("label", { for: id }, t(`decide.${kind}_label`, { count: sha256s.length }))),
       el("p", {}, field),
-      el("datalist", { id: "known-tags" }, tags.map((each) => el("option", { value: each }))),
+      tags,
     ].flat(),
     { label: t("frame.save") },
   );
   field.select();
+  if (kind === "tag") offerTags(tags).catch(problem);
   asked.addEventListener("close", () => {
-    if (asked.returnValue === "confirm") inTurn(() => decided(sha256s, kind, field.value).catch((error) => ask(kind, sha256s, field.value, error.message)));
+    if (asked.returnValue === "confirm") inTurn(() => sayOrAskAgain(kind, sha256s, field.value));
   });
+}
+
+async function sayOrAskAgain(kind, sha256s, value) {
+  try {
+    await askExaminerOnce();
+    await decided(sha256s, kind, value);
+  } catch (error) {
+    ask(kind, sha256s, value, error.message);
+  }
 }
 
 function askOfCurrent(kind) {
   const target = current();
-  if (target) return inTurn(() => ask(kind, [target.dataset.sha256]));
+  if (target) return ask(kind, [target.dataset.sha256]);
   return say(t("decide.no_picture"));
 }
 
 function askOfSelection(kind) {
   const all = selected();
-  if (all.length) return inTurn(() => ask(kind, all));
+  if (all.length) return ask(kind, all);
   return say(t("decide.no_selection"));
 }
 

@@ -1,15 +1,23 @@
 // Whose decisions are made in this session: the name that the audit chain keeps with each.
 
-import { send } from "./api.js";
+import { get, send } from "./api.js";
 import { dialog, el } from "./dom.js";
 import { say } from "./say.js";
 import { t } from "./texts.js";
 
 const ASKED = "image_similarity.examiner_asked";
 const meta = document.querySelector('meta[name="examiner"]');
+// Whoever signs in anew is asked anew: the name went with the session.
+const session = document.querySelector('meta[name="csrf"]').content;
+
+// Another window of the session may have said it meanwhile.
+async function read() {
+  meta.content = (await get("/session")).examiner;
+}
 
 // Ask for the name; the promise is kept when it is saved, or the dialog was closed without one.
 export async function askExaminer() {
+  await read();
   const name = el("input", { id: "examiner-name", maxlength: 100, value: meta.content, autocomplete: "name" });
   const asked = dialog(t("examiner.title"), [el("label", { for: "examiner-name" }, t("examiner.label")), name], { label: t("frame.save") });
   await new Promise((closed) => asked.addEventListener("close", closed));
@@ -21,7 +29,9 @@ export async function askExaminer() {
 
 // Ask before the first decision, where no name is known; once, as no name is an answer, too.
 export async function askExaminerOnce() {
-  if (meta.content || sessionStorage.getItem(ASKED)) return;
-  sessionStorage.setItem(ASKED, "yes");
+  if (meta.content || sessionStorage.getItem(ASKED) === session) return;
+  await read();
+  if (meta.content) return;
+  sessionStorage.setItem(ASKED, session);
   await askExaminer();
 }

@@ -1,17 +1,18 @@
 // A list of facets: groups of names with counts, of which any number may be checked. Shared by the library and the search.
 
 import { el } from "./dom.js";
+import { count } from "./numbers.js";
 import { t } from "./texts.js";
 
 // More names than this get a field to look among them; of more than MOST the field must be used.
 const FEW = 12;
 const MOST = 200;
 
-function line(group, { name, count }, checked, id) {
+function line(group, { name, count: number }, checked, id) {
   const box = el("input", { type: "checkbox", id, value: name, "data-facet": group.name });
   box.checked = checked;
   const shown = group.shown ? group.shown(name) : name;
-  return el("li", {}, box, el("label", { for: id }, el("bdi", {}, shown)), el("span", { class: "count" }, count.toLocaleString("en")));
+  return el("li", {}, box, el("label", { for: id }, el("bdi", {}, shown)), el("span", { class: "count" }, count(number)));
 }
 
 // One group; `state` is {values: [{name, count}], chosen: Set, sought}.
@@ -23,7 +24,7 @@ function filled(group, state) {
   const ordered = [...found.filter((each) => state.chosen.has(each.name)), ...found.filter((each) => !state.chosen.has(each.name))];
   const list = el("ul", {}, ordered.slice(0, MOST).map((each, at) => line(group, each, state.chosen.has(each.name), `facet-${group.name}-${at}`)));
   const told = [list];
-  if (found.length > MOST) told.push(el("p", { class: "faint" }, t("facets.more", { count: (found.length - MOST).toLocaleString("en") })));
+  if (found.length > MOST) told.push(el("p", { class: "faint" }, t("facets.more", { count: count(found.length - MOST) })));
   if (!found.length) told.push(el("p", { class: "faint" }, t("facets.none")));
   return told;
 }

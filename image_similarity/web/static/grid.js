@@ -64,10 +64,11 @@ export function grid({ label, words, open = (picture) => location.assign(`/searc
   function pressed(event) {
     const made = event.target.closest(".tile");
     if (!made || event.target !== made) return;
-    if (event.key === "Enter") open(made.picture);
+    // The Enter that closed a dialog, held down, is none for the picture that has the focus again.
+    if (event.key === "Enter" && !event.repeat) open(made.picture);
     else if (event.key === " ") {
       event.preventDefault();
-      toggle(made.picture.sha256);
+      if (!event.repeat) toggle(made.picture.sha256);
     } else moved(event);
   }
 
@@ -84,15 +85,17 @@ export function grid({ label, words, open = (picture) => location.assign(`/searc
     try {
       const found = await wanted();
       // Another list may be shown by now.
-      if (load !== wanted) return;
-      add(found.pictures);
-      more(found.more);
+      if (load === wanted) {
+        add(found.pictures);
+        more(found.more);
+      }
+      // Where it is still in sight nothing would tell: it is looked at anew. Not where the server refused: that would
+      // ask again and again.
+      sight.unobserve(button);
+      sight.observe(button);
     } finally {
       loading = null;
       button.disabled = false;
-      // Where it is still in sight nothing would tell: it is looked at anew.
-      sight.unobserve(button);
-      sight.observe(button);
     }
   }
 

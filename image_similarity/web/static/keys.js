@@ -21,7 +21,7 @@ export function describe(shown, what) {
 }
 
 function isTyping(target) {
-  return target.closest("input:not([type=checkbox], [type=radio], [type=range]), textarea, select, [contenteditable], dialog");
+  return target.closest("input:not([type=checkbox], [type=radio], [type=range]), textarea, select, [contenteditable]");
 }
 
 // The key as it is known here: with caps lock on, letters come in the other case.
@@ -33,6 +33,8 @@ function nameOf(event) {
 export function startKeys() {
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.altKey || event.metaKey || event.defaultPrevented || isTyping(event.target)) return;
+    // A click beside an open dialog takes the focus out of it; what is behind must not be acted on.
+    if (document.querySelector("dialog[open]")) return;
     const found = known.get(nameOf(event));
     if (!found?.act || (event.key !== "?" && !keysAreOn())) return;
     event.preventDefault();

@@ -156,6 +156,8 @@ part("select_all").addEventListener("click", selectAll);
 part("file").addEventListener("change", () => part("file").files.length && searchWithFile(part("file").files[0]));
 acceptDrops(document.body);
 addEventListener("popstate", () => {
+  // "Skip to the content" is no other choice.
+  if (address(read(location.search)) === address(choice)) return;
   choice = read(location.search);
   show();
 });

@@ -1,6 +1,7 @@
 // The legend of a map: its scenes with their colours and counts, any of which may be hidden.
 
 import { el } from "./dom.js";
+import { count } from "./numbers.js";
 import { t } from "./texts.js";
 
 // Give {element, isHidden(scene), isAnyHidden()}; `changed` is called when one was hidden or shown.
@@ -28,7 +29,7 @@ export function makeLegend(scenes, changed) {
   const lines = scenes.map((scene, number) => {
     const swatch = el("span", { class: "map-swatch", "aria-hidden": "true" });
     swatch.style.backgroundColor = scene.colour;
-    return el("li", {}, el("label", {}, boxes[number], swatch, el("bdi", {}, scene.name), el("span", { class: "count" }, scene.pictures.toLocaleString())));
+    return el("li", {}, el("label", {}, boxes[number], swatch, el("bdi", {}, scene.name), el("span", { class: "count" }, count(scene.pictures))));
   });
   const element = el("fieldset", { class: "map-legend" },
     el("legend", {}, t("map.legend")),

@@ -4,7 +4,6 @@ import { get, thumbnail } from "./api.js";
 import { act } from "./current.js";
 import { el, pairs } from "./dom.js";
 import { marks } from "./marks.js";
-import { problem } from "./say.js";
 import { isSelected } from "./selection.js";
 import { t } from "./texts.js";
 
@@ -24,16 +23,17 @@ export function lineOf(record) {
   return [place, record.scenes[0]?.name, chosen].filter(Boolean).join(", ");
 }
 
-// Give {show(sha256, {revealed, last}), shown()}; `place` is the element that it fills.
-export function makePanel(place) {
+// Give {show(sha256, {revealed, last}), leave(), cover(), shown()}; `place` is the element that it fills, until `signal`.
+export function makePanel(place, signal) {
   let sha256 = "";
+  let before = "";
   let control = new AbortController();
 
-  function words(record, last) {
+  function words(record) {
     const [first] = record.places;
     const scene = record.scenes[0];
     const links = [el("a", { href: `/search?sha256=${record.sha256}` }, t("map.search"))];
-    if (last && last !== record.sha256) links.push(el("a", { href: `/compare?query=${last}&hit=${record.sha256}` }, t("map.compare")));
+    if (before && before !== record.sha256) links.push(el("a", { href: `/compare?query=${before}&hit=${record.sha256}` }, t("map.compare")));
     return [
       pairs([
         [t("map.place"), first ? `${first.source}:${first.path}` : null],
@@ -46,27 +46,45 @@ export function makePanel(place) {
     ];
   }
 
-  async function show(wanted, { revealed = false, last = "" } = {}) {
+  // The card stands before anything is known of it: a key that is pressed at once acts on this picture, not on the one
+  // before.
+  function stand(revealed) {
+    const image = el("img", { src: thumbnail(sha256), alt: "", decoding: "async" });
+    const told = el("div", { class: "words" }, el("p", { class: "faint" }, t("frame.loading")));
+    const card = el("div", { class: "tile", "data-sha256": sha256 }, el("span", { class: revealed ? "picture revealed" : "picture" }, image), told);
+    place.replaceChildren(card);
+    act(card);
+    return told;
+  }
+
+  async function tell(told) {
     control.abort();
     control = new AbortController();
-    sha256 = wanted;
     try {
-      const record = await get(`/pictures/${wanted}`, {}, control.signal);
-      const image = el("img", { src: thumbnail(wanted), alt: "", decoding: "async" });
-      const picture = el("span", { class: revealed ? "picture revealed" : "picture" }, image);
-      const card = el("div", { class: "tile", "data-sha256": wanted }, picture, el("div", { class: "words" }, words(record, last)));
-      place.replaceChildren(card);
-      act(card);
+      const record = await get(`/pictures/${sha256}`, {}, control.signal);
+      told.replaceChildren(...words(record).flat());
       return record;
     } catch (error) {
-      if (sha256 === wanted) problem(error);
+      if (error.name !== "AbortError") told.replaceChildren(el("p", { class: "problem" }, error.message));
       return null;
     }
   }
 
-  document.addEventListener("decided", (event) => {
-    if (event.detail.sha256 === sha256) show(sha256, { revealed: Boolean(place.querySelector(".revealed")) });
-  });
+  function show(wanted, { revealed = false, last = "" } = {}) {
+    [sha256, before] = [wanted, last];
+    return tell(stand(revealed));
+  }
 
-  return { show, shown: () => sha256 };
+  // There is another picture in hand, of which not even the name is known yet.
+  function leave() {
+    control.abort();
+    sha256 = "";
+    place.replaceChildren();
+  }
+
+  document.addEventListener("decided", (event) => {
+    if (sha256 && event.detail.sha256 === sha256) tell(place.querySelector(".words"));
+  }, { signal });
+
+  return { show, leave, cover: () => place.querySelector(".revealed")?.classList.remove("revealed"), shown: () => sha256 };
 }

@@ -12,6 +12,7 @@ import { lineOf, makePanel } from "./map-panel.js";
 import { loadPoints } from "./map-points.js";
 import { makeSheets } from "./map-sheets.js";
 import { makeView } from "./map-view.js";
+import { count } from "./numbers.js";
 import { problem, say } from "./say.js";
 import { deselect, isSelected, select, selected, toggle } from "./selection.js";
 import { t } from "./texts.js";
@@ -22,7 +23,6 @@ const REST_MS = 200;
 // While the map moves sheets are asked for so often.
 const SHEETS_MS = 120;
 const $ = (id) => document.getElementById(id);
-const number = (value) => value.toLocaleString();
 const asked = new URLSearchParams(location.search).get("model") ?? "";
 
 // -- laying out -----------------------------------------------------------------------------------
@@ -56,22 +56,22 @@ function tellState(state) {
   if (state.job?.state === "failed") lines.push(el("p", { class: "problem" }, t("map.failed", state.job)));
   if (!state.model) lines.push(el("p", {}, t("map.no_vectors")));
   else if (!state.map) {
-    const pictures = number(state.model.pictures);
+    const pictures = count(state.model.pictures);
     lines.push(el("p", {}, t("map.none", { pictures }), " ", layOutButton(state, t("map.lay_out"))));
   } else {
     const { pictures, mapped, missing, left, perplexity, seed } = state.map;
-    const made = { pictures: number(pictures), model: state.model.name, perplexity: perplexity.toPrecision(3), seed };
-    const others = mapped < pictures ? ` ${t("map.sample", { mapped: number(mapped) })}` : "";
+    const made = { pictures: count(pictures), model: state.model.name, perplexity: perplexity.toPrecision(3), seed };
+    const others = mapped < pictures ? ` ${t("map.sample", { mapped: count(mapped) })}` : "";
     lines.push(el("p", { class: "faint" }, t("map.made", made), others, " ", t("map.how_to_read")));
-    if (missing) lines.push(el("p", {}, t("map.missing", { missing: number(missing) }), " ", layOutButton(state, t("map.again"))));
-    if (left) lines.push(el("p", { class: "faint" }, t("map.left", { left: number(left) })));
+    if (missing) lines.push(el("p", {}, t("map.missing", { missing: count(missing) }), " ", layOutButton(state, t("map.again"))));
+    if (left) lines.push(el("p", { class: "faint" }, t("map.left", { left: count(left) })));
   }
   $("map-state").replaceChildren(...lines, ...modelChoice(state));
 }
 
 function modelChoice({ models, model }) {
   if (models.length < 2) return [];
-  const options = models.map((each) => el("option", { value: each.fingerprint, selected: each.fingerprint === model.fingerprint }, `${each.name} (${number(each.pictures)})`));
+  const options = models.map((each) => el("option", { value: each.fingerprint, selected: each.fingerprint === model.fingerprint }, `${each.name} (${count(each.pictures)})`));
   const choice = el("select", { id: "map-model", onchange: () => location.assign(`/map?model=${choice.value}`) }, options);
   return [el("p", {}, el("label", { for: "map-model" }, t("map.model")), " ", choice)];
 }
@@ -89,11 +89,15 @@ async function show(state) {
   const added = [];
   const pins = { cursor: null, lasso: null, rectangle: null, anchor: null, last: "" };
   let resting = 0;
+  // The picture under the pointer, or -1.
+  let rested = -1;
   let asking = 0;
 
   const legend = makeLegend(state.map.scenes, () => drawing.repaint());
   $("map-legend").replaceChildren(legend.element);
-  const panel = makePanel($("map-card"));
+  const replaced = new AbortController();
+  const { signal } = replaced;
+  const panel = makePanel($("map-card"), signal);
   const view = makeView(state.map.columns, state.map.rows, () => { drawing.ask(); askForSheets(); });
   const isShown = (i) => !legend.isHidden(points.scene[i]);
   const sheets = makeSheets(points, colours, {
@@ -129,7 +133,10 @@ async function show(state) {
   async function tellCursor() {
     const i = atCursor();
     if (i < 0) return;
+    panel.leave();
     const sha256 = await points.hash(i);
+    // By now the cursor may be at another.
+    if (i !== atCursor()) return;
     const record = await panel.show(sha256, { last: last() });
     if (record && i === atCursor()) $("map-told").textContent = lineOf(record);
   }
@@ -148,7 +155,7 @@ async function show(state) {
     // There was no room for them, which was said.
     if (!fresh.every(isSelected)) return;
     if (fresh.length) added.push(fresh);
-    say(t("map.added", { inside: number(list.length), fresh: number(fresh.length), selected: number(selected().length) }));
+    say(t("map.added", { inside: count(list.length), fresh: count(fresh.length), selected: count(selected().length) }));
   }
 
   function takeBack() {
@@ -158,7 +165,7 @@ async function show(state) {
       return;
     }
     deselect(fresh);
-    say(t("map.taken_back", { fresh: number(fresh.length), selected: number(selected().length) }));
+    say(t("map.taken_back", { fresh: count(fresh.length), selected: count(selected().length) }));
   }
 
   async function flip(i) {
@@ -166,7 +173,7 @@ async function show(state) {
     const sha256 = await points.hash(i);
     const now = toggle(sha256);
     if (now) pins.last = sha256;
-    say(t(now ? "map.one_selected" : "map.one_deselected", { selected: number(selected().length) }));
+    say(t(now ? "map.one_selected" : "map.one_deselected", { selected: count(selected().length) }));
   }
 
   function dropRectangle() {
@@ -184,16 +191,19 @@ async function show(state) {
     pins.anchor = [from, [Math.min(columns - 1, Math.max(0, c + dx)), Math.min(rows - 1, Math.max(0, r + dy))]];
     pins.rectangle = rectangle(...pins.anchor);
     view.reveal(...pins.anchor[1]);
-    $("map-told").textContent = t("map.in_rectangle", { inside: number(insideOf(points, pins.rectangle, isShown).length) });
+    $("map-told").textContent = t("map.in_rectangle", { inside: count(insideOf(points, pins.rectangle, isShown).length) });
   }
 
   function hover(cell) {
     clearTimeout(resting);
     const i = cell ? pick(cell) : -1;
     canvas.classList.toggle("over", i >= 0);
+    if (i !== rested) panel.cover();
+    rested = i;
     if (i < 0) return;
     resting = setTimeout(async () => {
       const sha256 = await points.hash(i);
+      if (rested !== i) return;
       // From afar a picture is a dot, and whoever passes over dots wants to see none.
       const revealed = view.scale >= NEAR && document.documentElement.dataset.hover === "on" && care() !== "show";
       if (sha256 !== panel.shown()) panel.show(sha256, { revealed, last: last() });
@@ -271,8 +281,6 @@ async function show(state) {
     view.move(0, 0);
   }).observe(canvas);
 
-  const replaced = new AbortController();
-  const { signal } = replaced;
   document.addEventListener("selection", () => ring().catch(problem), { signal });
   document.addEventListener("care", () => { sheets.clear(); drawing.ask(); }, { signal });
   addEventListener("hashchange", view.follow, { signal });

@@ -85,7 +85,7 @@ export function heat(pane) {
       canvas.hidden = !rows.length;
       if (!rows.length) return;
       // Of the picture's own proportions, so that both fit alike into the pane.
-      const { width, height } = pane.size;
+      const { width, height } = pane.shape;
       [canvas.width, canvas.height] = [SIDE, Math.max(1, Math.round((SIDE * height) / width))];
       const small = el("canvas", { width: rows[0].length, height: rows.length });
       small.getContext("2d").putImageData(pixels(rows), 0, 0);

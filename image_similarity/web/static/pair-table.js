@@ -1,6 +1,7 @@
 // What is on record of two pictures, side by side; a word, not only a colour, says where they differ.
 
 import { el } from "./dom.js";
+import { count } from "./numbers.js";
 import { t } from "./texts.js";
 
 // Places and characters of one cell before the rest is folded.
@@ -39,7 +40,7 @@ const ROWS = [
   ["sha1", ({ sha1 }) => sha1],
   ["md5", ({ md5 }) => md5],
   ["pdq", ({ pdq }) => pdq && t("compare.pdq_value", pdq)],
-  ["size", ({ size }) => size && t("compare.bytes", { bytes: size.toLocaleString("en") })],
+  ["size", ({ size }) => size && t("compare.bytes", { bytes: count(size) })],
   ["dimensions", ({ width, height }) => width && `${width} × ${height}`],
   ["format", ({ format, mime }) => format && `${format} (${mime})`],
   ["partial", ({ partial }) => (partial === undefined ? "" : t(partial ? "compare.yes" : "compare.no"))],

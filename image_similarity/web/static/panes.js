@@ -51,11 +51,16 @@ function pane(name) {
       // Single pixels are to be seen as such.
       picture.classList.toggle("coarse", seen.scale > 8);
     },
+    // Of what is shown, which of a picture that was sent is all that is known; else as it is on record.
+    get shape() {
+      const { naturalWidth: width, naturalHeight: height } = image;
+      return width && height ? { width, height } : made.size;
+    },
     // The picture's box within the pane, in pixels, before zoom and turn.
     box() {
       const { clientWidth: width, clientHeight: height } = picture;
-      const scale = Math.min(width / made.size.width, height / made.size.height);
-      return { width: made.size.width * scale, height: made.size.height * scale, pane: { width, height } };
+      const scale = Math.min(width / made.shape.width, height / made.shape.height);
+      return { width: made.shape.width * scale, height: made.shape.height * scale, pane: { width, height } };
     },
     // How much smaller a picture must be that lies on its side.
     fit() {
@@ -184,10 +189,12 @@ export function panes() {
     one.element.addEventListener("keydown", pressed);
     one.picture.addEventListener("dblclick", (event) => each(one, () => (one.seen.scale > 1 ? whole() : zoomed(one.seen, 3, at(one, event)))));
     follow(one);
-    new ResizeObserver(() => {
+    const fit = () => {
       one.turnTo(one.turn, one.mirrored);
       told();
-    }).observe(one.picture);
+    };
+    one.image.addEventListener("load", fit);
+    new ResizeObserver(fit).observe(one.picture);
   }
   show("hit");
   return made;

@@ -2,19 +2,19 @@
 
 import { el } from "./dom.js";
 import { facets } from "./facets.js";
+import { count } from "./numbers.js";
 import { t } from "./texts.js";
 
 const DATE = "[0-9]{4}(-[0-9]{2}(-[0-9]{2})?)?";
 const SWITCHES = ["gone", "irrelevant", "strength", "verify", "near"];
 // Of one picture alone.
 const OF_ONE = ["strength", "verify", "near"];
-const number = (value) => value.toLocaleString("en");
 
 // How many of the reference pairs lie within a distance, in words; "" where the model has none.
 export function closeness(reference, distance) {
   if (!reference || !Number.isFinite(distance)) return "";
   const at = Math.min(reference.unrelated.length - 1, Math.ceil(Number((distance * 100).toFixed(4))));
-  return t("search.as_close", { count: number(reference.unrelated[at]), pairs: number(reference.pairs) });
+  return t("search.as_close", { count: count(reference.unrelated[at]), pairs: count(reference.pairs) });
 }
 
 // The scenes to ask for once others are ticked: those that the query likely shows stay what they are, further ones are

@@ -6,24 +6,27 @@ import { current } from "./current.js";
 import { decideBar } from "./decide.js";
 import { el } from "./dom.js";
 import { grid } from "./grid.js";
+import { keepHits } from "./hits.js";
 import { key } from "./keys.js";
+import { count } from "./numbers.js";
 import { problem, say } from "./say.js";
 import { closeness, filters } from "./search-filters.js";
 import { pictures } from "./search-pictures.js";
 import { address, queries, question, read } from "./search-state.js";
 import { t } from "./texts.js";
 
-const number = (value) => value.toLocaleString("en");
 const main = document.getElementById("search");
 let state = read();
 let answer = null;
+// The query, {kind, hash}, that the hits on the page are hits of; the address may ask for the next one already.
+let answered = null;
 let asking = 0;
-const held = Promise.all([get("/facets"), get("/case")]);
+let held = null;
 
 // -- the hits --------------------------------------------------------------------------------------------------------
 
 function closeTo(hit) {
-  if (hit.as_close) return t("search.as_close", { count: number(hit.as_close.count), pairs: number(hit.as_close.pairs) });
+  if (hit.as_close) return t("search.as_close", { count: count(hit.as_close.count), pairs: count(hit.as_close.pairs) });
   return closeness(answer?.reference, hit.distance);
 }
 
@@ -85,16 +88,16 @@ function filterWords() {
   const { mode, scenes, searched, hidden, hidden_nearer: nearer, nearer: nearerWords } = answer.filter;
   if (mode === "off") {
     return [
-      el("p", {}, t("search.searched_all", { searched: number(searched) })),
+      el("p", {}, t("search.searched_all", { searched: count(searched) })),
       el("p", {}, el("button", { type: "button", onclick: () => changed({ scene: ["auto"] }) }, t("search.likely_only"))),
     ];
   }
-  const shown = t("search.searched", { searched: number(searched), total: number(searched + hidden), scenes: list(scenes) || t("search.no_scenes") });
+  const shown = t("search.searched", { searched: count(searched), total: count(searched + hidden), scenes: list(scenes) || t("search.no_scenes") });
   if (!hidden) return [el("p", {}, shown)];
   const widen = el("button", { type: "button", id: "widen", class: nearer ? "primary" : "", onclick: () => changed({ scene: ["off"] }) }, t("search.widen"));
   return [
     el("p", {}, shown),
-    el("p", { class: nearer ? "hides-nearer" : "" }, t("search.hidden", { hidden: number(hidden), nearer: nearerWords }), " ", widen),
+    el("p", { class: nearer ? "hides-nearer" : "" }, t("search.hidden", { hidden: count(hidden), nearer: nearerWords }), " ", widen),
   ];
 }
 
@@ -112,7 +115,7 @@ function tell() {
   const { excluded } = answer;
   const brought = excluded.hidden_irrelevant > 0 && el("button", { type: "button", onclick: () => changed({ irrelevant: true }) }, t("search.bring_back"));
   told.replaceChildren(
-    el("p", { class: "count-of-hits" }, answer.hits.total ? t("search.found", { count: number(answer.hits.total) }) : t("search.found_none")),
+    el("p", { class: "count-of-hits" }, answer.hits.total ? t("search.found", { count: count(answer.hits.total) }) : t("search.found_none")),
     ...filterWords(),
     ...[!answer.hits.total && el("p", {}, el("button", { type: "button", onclick: () => changed(unfiltered()) }, t("search.unfiltered")))].filter(Boolean),
     ...answer.words.map((each) => el("p", { class: "faint" }, each)),
@@ -153,39 +156,55 @@ function changed(part) {
   ask();
 }
 
+// What the case holds, asked for once; again where that failed.
+function holdings() {
+  held ??= Promise.all([get("/facets"), get("/case")]).catch((error) => {
+    held = null;
+    throw error;
+  });
+  return held;
+}
+
+function answerOf(query) {
+  answered = query;
+  found.hidden = !query;
+  if (query) document.body.dataset.query = query.hash;
+  else delete document.body.dataset.query;
+}
+
 async function ask() {
-  const number = ++asking;
+  const turn = ++asking;
   const first = queries(state)[0];
-  document.body.toggleAttribute("data-query", false);
-  if (first) document.body.dataset.query = first.hash;
   nothing.hidden = Boolean(first);
   fold.hidden = !first || !answer;
   side.show(state, answer);
   if (!first) {
-    found.hidden = true;
+    main.removeAttribute("aria-busy");
+    answerOf(null);
     return;
   }
   main.setAttribute("aria-busy", "true");
   say(t("search.searching"));
   try {
-    const [counts, about] = await held;
+    const [counts, about] = await holdings();
     const given = await send("POST", "/searches", question(state));
     // What was asked meanwhile is what counts.
-    if (number === asking) show(given, counts, about.models.filter((each) => each.vectors));
+    if (turn === asking) show(given, counts, about.models.filter((each) => each.vectors));
   } catch (error) {
-    if (number === asking) {
-      found.hidden = true;
+    if (turn === asking) {
+      answerOf(null);
       problem(error);
     }
   } finally {
-    if (number === asking) main.removeAttribute("aria-busy");
+    if (turn === asking) main.removeAttribute("aria-busy");
   }
 }
 
 function show(given, counts, models) {
   const inHand = [hits.element, told].find((each) => each.contains(document.activeElement));
   answer = given;
-  found.hidden = fold.hidden = false;
+  answerOf(queries(state)[0]);
+  fold.hidden = false;
   side.show(state, answer);
   chosen.show(state, answer, counts, models);
   tell();
@@ -194,7 +213,7 @@ function show(given, counts, models) {
   // Whoever was among what stood there goes on among what stands there now.
   if (inHand === hits.element && answer.hits.total) hits.focusFirst();
   else if (inHand) told.focus();
-  say(answer.hits.total ? t("search.found", { count: number(answer.hits.total) }) : t("search.found_none"));
+  say(answer.hits.total ? t("search.found", { count: count(answer.hits.total) }) : t("search.found_none"));
 }
 
 // -- acts on a hit ---------------------------------------------------------------------------------------------------
@@ -208,12 +227,9 @@ function hitInHand() {
 
 function compare() {
   const hit = hitInHand();
-  const first = queries(state)[0];
-  if (!hit || !first) return;
-  // The page "compare" goes from hit to hit by these.
-  const listed = new Set([...hits.element.querySelectorAll(".tile")].map((each) => each.dataset.sha256));
-  sessionStorage.setItem("image_similarity.hits", JSON.stringify([...listed]));
-  location.assign(`/compare?query=${first.hash}&hit=${hit.sha256}${first.kind === "upload" ? "&query_upload=1" : ""}`);
+  if (!hit) return;
+  keepHits(answered.hash, [...hits.element.querySelectorAll(".tile")].map((each) => each.dataset.sha256));
+  location.assign(`/compare?query=${answered.hash}&hit=${hit.sha256}${answered.kind === "upload" ? "&query_upload=1" : ""}`);
 }
 
 function addCurrent(isAgainst) {
@@ -225,6 +241,8 @@ key("c", t("search.compare"), compare);
 key("a", t("search.too"), () => addCurrent(false));
 key("b", t("search.not_like"), () => addCurrent(true));
 addEventListener("popstate", () => {
+  // "Skip to the content" is no other question.
+  if (address(read()) === address(state)) return;
   state = read();
   ask();
 });

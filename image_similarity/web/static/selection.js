@@ -33,16 +33,25 @@ addEventListener("storage", (event) => {
   document.dispatchEvent(new CustomEvent("selection"));
 });
 
+// A page that was left and comes back by Back heard of no changes meanwhile.
+addEventListener("pageshow", (event) => {
+  if (!event.persisted) return;
+  chosen = read();
+  document.dispatchEvent(new CustomEvent("selection"));
+});
+
 // All of it, by SHA-256, in the order of choosing. "selection" on document tells of changes.
 export const selected = () => [...chosen];
 export const isSelected = (sha256) => chosen.has(sha256);
 
 export function select(sha256s) {
+  chosen = read();
   for (const each of sha256s) chosen.add(each);
   keep();
 }
 
 export function deselect(sha256s) {
+  chosen = read();
   for (const each of sha256s) chosen.delete(each);
   keep();
 }

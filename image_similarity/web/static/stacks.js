@@ -98,7 +98,7 @@ function findButton(name) {
 
 function tell(found) {
   const near = boxes.near.checked || boxes.turned.checked;
-  const told = [el("p", {}, t("stacks.count", { identical: count(found.identical), near: count(found.near), pictures: count(found.pictures) }))];
+  const told = [el("p", {}, t(near ? "stacks.count" : "stacks.count_identical", { identical: count(found.identical), near: count(found.near), pictures: count(found.pictures) }))];
   if (!found.current) told.push(el("p", { class: "warning" }, t("stacks.outdated"), " ", findButton("stacks.again")));
   if (near && found.hashed < found.pictures) told.push(el("p", {}, t("stacks.hashed", { hashed: count(found.hashed), pictures: count(found.pictures) })));
   if (near && found.poor) told.push(el("p", { class: "faint" }, t("stacks.poor", { poor: count(found.poor) })));
