@@ -33,15 +33,23 @@ def duplicates(
                 )
         hashes = copies.load(connection, places)
         identical = copies.at_several_places(connection, places)
-        good = np.flatnonzero(hashes.qualities >= pdq.MIN_QUALITY)
-        groups = _near_groups(hashes.hashes[good], turned, on_event) if near else []
-        rows = [good[group] for group in groups]
-        ids = [int(hashes.image_ids[row]) for group in rows for row in group]
+    good = np.flatnonzero(hashes.qualities >= pdq.MIN_QUALITY)
+    # Of many pictures it takes minutes, in which nobody could write if a transaction were open.
+    groups = _near_groups(hashes.hashes[good], turned, on_event) if near else []
+    near_rows = [good[group] for group in groups]
+    ids = [int(hashes.image_ids[row]) for group in near_rows for row in group]
+    with catalog.reading() as connection:
         records = gallery.records(connection, {*identical, *ids}, places=places)
+    # What went meanwhile is no duplicate any more.
+    near_rows = [_standing(hashes, group, records) for group in near_rows]
     return Duplicates(
         stacks=(
-            *(Stack("identical", (StackMember(records[id_]),)) for id_ in identical),
-            *(_near_stack(hashes, group, records, turned) for group in rows),
+            *(
+                Stack("identical", (StackMember(records[id_]),))
+                for id_ in identical
+                if len(records[id_].places) > 1
+            ),
+            *(_near_stack(hashes, group, records, turned) for group in near_rows if len(group) > 1),
         ),
         pictures=hashes.pictures,
         hashed=len(hashes.hashes),
@@ -60,6 +68,12 @@ def _near_groups(hashes: pdq.Hashes, turned: bool, on_event: Listener) -> list[p
         turned=turned,
         tell=lambda done: on_event(Progress(done, len(hashes), 0, 0)),
     )
+
+
+def _standing(hashes: copies.Hashes, rows: pdq.Rows, records: dict[int, ImageRecord]) -> pdq.Rows:
+    """The rows of the contents that still lie somewhere."""
+    there = [bool(records[int(hashes.image_ids[row])].places) for row in rows]
+    return rows[np.array(there, dtype=np.bool_)]
 
 
 def _near_stack(

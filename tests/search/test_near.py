@@ -11,6 +11,7 @@ import pytest
 
 from image_similarity.case import Case, search_cases
 from image_similarity.errors import DatabaseDamaged, InvalidSetting, UnknownSource
+from image_similarity.events import Event, Started
 from image_similarity.matching import pdq
 from image_similarity.matching.pdq import PdqHash
 from image_similarity.search import SearchRequest
@@ -188,6 +189,30 @@ def test_stacks_are_identical_files_first_and_then_near_ones_with_every_place(ca
     assert near[0].members[0].distance == 0
     assert near[0].spread >= 31
     assert (both.pictures, both.hashed, both.poor) == (7, 6, 1)
+
+
+def test_while_stacks_are_looked_for_others_can_write_and_what_goes_meanwhile_is_left_out(
+    case: Path,
+) -> None:
+    def meanwhile(event: Event) -> None:
+        if isinstance(event, Started):
+            # It waits for nobody: a transaction that were open would be one.
+            with closing(sqlite3.connect(case, timeout=0, isolation_level=None)) as connection:
+                connection.execute(
+                    "UPDATE file SET gone_run_id = (SELECT min(id) FROM run)"
+                    " WHERE path IN ('alike.png', 'again/query.png')"
+                )
+
+    with Case.open(case, read_only=True) as opened:
+        found = opened.duplicates(near=True, on_event=meanwhile)
+    places = [
+        [place.path for member in stack.members for place in member.image.places]
+        for stack in found.stacks
+    ]
+    assert places[0] == ["copy.png", "deep/copy.png"]
+    assert {"query.png", "copy.png"} <= set(places[1])
+    assert "alike.png" not in places[1]
+    assert len(places) == 2
 
 
 def test_stacks_of_an_unknown_source_are_refused(case: Path) -> None:
