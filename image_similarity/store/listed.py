@@ -25,8 +25,7 @@ def listed(connection: Connection, held: Holdings, rows: Numbers, places: Number
     digests = {id_: Digests(*map(_text, row[1:4])) for id_, row in found.items()}
     known = hash_lists.known(connection, digests)
     verdicts = _verdicts(connection, ids)
-    many = np.bincount(held.places.rows, minlength=len(held.contents.ids))[rows].tolist()
-    live = _live(held, rows)
+    live = held.places.live[places].tolist()
     return [
         Listed(
             sha256=digests[id_].sha256,
@@ -44,7 +43,7 @@ def listed(connection: Connection, held: Holdings, rows: Numbers, places: Number
             known=tuple(each.list for each in known.get(id_, ())),
             verdicts=tuple(sorted(verdicts.get(id_, ()))),
         )
-        for id_, file, count, is_live in zip(ids, files, many, live, strict=True)
+        for id_, file, count, is_live in zip(ids, files, _many(held, rows), live, strict=True)
         if (row := found[id_])
     ]
 
@@ -85,10 +84,12 @@ def _verdicts(connection: Connection, ids: Sequence[int]) -> dict[int, set[str]]
     return found
 
 
-def _live(held: Holdings, rows: Numbers) -> list[bool]:
-    live = np.zeros(len(held.contents.ids), dtype=np.bool_)
-    live[held.places.rows[held.places.live]] = True
-    found: list[bool] = live[rows].tolist()
+def _many(held: Holdings, rows: Numbers) -> list[int]:
+    """At how many places contents lie; of those that lie nowhere any more at how many they lay."""
+    places, every = held.places, len(held.contents.ids)
+    live = np.bincount(places.rows[places.live], minlength=every)[rows]
+    ever = np.bincount(places.rows, minlength=every)[rows]
+    found: list[int] = np.where(live > 0, live, ever).tolist()
     return found
 
 

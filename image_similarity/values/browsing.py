@@ -64,6 +64,7 @@ class Facets:
 class Listed:
     """A content as lists show it, at the first of its places that count: live ones first, by source and path.
 
+    `places` are those where it lies, or lay if it lies nowhere any more; `gone`: it left the one that is shown.
     `scene` is the most probable one, `taken` when its camera says that it was taken, `known` the hash lists that hold
     it, `verdicts` what was said of it as a hit.
     """

@@ -188,7 +188,15 @@ def test_a_picture_that_is_gone_from_one_place_is_shown_at_another(case: Case) -
     found = {each.sha256: each for each in case.browse(Choice(include_gone=True)).items}
     assert found[sha256("p4")].path == "p4.png"
     assert not found[sha256("p4")].gone
-    assert found[sha256("p3")].gone
+    assert found[sha256("p4")].places == 2, "one of three is gone"
+    assert (found[sha256("p3")].gone, found[sha256("p3")].places) == (True, 1)
+
+
+def test_a_place_that_a_picture_left_is_marked_though_it_lies_at_another(case: Case) -> None:
+    run(case, "UPDATE file SET gone_run_id = 1 WHERE path = 'a/p4.png'")
+    choice = Choice(sources=("phone",), under="a", include_gone=True)
+    (left,) = case.browse(choice).items
+    assert (left.path, left.gone, left.places) == ("a/p4.png", True, 2)
 
 
 def test_what_is_listed_says_what_is_known_of_a_picture(case: Case) -> None:

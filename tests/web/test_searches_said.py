@@ -59,6 +59,18 @@ def test_what_was_sent_is_called_as_its_sender_did_and_not_by_where_it_lies(
     assert all("lost.jpg" in each for each in told)
 
 
+def test_a_hit_at_a_place_that_it_left_says_so_though_it_lies_at_another(
+    client: httpx.Client, served: Served
+) -> None:
+    with served.desk.case._catalog.writing() as connection:
+        connection.exec_driver_sql("UPDATE file SET gone_run_id = 1 WHERE path = 'rooms/copy.jpg'")
+        held = "SELECT sha256 FROM image JOIN file ON file.image_id = image.id WHERE path = ?"
+        (sha256,) = connection.exec_driver_sql(held, ("rooms/copy.jpg",)).one()
+    hits = ask(client, {"sha256": sha256}, k=2, include_gone=True)["hits"]["items"]
+    found = {hit["place"]: (hit["gone"], hit["places"]) for hit in hits}
+    assert found == {"evidence:picture-00.jpg": (False, 1), "evidence:rooms/copy.jpg": (True, 1)}
+
+
 def test_a_report_of_hits_says_which_pictures_alone_were_searched(
     client: httpx.Client, served: Served
 ) -> None:

@@ -77,8 +77,8 @@ class Picture(BaseModel):
     width: int
     height: int
     place: str = Field(description='"source:path", as it is shown.')
-    places: int
-    gone: bool = Field(description="At no place any more.")
+    places: int = Field(description="Where it lies; of what lies nowhere any more where it lay.")
+    gone: bool = Field(description="Not at the place that is shown any more.")
     partial: bool
     scene: Scene | None
     tags: list[str]
@@ -89,13 +89,14 @@ class Picture(BaseModel):
 def picture_shape(image: ImageRecord, place: Place | None = None) -> Picture:
     """A content as a grid shows it, at one of its places or its first."""
     shown = place or image.places[0]
+    live = sum(each.gone_since is None for each in image.places)
     return Picture(
         sha256=image.sha256,
         width=image.width,
         height=image.height,
         place=visible(f"{shown.source}:{shown.path}"),
-        places=len(image.places),
-        gone=all(each.gone_since is not None for each in image.places),
+        places=live or len(image.places),
+        gone=shown.gone_since is not None,
         partial=image.partial,
         scene=scene_shapes(image)[0] if image.scenes else None,
         tags=list(image.tags),
