@@ -24,7 +24,7 @@ from image_similarity.case import Case
 from image_similarity.cli import serve as command
 from image_similarity.store import engine
 from image_similarity.store.schema import APPLICATION_ID, PAGE_SIZE
-from tests.cli.conftest import Made, Run, start
+from tests.cli.conftest import Made, Run, index_arguments, start
 
 DUMPS = Path(__file__).resolve().parents[1] / "data" / "db"
 LINK = re.compile(r"http://127\.0\.0\.1:(\d+)/sign-in\?token=([\w-]{40,})\n")
@@ -404,17 +404,39 @@ def test_for_reading_only_nothing_is_written(copied: Made, tmp_path: Path) -> No
 # --- what it takes ------------------------------------------------------------------------------------
 
 
-def test_help_needs_nothing_that_the_page_needs() -> None:
-    code = """
+WITHOUT = """
 import sys
 sys.modules.update(dict.fromkeys(("fastapi", "starlette", "uvicorn", "pydantic")))
 from image_similarity.cli import main
-sys.argv = ["image-similarity", "serve", "--help"]
 main.main()
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+
+def without_the_extra(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run a command where nothing is installed that only the page needs."""
+    command = [sys.executable, "-c", WITHOUT, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_help_needs_nothing_that_the_page_needs() -> None:
+    done = without_the_extra("serve", "--help")
     assert done.returncode == 0, done.stderr
     assert "Open the analyst's page" in done.stdout
+
+
+def test_all_else_works_without_the_extra(copied: Made, tmp_path: Path) -> None:
+    database = tmp_path / "new.db"
+    indexed = without_the_extra(*index_arguments(copied.folder, database, copied.model))
+    assert indexed.returncode == 3, indexed.stderr
+    for asked in (
+        ("query", copied.first, "-dp", database, "--scene", "off", "-k", 3),
+        ("review", "tag", copied.first, "seen", "-dp", database),
+        ("report", "html", "-dp", database, "-o", tmp_path / "report.html", "--tag", "seen"),
+        ("case", "traces", "-dp", database),
+        ("audit", "verify", "-dp", database),
+    ):
+        done = without_the_extra(*asked)
+        assert done.returncode == 0, (asked, done.stderr)
 
 
 @pytest.mark.parametrize("missing", ["fastapi", "uvicorn"])

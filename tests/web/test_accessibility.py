@@ -28,7 +28,7 @@ PAGES = {
     "selection": "/selection",
     "api": "/api",
 }
-# Axe takes half a minute for the list of all operations, all of which one template makes: three of each stand for them.
+# Of the page of all operations, which takes half a minute: one template makes them, so three of each stand for all.
 THREE_OF_EACH = """() => document.querySelectorAll("main article:nth-of-type(n+4), main tbody tr:nth-child(n+4)")
   .forEach((each) => each.remove())"""
 # What the Tab key must come to: all that can be used, but of a group of radio buttons, a grid or a list one at a time.
@@ -55,9 +55,12 @@ def context(shared_context: BrowserContext) -> BrowserContext:
     return shared_context
 
 
-def address_of(name: str, served: Served) -> str:
-    query, hit, *_ = served.hashes()
-    return PAGES[name].format(query=query, hit=hit)
+def shown(window: Window, name: str) -> Page:
+    query, hit, *_ = window.served.hashes()
+    page = window.go(PAGES[name].format(query=query, hit=hit))
+    if name == "api":
+        page.evaluate(THREE_OF_EACH)
+    return page
 
 
 def violations(page: Page) -> list[str]:
@@ -71,9 +74,7 @@ def violations(page: Page) -> list[str]:
 
 @pytest.mark.parametrize("name", PAGES)
 def test_axe_finds_nothing_wrong_with_a_page(window: Window, name: str) -> None:
-    page = window.go(address_of(name, window.served))
-    if name == "api":
-        page.evaluate(THREE_OF_EACH)
+    page = shown(window, name)
     found = {"light": violations(page)}
     page.emulate_media(color_scheme="dark")
     page.set_viewport_size({"width": 640, "height": 900})
@@ -93,7 +94,7 @@ def test_axe_finds_nothing_wrong_with_the_page_to_sign_in(browser: Browser, serv
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_enlarged_twice_need_not_be_scrolled_sideways(window: Window, name: str) -> None:
     window.page.set_viewport_size({"width": 640, "height": 450})
-    page = window.go(address_of(name, window.served))
+    page = shown(window, name)
     width = page.evaluate("document.documentElement.scrollWidth")
     assert width <= 640, page.evaluate(
         "[...document.querySelectorAll('main *')]"
@@ -103,7 +104,7 @@ def test_a_page_enlarged_twice_need_not_be_scrolled_sideways(window: Window, nam
 
 @pytest.mark.parametrize("name", PAGES)
 def test_the_tab_key_comes_to_everything_and_shows_where_it_is(window: Window, name: str) -> None:
-    page = window.go(address_of(name, window.served))
+    page = shown(window, name)
     wanted = dict(page.evaluate(REACHABLE))
     missing, unseen = dict(wanted), []
     for _ in range(len(wanted) + 5):

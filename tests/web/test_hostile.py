@@ -216,7 +216,7 @@ def test_what_was_sent_comes_back_as_a_picture_and_never_as_it_was_sent(
 
 # --- many at once -----------------------------------------------------------------------------------
 
-CLIENTS, REQUESTS, NEW = 16, 30, 60
+CLIENTS, REQUESTS, NEW = 16, 12, 40
 
 
 class Crowd:

@@ -21,7 +21,7 @@ from tests.cli.conftest import Made
 from tests.web.conftest import Served, running
 
 # Of each operation; beside them come the edges of every value, which are not drawn.
-EXAMPLES = 10
+EXAMPLES = 5
 CONFIG: dict[str, Any] = {
     "seed": 7,
     "generation": {
