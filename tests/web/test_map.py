@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import struct
 import tempfile
 import threading
@@ -13,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 from PIL import Image
-from playwright.sync_api import Page
+from playwright.sync_api import Page, Route, expect
 
 from tests.web.conftest import Serve, Served, Window
 from tests.web.test_accessibility import violations
@@ -516,3 +517,39 @@ def test_axe_finds_nothing_wrong_with_a_map_that_is_laid_out(
             found[colours, width] = violations(page)
     assert found == {each: [] for each in found}
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+
+
+def test_a_key_that_is_pressed_at_once_acts_on_the_picture_under_the_cursor(
+    window: Window, client: httpx.Client, served: Served
+) -> None:
+    page = opened(window, client)
+    page.evaluate(
+        "sessionStorage.setItem('image_similarity.examiner_asked',"
+        " document.querySelector('meta[name=csrf]').content)"
+    )
+    page.locator("#map").focus()
+    page.keyboard.press("ArrowRight")
+    page.locator("#map-card .map-links").wait_for()
+    before = page.locator("#map-card [data-sha256]").get_attribute("data-sha256")
+    late: list[Route] = []
+    page.route(re.compile("/api/v1/pictures/[0-9a-f]{64}$"), lambda route: late.append(route))
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("t")
+    page.locator("dialog input").fill("sofa")
+    page.keyboard.press("Enter")
+    page.get_by_text("Saved: tag “sofa”.").wait_for()
+    (said,) = served.desk.case.decisions()
+    card = page.locator("#map-card [data-sha256]").get_attribute("data-sha256")
+    assert said.sha256 == card != before
+
+
+def test_what_the_pointer_uncovered_beside_the_map_is_covered_once_it_is_elsewhere(
+    window: Window, client: httpx.Client
+) -> None:
+    page = opened(window, client)
+    column, row, _ = points_of(client, client.get("/map").json())[0]
+    page.mouse.move(*place_of(page, column + 0.5, row + 0.5))
+    page.locator("#map-card .picture.revealed").wait_for()
+    page.mouse.move(5, 5)
+    expect(page.locator("#map-card .picture")).to_have_count(1)
+    expect(page.locator("#map-card .revealed")).to_have_count(0)

@@ -2,6 +2,7 @@
 
 import { get, send } from "./api.js";
 import { care } from "./care.js";
+import { decideBar } from "./decide.js";
 import { el } from "./dom.js";
 import { describe } from "./keys.js";
 import { makeDrawing, NEAR } from "./map-draw.js";
@@ -318,4 +319,5 @@ describe("Space", t("map.keys.select"));
 describe("Escape", t("map.keys.escape"));
 describe("+ −", t("map.keys.zoom"));
 describe("0", t("map.whole"));
+$("map-card").after(decideBar());
 await start().catch(problem);
