@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from image_similarity.errors import DatabaseError
 from image_similarity.pictures.names import from_text, to_text
 from image_similarity.records import exports
 from image_similarity.store import audit
@@ -27,9 +28,12 @@ def record(catalog: Catalog, folder: Path) -> str | None:
         None, or one sentence that says why it is not recorded; nothing may be kept there then.
     """
     path = to_text(str(folder))
-    with catalog.reading() as connection:
-        if any(_path(entry) == path for entry in audit.entries(connection)):
-            return None
+    try:
+        with catalog.reading() as connection:
+            if any(_path(entry) == path for entry in audit.entries(connection)):
+                return None
+    except DatabaseError as error:
+        return f"the audit chain cannot be read: {error.message}"
     return exports.append(catalog, ACTION, {"kind": "thumbnails", "path": path})
 
 

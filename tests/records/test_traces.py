@@ -6,8 +6,10 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import pytest
+
 from image_similarity.case import Case
-from image_similarity.store import gallery, thumbnails
+from image_similarity.store import engine, gallery, thumbnails
 from image_similarity.store.schema import APPLICATION_ID
 from tests.records.searches import case, rows
 
@@ -102,3 +104,15 @@ def test_folders_of_thumbnails_are_listed_once_with_what_is_ours_in_them(tmp_pat
         assert opened.purge_cached() == 1
         assert (folder / "holiday.jpg").exists()
         assert opened.traces().folders[0].files == 0
+
+
+def test_a_folder_that_cannot_be_looked_up_while_another_holds_the_database_is_not_on_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "BUSY_TIMEOUT_MS", 0)
+    database = case(tmp_path / "case.db", 5)
+    with Case.open(database) as opened:
+        with closing(sqlite3.connect(database, isolation_level=None)) as other:
+            other.execute("BEGIN EXCLUSIVE")
+            assert "locked" in (opened.record_cache(tmp_path / "kept") or "")
+        assert opened.record_cache(tmp_path / "kept") is None
