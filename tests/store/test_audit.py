@@ -321,10 +321,10 @@ def test_a_decision_waits_for_a_run_that_is_writing_and_both_are_there(case: Pat
 
     thread = threading.Thread(target=run)
     thread.start()
-    assert writing.wait(10)
+    assert writing.wait(60)
     with Case.open(case) as opened:
         opened.set_facts(notes="during the run")
-        assert done.wait(10)
+        assert done.wait(60)
         assert [entry.action for entry in opened.audit(last=2)] == ["batch", "facts"]
     thread.join()
     assert found(case) == []
@@ -425,7 +425,7 @@ def test_a_changed_examiner_is_found(case: Path) -> None:
 
 
 def test_examiners_in_threads_beside_each_other_keep_their_names(case: Path) -> None:
-    meeting = threading.Barrier(2, timeout=30)
+    meeting = threading.Barrier(2, timeout=60)
     with Case.open(case) as opened:
 
         def work(name: str) -> None:

@@ -70,7 +70,7 @@ def test_the_key_is_told_of_and_asked_for_everywhere(document: dict[str, Any]) -
 
 
 def test_the_document_is_for_who_has_the_key(served: Served) -> None:
-    assert httpx.get(f"{served.url}/api/v1/openapi.json").status_code == 401
+    assert httpx.get(f"{served.url}/api/v1/openapi.json", timeout=60).status_code == 401
 
 
 def test_the_page_shows_every_operation_and_every_schema(

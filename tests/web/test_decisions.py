@@ -257,7 +257,7 @@ def test_a_decision_that_was_answered_survives_the_server_s_death(
     try:
         assert process.stdout is not None
         link = process.stdout.readline().strip()
-        with httpx.Client(follow_redirects=True) as client:
+        with httpx.Client(follow_redirects=True, timeout=60) as client:
             page = client.get(link)
             csrf = page.text.split('<meta name="csrf" content="')[1].partition('"')[0]
             made = client.post(

@@ -61,6 +61,6 @@ def test_the_examiner_s_name_goes_with_the_session(window: Window, client: httpx
 
 @pytest.mark.parametrize("address", [*PAGES, "/api/v1/case", "/compare"])
 def test_nothing_is_told_to_who_is_not_signed_in(served: Served, address: str) -> None:
-    answer = httpx.get(f"{served.url}{address}")
+    answer = httpx.get(f"{served.url}{address}", timeout=60)
     assert "picture" not in answer.text
     assert answer.status_code in (303, 401)

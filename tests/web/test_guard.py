@@ -54,7 +54,7 @@ def csrf_of(signed_in: httpx.Client) -> str:
 
 def raw(served: Served, text: str) -> str:
     """What comes back for bytes that no client would send."""
-    with socket.create_connection(("127.0.0.1", served.options.port), timeout=30) as connection:
+    with socket.create_connection(("127.0.0.1", served.options.port), timeout=60) as connection:
         connection.sendall(text.encode("latin-1"))
         with connection.makefile("rb") as answer:
             return answer.read().decode("latin-1")
@@ -84,7 +84,7 @@ def test_without_a_session_nothing_can_be_changed(served: Served) -> None:
 def test_without_a_session_a_page_leads_to_the_form_and_back_to_where_one_wanted_to_go(
     served: Served,
 ) -> None:
-    with httpx.Client(base_url=served.url, follow_redirects=True) as client:
+    with httpx.Client(base_url=served.url, follow_redirects=True, timeout=60) as client:
         form = client.get("/search?sha256=" + "a" * 64)
         assert form.url.path == "/sign-in"
         sent = {"key": served.sessions.key, "next": form.url.params["next"]}
@@ -264,7 +264,7 @@ def test_a_change_without_the_session_s_token_is_refused(
 def test_the_token_of_one_session_is_none_of_another(
     served: Served, signed_in: httpx.Client
 ) -> None:
-    with httpx.Client(base_url=served.url) as other:
+    with httpx.Client(base_url=served.url, timeout=60) as other:
         other.get(served.link)
         headers = {guard.CSRF_HEADER: csrf_of(other)}
         answer = signed_in.put("/api/v1/session", json={"examiner": "A"}, headers=headers)
@@ -384,7 +384,7 @@ def test_a_body_that_does_not_end_is_not_waited_for(
         f"Authorization: Bearer {served.sessions.key}",
         "Content-Length: 20",
     )
-    with socket.create_connection(("127.0.0.1", served.options.port), timeout=30) as connection:
+    with socket.create_connection(("127.0.0.1", served.options.port), timeout=60) as connection:
         connection.sendall(("\r\n".join(lines) + "\r\n\r\n{").encode())
         assert b" 408 " in connection.recv(4096)
 

@@ -49,8 +49,8 @@ def test_every_refusal_has_the_shape_that_the_guide_shows(
         client.post("/searches", json={"queries": []}),
         client.post("/decisions", content=b"{"),
         client.get("/runs", params={"cursor": "nothing"}),
-        httpx.get(f"{served.url}/api/v1/case"),
-        httpx.get(f"{served.url}/api/v1/case", headers={"Host": "elsewhere"}),
+        httpx.get(f"{served.url}/api/v1/case", timeout=60),
+        httpx.get(f"{served.url}/api/v1/case", headers={"Host": "elsewhere"}, timeout=60),
     ]
     assert [each.status_code for each in answers] == [404, 404, 422, 422, 422, 422, 401, 421]
     for answer in answers:
