@@ -98,7 +98,8 @@ class Desk:
             yield self.case
 
 
-def _desk(request: Request) -> Desk:
+# Not plain: it would take a thread for nothing, and they are few.
+async def _desk(request: Request) -> Desk:
     desk: Desk = request.app.state.desk
     return desk
 

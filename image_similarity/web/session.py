@@ -9,7 +9,8 @@ from fastapi import Depends, Request
 from image_similarity.web.sessions import Session
 
 
-def _session(request: Request) -> Session:
+# Not plain: it would take a thread for nothing, and they are few.
+async def _session(request: Request) -> Session:
     session: Session = request.state.session
     return session
 

@@ -19,6 +19,7 @@ from PIL import Image
 from image_similarity.case import Case
 from image_similarity.web import answers as answers_module
 from image_similarity.web import uploads as uploads_module
+from image_similarity.web.desk import Desk
 from image_similarity.web.problems import Refused
 from image_similarity.web.temporary import purge_abandoned
 from tests.cli.conftest import ROOT
@@ -152,6 +153,21 @@ def test_what_a_killed_page_left_is_deleted_by_the_next_and_what_a_running_one_h
     purge_abandoned(served.desk.case)
     assert [each.name for each in folder(served).iterdir()] == [held]
     assert (tmp_path / "image-similarity-page-notes").exists()
+
+
+def test_what_was_sent_goes_also_where_someone_does_not_wait_for_a_job_to_stop(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk = Desk(served.options)
+    kept = desk.uploads.add(picture(), "one.jpg").path.parent
+
+    def pressed() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(desk.jobs, "close", pressed)
+    with pytest.raises(KeyboardInterrupt):
+        desk.close()
+    assert not kept.exists()
 
 
 def test_a_folder_of_someone_s_own_stays_whatever_they_called_it(
