@@ -1,7 +1,8 @@
 """Looking through a case: pages of contents in a lasting order, and how many there are of what.
 
 A cursor names the last row of its page. Rows are never deleted and keep their keys, so that pages go on where they
-stopped while a run adds pictures.
+stopped while a run adds pictures. It also names the newest place at the first page: places that came later stand behind
+all others, or a picture that was not shown yet could get one before the cursor, and be missed.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import re
 import threading
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, get_args
 from weakref import WeakKeyDictionary
 
@@ -33,7 +35,7 @@ from image_similarity.values import (
 ORDERS: tuple[Order, ...] = get_args(Order)
 # More months than this are counted by years.
 _MOST_MONTHS = 24
-_CURSOR = re.compile(r"(path|taken|added)-(\d{1,18})", re.ASCII)
+_CURSOR = re.compile(r"(path|taken|added)-(\d{1,18})-(\d{1,18})", re.ASCII)
 
 _SHELVES: WeakKeyDictionary[Catalog, tuple[threading.Lock, Shelf]] = WeakKeyDictionary()
 _MAKING = threading.Lock()
@@ -43,17 +45,19 @@ def page(catalog: Catalog, choice: Choice, order: Order, after: str | None, limi
     """A page of the contents that meet a choice; see `Case.browse`."""
     if order not in ORDERS:
         raise InvalidSetting(f"there is no order {order!r}", hint=", ".join(ORDERS))
-    last = None if after is None else _row_of(after, order)
+    newest, last = (None, None) if after is None else _rows_of(after, order)
     with _opened(catalog, choice) as (connection, shelf, held):
         met = _Met(connection, shelf, held, choice)
         chosen = met.all()
-        places = _first_places(held.places, met.places, chosen)
+        newest = int(held.places.ids.max(initial=0)) if newest is None else newest
+        held, counting = _later_last(held, met.places, newest)
+        places = _first_places(held.places, counting, chosen)
         wanted = _ordered(held, places, chosen, order)
         start = 0 if last is None else _start(held, places, wanted, order, last)
         rows = wanted[start : start + limit]
         items = listed(connection, held, rows, places[rows])
         more = start + limit < len(wanted)
-        following = f"{order}-{_key(held, places, rows[-1], order)}" if more else None
+        following = f"{order}-{newest}-{_key(held, places, rows[-1], order)}" if more else None
         return Listing(tuple(items), following, len(wanted))
 
 
@@ -173,6 +177,17 @@ def _days(name: str) -> tuple[int, int]:
 # -- order ------------------------------------------------------------------------------------------------------------
 
 
+def _later_last(held: Holdings, counting: Mask, newest: int) -> tuple[Holdings, Mask]:
+    """The holdings, and which places count, with the places that came after one behind all others."""
+    was = held.places
+    later = was.ids > newest
+    if not later.any():
+        return held, counting
+    order = np.argsort(later, kind="stable")
+    places = Places(was.ids[order], was.rows[order], was.sources[order], was.live[order], was.names)
+    return replace(held, places=places), counting[order]
+
+
 def _first_places(places: Places, counting: Mask, chosen: Mask) -> Numbers:
     """For each content the position of its first place that counts, a live one if there is any; -1 without one."""
     first = np.full(len(chosen), -1, dtype=np.int64)
@@ -203,11 +218,12 @@ def _key(held: Holdings, places: Numbers, row: int, order: Order) -> int:
     return int(held.places.ids[places[row]] if order == "path" else held.contents.ids[row])
 
 
-def _row_of(cursor: str, order: Order) -> int:
+def _rows_of(cursor: str, order: Order) -> tuple[int, int]:
+    """The ids that a cursor names: of the newest place at the first page, and of the last row of the page before."""
     found = _CURSOR.fullmatch(cursor)
     if found is None or found[1] != order:
         raise InvalidSetting(f"{cursor!r} is no cursor of a page in the order of {order}")
-    return int(found[2])
+    return int(found[2]), int(found[3])
 
 
 def _start(held: Holdings, places: Numbers, wanted: Numbers, order: Order, last: int) -> int:

@@ -176,6 +176,20 @@ def test_pages_go_on_where_they_stopped_while_a_run_adds_and_closes(
     assert len(found) == len(set(found))
 
 
+def test_a_picture_that_gets_another_place_before_the_cursor_is_not_missed(case: Case) -> None:
+    first = case.browse(limit=2)
+    run(
+        case,
+        "INSERT INTO file (source_id, path, image_id, size, mtime_ns, settled, first_run_id)"
+        " SELECT 1, 'a/' || path, image_id, size, mtime_ns, 1, 1 FROM file WHERE path IN ('p1.png', 'p5.png')",
+    )
+    # The first has both places now, the second moved.
+    run(case, "UPDATE file SET gone_run_id = 1 WHERE path = 'p5.png'")
+    rest = case.browse(after=first.following)
+    assert [*names(first), *names(rest)] == ["p2", "p4", "p1", "p6", "p5"]
+    assert rest.items[-1].path == "a/p5.png"
+
+
 def test_a_picture_is_shown_at_a_place_that_meets_the_choice(case: Case) -> None:
     (anywhere,) = case.browse(Choice(taken=("undated",)), limit=1).items
     assert (anywhere.source, anywhere.path, anywhere.places) == ("disk", "deep/p4.png", 3)
@@ -270,7 +284,9 @@ def test_what_is_not_known_is_refused_but_for_tags(case: Case) -> None:
     assert case.browse(Choice(tags=("none",))).total == 0
 
 
-@pytest.mark.parametrize("after", ["", "nothing", "added-1", "path-999", "path--1", "path-1 "])
+@pytest.mark.parametrize(
+    "after", ["", "nothing", "added-1", "path-1", "path-9-999", "path-9--1", "path-9-1 "]
+)
 def test_a_cursor_that_no_page_gave_is_refused(case: Case, after: str) -> None:
     with pytest.raises(InvalidSetting):
         case.browse(after=after)

@@ -52,7 +52,7 @@ class Asked(Filters):
     limit: int = Field(100, ge=1, le=500, description="Of one page.")
     cursor: str = Field(
         "",
-        pattern="^((path|taken|added)-[0-9]{1,18})?$",
+        pattern="^((path|taken|added)-[0-9]{1,18}-[0-9]{1,18})?$",
         description="`next` of the page before; empty for the first.",
     )
 
