@@ -64,3 +64,16 @@ def test_nothing_is_told_to_who_is_not_signed_in(served: Served, address: str) -
     answer = httpx.get(f"{served.url}{address}", timeout=60)
     assert "picture" not in answer.text
     assert answer.status_code in (303, 401)
+
+
+@pytest.mark.parametrize("way", ["busy", "gone"])
+def test_who_could_not_be_signed_out_is_told(window: Window, way: str) -> None:
+    page = window.go("/overview")
+    page.route(
+        "**/sign-out",
+        lambda route: route.fulfill(status=503) if way == "busy" else route.abort(),
+    )
+    page.get_by_role("button", name="Sign out").click()
+    page.get_by_text("You are still signed in").wait_for()
+    assert page.url.endswith("/overview")
+    window.errors.clear()

@@ -250,3 +250,23 @@ def test_a_case_without_pictures_says_how_to_index(
         page.goto(served.link)
         expect(page.get_by_text("The case holds no pictures yet. Index a folder")).to_be_visible()
         expect(page.get_by_role("heading", name="0 pictures")).to_be_visible()
+
+
+@pytest.mark.parametrize("address", ["/", "/search?sha256="])
+def test_by_keys_one_is_past_the_filters_at_once_and_nothing_is_asked_again(
+    window: Window, address: str
+) -> None:
+    page = window.go(address + (window.served.hashes()[0] if "=" in address else ""))
+    page.locator(".tile").first.wait_for()
+    asked: list[str] = []
+    page.on(
+        "request", lambda request: asked.append(request.url) if "/api/" in request.url else None
+    )
+    page.get_by_role("link", name="Skip the filters").focus()
+    page.keyboard.press("Enter")
+    for _ in range(30):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.matches('.tile')"):
+            break
+    expect(page.locator(".tile:focus")).to_have_count(1)
+    assert [each for each in asked if "thumbnail" not in each] == []

@@ -26,6 +26,15 @@ def test_every_export_is_imported_somewhere() -> None:
     assert given == wanted
 
 
+def test_every_import_is_used() -> None:
+    for file, script in _SCRIPTS.items():
+        body = _IMPORTED.sub("", script)
+        for names, _ in _IMPORTED.findall(script):
+            for name in names.split(","):
+                own = name.strip().rpartition(" as ")[2]
+                assert re.search(rf"(?<![\w.]){own}\b", body), (file, own)
+
+
 def test_files_are_named_in_one_way_and_stay_small() -> None:
     names = [path.name for path in _STATIC.iterdir() if path.is_file()]
     assert [

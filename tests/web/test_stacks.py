@@ -161,3 +161,14 @@ def test_what_was_chosen_stands_in_the_address_and_is_there_after_a_reload(windo
     page.get_by_text("1 of near duplicates").wait_for()
     assert page.get_by_label("also near duplicates").is_checked()
     assert page.get_by_label("With a picture in").input_value() == "stick"
+
+
+def test_nothing_of_another_choice_stands_where_the_server_gave_no_list(window: Window) -> None:
+    page = window.go("/stacks")
+    page.locator(".stack").first.wait_for()
+    page.route("**/api/v1/stacks?*", lambda route: route.abort())
+    page.get_by_label("only stacks that join two sources").check()
+    page.get_by_text("The page's server does not answer").wait_for()
+    assert page.locator(".stack").count() == 0
+    assert page.locator("#told").inner_text() == ""
+    window.errors.clear()

@@ -1,9 +1,10 @@
 // The interface of the server: /api/v1. Errors come as ApiError with the server's own words.
 
+import { meta } from "./dom.js";
 import { t } from "./texts.js";
 
 const BASE = "/api/v1";
-const csrf = document.querySelector('meta[name="csrf"]')?.content ?? "";
+const csrf = meta("csrf");
 
 export class ApiError extends Error {
   constructor(status, error) {

@@ -3,7 +3,7 @@
 import { ApiError, blob, get, query as queryString, send } from "./api.js";
 import { act } from "./current.js";
 import { decideBar } from "./decide.js";
-import { el, pairs } from "./dom.js";
+import { el, pairs, part } from "./dom.js";
 import { hitsOf } from "./hits.js";
 import { describe, key } from "./keys.js";
 import { heat, lines, MOST_LINES, some } from "./overlays.js";
@@ -17,7 +17,6 @@ const LARGE = 2048;
 const LARGEST = 4096;
 const CLOSE = 2;
 const HEX = /^[0-9a-f]{64}$/;
-const part = (id) => document.getElementById(id);
 
 const view = panes();
 const over = { lines: lines(view), query: heat(view.query), hit: heat(view.hit) };

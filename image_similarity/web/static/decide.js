@@ -3,7 +3,7 @@
 
 import { get, isSignedOut, send } from "./api.js";
 import { current } from "./current.js";
-import { dialog, el } from "./dom.js";
+import { dialog, el, meta } from "./dom.js";
 import { askExaminerOnce } from "./examiner.js";
 import { key } from "./keys.js";
 import { problem, say } from "./say.js";
@@ -14,7 +14,7 @@ import { dropUndo, lastUndo, pushUndo } from "./undo.js";
 const LONGEST = { tag: 100, category: 100, note: 2000 };
 // As many as the server takes at once.
 const PORTION = 1000;
-const readOnly = document.querySelector('meta[name="read-only"]').content === "true";
+const readOnly = meta("read-only") === "true";
 // What was last said of each kind, offered again.
 const last = {};
 let work = Promise.resolve();

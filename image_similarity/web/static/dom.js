@@ -2,6 +2,11 @@
 
 import { t } from "./texts.js";
 
+export const part = (id) => document.getElementById(id);
+
+// What the page was told when it was made, by its name; "" where it was not.
+export const meta = (name) => document.querySelector(`meta[name="${name}"]`)?.content ?? "";
+
 // An element: attributes (on… are listeners; true is an empty one; false, null, undefined are none), then children.
 export function el(tag, attributes = {}, ...children) {
   const made = document.createElement(tag);

@@ -4,6 +4,7 @@ import { thumbnail } from "./api.js";
 import { el } from "./dom.js";
 import { apply, marks } from "./marks.js";
 import { describe } from "./keys.js";
+import { problem } from "./say.js";
 import { isSelected, toggle } from "./selection.js";
 import { t } from "./texts.js";
 
@@ -25,8 +26,9 @@ function tile(picture, words) {
 }
 
 // Give a grid: {element, show(pictures), add(pictures), more(load), fill(many), focused(), focusFirst(), focusOn(sha256)}.
-// label: its name for screen readers; words(picture): what stands below it, before what was decided of it; open(picture): on Enter or double click.
-export function grid({ label, words, open = (picture) => location.assign(`/search?sha256=${picture.sha256}`) }) {
+// label: its name for screen readers; words(picture): what stands below it, before what was decided of it; open(picture): on Enter or double click;
+// signal: aborted when the grid is taken off the page, which would else be kept for what it listens to.
+export function grid({ label, words, open = (picture) => location.assign(`/search?sha256=${picture.sha256}`), signal = undefined }) {
   const list = el("ul", { class: "grid", role: "listbox", "aria-multiselectable": "true", "aria-label": label });
   const button = el("button", { type: "button", hidden: true }, t("frame.more"));
   const element = el("div", {}, list, el("p", {}, button));
@@ -122,19 +124,20 @@ export function grid({ label, words, open = (picture) => location.assign(`/searc
     const made = event.target.closest(".tile");
     if (made && !event.target.closest("a, button, input")) open(made.picture);
   });
-  button.addEventListener("click", next);
+  const nextOrTell = () => next()?.catch(problem);
+  button.addEventListener("click", nextOrTell);
   // The next page comes before its button is seen.
-  const sight = new IntersectionObserver((seen) => { if (seen.some((each) => each.isIntersecting)) next(); }, { rootMargin: "800px" });
+  const sight = new IntersectionObserver((seen) => { if (seen.some((each) => each.isIntersecting)) nextOrTell(); }, { rootMargin: "800px" });
   sight.observe(button);
   document.addEventListener("selection", () => {
     for (const each of all) each.setAttribute("aria-selected", isSelected(each.picture.sha256) ? "true" : "false");
-  });
+  }, { signal });
   document.addEventListener("decided", ({ detail }) => {
     for (const each of list.querySelectorAll(`.tile[data-sha256="${detail.sha256}"]`)) {
       apply(each.picture, detail.decision, each.closest("[data-query]")?.dataset.query);
       each.querySelector(".words").replaceChildren(...[words(each.picture), marks(each.picture)].flat());
     }
-  });
+  }, { signal });
   describe("← → ↑ ↓", t("keys.move"));
   describe("Enter", t("keys.open"));
   describe("Space", t("keys.select"));

@@ -1,6 +1,8 @@
 // The hits of the search that led to the page "compare", which goes from one to the next; kept in this window, by case.
 
-const NAME = `image_similarity.hits.${document.querySelector('meta[name="case"]').content}`;
+import { meta } from "./dom.js";
+
+const NAME = `image_similarity.hits.${meta("case")}`;
 const HEX = /^[0-9a-f]{64}$/;
 
 export function keepHits(query, sha256s) {

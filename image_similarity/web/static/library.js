@@ -2,7 +2,7 @@
 
 import { get, query } from "./api.js";
 import { decideBar } from "./decide.js";
-import { el } from "./dom.js";
+import { el, part } from "./dom.js";
 import { facets } from "./facets.js";
 import { grid } from "./grid.js";
 import { chips, everything, FACETS, given, read, shownName } from "./library-filters.js";
@@ -20,7 +20,6 @@ const LARGEST = 500;
 // How far Back goes down the list again.
 const MOST_RESTORED = 2000;
 const PLACE = "image_similarity.library.place";
-const part = (id) => document.getElementById(id);
 
 let choice = read(location.search);
 let asked = new AbortController();

@@ -3,7 +3,7 @@
 import { get, send } from "./api.js";
 import { care } from "./care.js";
 import { decideBar } from "./decide.js";
-import { el } from "./dom.js";
+import { el, part } from "./dom.js";
 import { describe } from "./keys.js";
 import { makeDrawing, NEAR } from "./map-draw.js";
 import { listen } from "./map-input.js";
@@ -23,7 +23,6 @@ const POLL_MS = 700;
 const REST_MS = 200;
 // While the map moves sheets are asked for so often.
 const SHEETS_MS = 120;
-const $ = (id) => document.getElementById(id);
 const asked = new URLSearchParams(location.search).get("model") ?? "";
 
 // -- laying out -----------------------------------------------------------------------------------
@@ -37,7 +36,7 @@ async function layOut(model) {
 async function follow(id) {
   const bar = el("progress", { "aria-label": t("map.running") });
   const stop = el("button", { type: "button", onclick: () => send("DELETE", `/jobs/${id}`) }, t("map.stop"));
-  $("map-state").replaceChildren(el("p", {}, t("map.running"), " ", bar, " ", stop));
+  part("map-state").replaceChildren(el("p", {}, t("map.running"), " ", bar, " ", stop));
   for (;;) {
     const job = await get(`/jobs/${id}`);
     if (!["waiting", "running"].includes(job.state)) return;
@@ -67,7 +66,7 @@ function tellState(state) {
     if (missing) lines.push(el("p", {}, t("map.missing", { missing: count(missing) }), " ", layOutButton(state, t("map.again"))));
     if (left) lines.push(el("p", { class: "faint" }, t("map.left", { left: count(left) })));
   }
-  $("map-state").replaceChildren(...lines, ...modelChoice(state));
+  part("map-state").replaceChildren(...lines, ...modelChoice(state));
 }
 
 function modelChoice({ models, model }) {
@@ -81,9 +80,9 @@ function modelChoice({ models, model }) {
 
 async function show(state) {
   // A canvas of its own for each map: the listeners of one that was replaced go with it.
-  const canvas = $("map").cloneNode();
-  $("map").replaceWith(canvas);
-  $("map-all").hidden = false;
+  const canvas = part("map").cloneNode();
+  part("map").replaceWith(canvas);
+  part("map-all").hidden = false;
   const points = await loadPoints(state.map);
   const colours = state.map.scenes.map((each) => each.colour);
   const chosen = new Uint8Array(points.count);
@@ -95,10 +94,10 @@ async function show(state) {
   let asking = 0;
 
   const legend = makeLegend(state.map.scenes, () => drawing.repaint());
-  $("map-legend").replaceChildren(legend.element);
+  part("map-legend").replaceChildren(legend.element);
   const replaced = new AbortController();
   const { signal } = replaced;
-  const panel = makePanel($("map-card"), signal);
+  const panel = makePanel(part("map-card"), signal);
   const view = makeView(state.map.columns, state.map.rows, () => { drawing.ask(); askForSheets(); });
   const isShown = (i) => !legend.isHidden(points.scene[i]);
   const sheets = makeSheets(points, colours, {
@@ -139,7 +138,7 @@ async function show(state) {
     // By now the cursor may be at another.
     if (i !== atCursor()) return;
     const record = await panel.show(sha256, { last: last() });
-    if (record && i === atCursor()) $("map-told").textContent = lineOf(record);
+    if (record && i === atCursor()) part("map-told").textContent = lineOf(record);
   }
 
   function setCursor(i) {
@@ -192,7 +191,7 @@ async function show(state) {
     pins.anchor = [from, [Math.min(columns - 1, Math.max(0, c + dx)), Math.min(rows - 1, Math.max(0, r + dy))]];
     pins.rectangle = rectangle(...pins.anchor);
     view.reveal(...pins.anchor[1]);
-    $("map-told").textContent = t("map.in_rectangle", { inside: count(insideOf(points, pins.rectangle, isShown).length) });
+    part("map-told").textContent = t("map.in_rectangle", { inside: count(insideOf(points, pins.rectangle, isShown).length) });
   }
 
   function hover(cell) {
@@ -212,7 +211,7 @@ async function show(state) {
   }
 
   const open = (sha256) => location.assign(`/search?sha256=${sha256}`);
-  const isLassoing = () => $("map-lasso").getAttribute("aria-pressed") === "true";
+  const isLassoing = () => part("map-lasso").getAttribute("aria-pressed") === "true";
   const input = listen(canvas, view, {
     move: view.move,
     zoom: view.zoom,
@@ -285,13 +284,13 @@ async function show(state) {
   document.addEventListener("selection", () => ring().catch(problem), { signal });
   document.addEventListener("care", () => { sheets.clear(); drawing.ask(); }, { signal });
   addEventListener("hashchange", view.follow, { signal });
-  $("map-closer").onclick = () => view.zoom(1.5);
-  $("map-farther").onclick = () => view.zoom(1 / 1.5);
-  $("map-whole").onclick = view.whole;
-  $("map-back").onclick = takeBack;
-  $("map-lasso").onclick = () => {
+  part("map-closer").onclick = () => view.zoom(1.5);
+  part("map-farther").onclick = () => view.zoom(1 / 1.5);
+  part("map-whole").onclick = view.whole;
+  part("map-back").onclick = takeBack;
+  part("map-lasso").onclick = () => {
     const on = !isLassoing();
-    $("map-lasso").setAttribute("aria-pressed", String(on));
+    part("map-lasso").setAttribute("aria-pressed", String(on));
     canvas.classList.toggle("lassoing", on);
     if (on) say(t("map.lasso_told"));
   };
@@ -319,5 +318,5 @@ describe("Space", t("map.keys.select"));
 describe("Escape", t("map.keys.escape"));
 describe("+ −", t("map.keys.zoom"));
 describe("0", t("map.whole"));
-$("map-card").after(decideBar());
+part("map-card").after(decideBar());
 await start().catch(problem);

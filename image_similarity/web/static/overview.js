@@ -1,7 +1,7 @@
 // The page "overview"; see templates/overview.html.
 
 import { get } from "./api.js";
-import { el } from "./dom.js";
+import { el, meta } from "./dom.js";
 import { begin, isOver, jobPanel, latestJob } from "./jobs.js";
 import { count, oneDecimal } from "./numbers.js";
 import { showCase } from "./overview-case.js";
@@ -16,7 +16,7 @@ const BUSY = 1000;
 const IDLE = 5000;
 // A run stores its account every ten seconds or so.
 const SILENT = 60_000;
-const canWrite = document.querySelector('meta[name="read-only"]').content !== "true";
+const canWrite = meta("read-only") !== "true";
 
 const panel = jobPanel();
 const idle = el("p", { class: "faint" }, t("overview.idle"));

@@ -147,7 +147,7 @@ const acts = el(
 const found = el("div", { class: "found", hidden: true }, told, el("p", { class: "caution" }, t("search.caution")), acts, decideBar(), near, hits.element);
 // Where the window is narrow or zoomed the filters stand above the hits, folded.
 const fold = el("details", { class: "fold", open: matchMedia("(width > 50rem)").matches, hidden: true }, el("summary", {}, t("search.filters")), chosen.element);
-main.append(el("div", { class: "side" }, side.element, fold), el("div", { class: "results" }, nothing, found));
+main.append(el("div", { class: "side" }, side.element, fold), el("div", { class: "results", id: "results", tabindex: -1 }, nothing, found));
 
 // Take part of a state over, write it into the address, and ask.
 function changed(part) {

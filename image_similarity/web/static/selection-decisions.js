@@ -1,13 +1,12 @@
 // What was decided, the latest first: by whom, when, of which picture; each can be withdrawn here.
 
 import { get, send, thumbnail } from "./api.js";
-import { el } from "./dom.js";
+import { el, meta, part } from "./dom.js";
 import { count, time } from "./numbers.js";
 import { say } from "./say.js";
 import { t } from "./texts.js";
 
-const part = (id) => document.getElementById(id);
-const readOnly = document.querySelector('meta[name="read-only"]').content === "true";
+const readOnly = meta("read-only") === "true";
 let cursor = "";
 let asked = new AbortController();
 

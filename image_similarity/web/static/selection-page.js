@@ -2,7 +2,7 @@
 
 import { send } from "./api.js";
 import { decideBar } from "./decide.js";
-import { el } from "./dom.js";
+import { el, part } from "./dom.js";
 import { grid } from "./grid.js";
 import { count } from "./numbers.js";
 import { deselect, select, selected } from "./selection.js";
@@ -11,7 +11,6 @@ import { startReports } from "./selection-reports.js";
 import { t } from "./texts.js";
 
 const PAGE = 100;
-const part = (id) => document.getElementById(id);
 const words = (picture) => el("p", {}, el("bdi", {}, picture.place));
 const list = grid({ label: t("selection.title"), words });
 // What the grid stands for: a picture that is taken out stays there, to be put back, until the page is loaded anew.
@@ -19,10 +18,12 @@ let listed = [];
 let unknown = [];
 let removed = [];
 
-async function load(start) {
-  const wanted = listed.slice(start, start + PAGE);
+async function load(start, all = listed) {
+  const wanted = all.slice(start, start + PAGE);
   if (!wanted.length) return { pictures: [], more: null };
   const found = await send("POST", "/batches/pictures", { sha256s: wanted });
+  // Another selection is listed by now.
+  if (all !== listed) return { pictures: [], more: null };
   unknown = [...unknown, ...found.unknown];
   tellUnknown();
   const next = start + PAGE;
@@ -49,7 +50,9 @@ async function show() {
   listed = selected();
   unknown = [];
   tellUnknown();
+  const wanted = listed;
   const first = await load(0);
+  if (wanted !== listed) return;
   list.show(first.pictures);
   list.more(first.more);
 }

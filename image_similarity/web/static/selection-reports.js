@@ -1,14 +1,13 @@
 // Reports: of what, in which form; where they were written, and how to get them.
 
 import { get, send } from "./api.js";
-import { el, pairs } from "./dom.js";
+import { el, pairs, part } from "./dom.js";
 import { count, size, time } from "./numbers.js";
 import { selected } from "./selection.js";
 import { t } from "./texts.js";
 
 const MOST = 10_000;
 const HTML_PICTURES = 1000;
-const part = (id) => document.getElementById(id);
 const search = new URLSearchParams(location.search).get("search");
 let cursor = "";
 

@@ -1,9 +1,10 @@
 // The selection: pictures that the examiner collects, kept in the browser for this case until it is cleared.
 
+import { meta } from "./dom.js";
 import { problem } from "./say.js";
 import { t } from "./texts.js";
 
-const NAME = `image_similarity.selection.${document.querySelector('meta[name="case"]').content}`;
+const NAME = `image_similarity.selection.${meta("case")}`;
 
 function read() {
   try {

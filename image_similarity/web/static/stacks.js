@@ -29,6 +29,8 @@ document.getElementById("decide").append(decideBar());
 
 let cursor = null;
 let loading = null;
+// Of the stacks on the page.
+let standing = new AbortController();
 
 function chosen() {
   const found = Object.fromEntries(BOXES.map((name) => [name, boxes[name].checked || ""]));
@@ -66,7 +68,7 @@ function places(stack) {
 
 function shown(stack, limit) {
   const name = heading(stack);
-  const tiles = grid({ label: name, words: words(stack) });
+  const tiles = grid({ label: name, words: words(stack), signal: standing.signal });
   tiles.show(stack.pictures);
   const left = stack.sha256s.length - stack.pictures.length;
   const choose = () => {
@@ -106,25 +108,33 @@ function tell(found) {
   toldAbout.replaceChildren(...told);
 }
 
+function clear() {
+  standing.abort();
+  standing = new AbortController();
+  list.replaceChildren();
+}
+
 async function load(from = "") {
   loading?.abort();
   loading = new AbortController();
   const { signal } = loading;
   try {
     const found = await get("/stacks", { ...chosen(), cursor: from }, signal);
-    if (!from) list.replaceChildren();
+    if (!from) clear();
     list.append(...found.items.map((stack) => shown(stack, found.limit)));
     cursor = found.next;
     more.hidden = !cursor;
     tell(found);
   } catch (error) {
-    if (error.code !== "stacks_not_ready") {
-      problem(error);
-      return;
-    }
-    list.replaceChildren();
+    if (error.name === "AbortError") return;
+    const isToBeFound = error.code === "stacks_not_ready";
+    if (!isToBeFound) problem(error);
+    // What comes next was not listed; what is there stays.
+    if (from) return;
+    // Nothing of another choice may stand below these boxes.
+    clear();
     more.hidden = true;
-    toldAbout.replaceChildren(el("p", {}, t("stacks.not_ready")), el("p", {}, findButton("stacks.find")));
+    toldAbout.replaceChildren(...(isToBeFound ? [el("p", {}, t("stacks.not_ready")), el("p", {}, findButton("stacks.find"))] : []));
   }
 }
 

@@ -1,6 +1,8 @@
 // What was decided in this window, to be undone from the last on; a reload does not forget it.
 
-const NAME = `image_similarity.undo.${document.querySelector('meta[name="case"]').content}`;
+import { meta } from "./dom.js";
+
+const NAME = `image_similarity.undo.${meta("case")}`;
 const MOST = 200;
 
 function read() {
