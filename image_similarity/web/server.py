@@ -148,23 +148,34 @@ def serve(
 
     with taken, Desk(options) as desk:
         sessions = Sessions(options.password, desk.case.facts().examiner)
-        # Made first: it takes a second, and whoever follows the link should not wait for it.
-        answering = loop(desk, sessions)
-        if sessions.is_password:
-            on_ready(link(options, ""), link(options, ""))
-        else:
-            on_ready(link(options, sessions.key), link(options, sessions.ticket()))
-        answering.run(sockets=[taken])
+
+        def ready() -> None:
+            if sessions.is_password:
+                on_ready(link(options, ""), link(options, ""))
+            else:
+                on_ready(link(options, sessions.key), link(options, sessions.ticket()))
+
+        loop(desk, sessions, ready).run(sockets=[taken])
 
 
-def loop(desk: Desk, sessions: Sessions) -> uvicorn.Server:
-    """Give what answers over an open case."""
+def loop(
+    desk: Desk, sessions: Sessions, on_ready: Callable[[], None] = lambda: None
+) -> uvicorn.Server:
+    """Give what answers over an open case; `on_ready` is called once it does, and signals end it in order."""
+    import asyncio
+
     import uvicorn
 
     from image_similarity.web.app import make_app
 
+    class Server(uvicorn.Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets=sockets)
+            # In a thread: a browser of the terminal's would hold up what it asks for.
+            await asyncio.to_thread(on_ready)
+
     options = desk.options
-    return uvicorn.Server(
+    return Server(
         uvicorn.Config(
             make_app(desk, sessions),
             # Whatever else is installed: what is refused before the guard sees it must not depend on that.
