@@ -53,9 +53,15 @@ class Page:
         return self.process.returncode, out, err
 
 
+def heed_signals() -> None:
+    """Tests that run in the background of a shell hand signals down as ignored."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 @contextmanager
 def opened(*arguments: object) -> Iterator[Page]:
-    process = start("serve", "--port", 0, *arguments)
+    process = start("serve", "--port", 0, *arguments, preexec_fn=heed_signals)
     try:
         yield Page(process)
     finally:

@@ -309,5 +309,8 @@ def test_a_picture_that_cannot_be_shown_any_more_says_why(alike: Served, browser
     page.goto(alike.link)
     page.goto(f"{alike.url}/compare?query={one}&hit={two}")
     page.locator(".missing", has_text="the file there is another now").wait_for()
-    assert page.locator(".pane img:visible").count() == 1
+    page.wait_for_function(
+        "document.querySelectorAll('.pane img').values()"
+        ".filter((each) => each.checkVisibility()).toArray().length === 1"
+    )
     page.close()
