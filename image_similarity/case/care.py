@@ -165,22 +165,6 @@ class Care(Record):
         with self._catalog.reading() as connection:
             return thumbnails.read(connection, sha256)
 
-    def preview(self, sha256: str, *, side: int) -> bytes | None:
-        """A small picture of a content, a JPEG without metadata, of a file that still holds it; None where none does.
-
-        Args:
-            sha256: The content's SHA-256.
-            side: The longest side in pixels.
-
-        Raises:
-            UnknownImage.
-        """
-        from image_similarity.records import previews
-
-        return previews.preview(
-            sha256, previews.paths_of(self._catalog.image(sha256).places), side=side
-        )
-
     def shown_small(self, sha256: str, *, side: int) -> tuple[bytes, bool]:
         """A small picture of a content, a JPEG without metadata, and whether it is as large as was asked for.
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from image_similarity.errors import ImageUnreadable
 from image_similarity.pictures.names import from_text
@@ -15,8 +15,37 @@ from image_similarity.values import ImageRecord, Place
 if TYPE_CHECKING:
     from image_similarity.reports.tiles import Tile
 
+Made = TypeVar("Made")
+
 # A content may lie at very many places, none of which can be read any more.
 _TRIED = 3
+
+
+class _NotHeld(Exception):
+    """No file holds a content any more; the text says why."""
+
+
+def _of_file(sha256: str, paths: Iterable[str], make: Callable[[Path, bytes], Made]) -> Made:
+    """Return what is made of the path and the bytes of the first of these files that still holds a content.
+
+    Raises:
+        _NotHeld: None does, or nothing can be made of it.
+    """
+    from image_similarity.pictures.picture_error import PictureError
+    from image_similarity.pictures.read import Contents, read_file
+
+    why = "it is at no place on record any more"
+    for path in paths:
+        try:
+            found = read_file(from_text(path))
+            if isinstance(found, Contents) and found.digests.sha256 == sha256:
+                return make(Path(from_text(path)), found.data)
+            why = "the file there is another now"
+        except PictureError as error:
+            why = error.message
+        except ValueError:
+            why = "the path on record is none"
+    raise _NotHeld(why)
 
 
 def preview(sha256: str, paths: Iterable[str], *, side: int) -> bytes | None:
@@ -27,18 +56,12 @@ def preview(sha256: str, paths: Iterable[str], *, side: int) -> bytes | None:
         paths: Paths on disk, in text form.
         side: The longest side in pixels.
     """
-    from image_similarity.pictures.picture_error import PictureError
-    from image_similarity.pictures.read import Contents, read_file
     from image_similarity.pictures.thumbnail import thumbnail
 
-    for path in paths:
-        try:
-            found = read_file(from_text(path))
-            if isinstance(found, Contents) and found.digests.sha256 == sha256:
-                return thumbnail(found.data, side=side)
-        except (PictureError, ValueError):
-            continue
-    return None
+    try:
+        return _of_file(sha256, paths, lambda _, data: thumbnail(data, side=side))
+    except _NotHeld:
+        return None
 
 
 def file_of(image: ImageRecord) -> Path:
@@ -47,23 +70,12 @@ def file_of(image: ImageRecord) -> Path:
     Raises:
         ImageUnreadable: None does; the message says why.
     """
-    from image_similarity.pictures.picture_error import PictureError
-    from image_similarity.pictures.read import Contents, read_file
-
-    why = "it is at no place on record any more"
-    for path in paths_of(image.places):
-        try:
-            found = read_file(from_text(path))
-            if isinstance(found, Contents) and found.digests.sha256 == image.sha256:
-                return Path(from_text(path))
-            why = "the file there is another now"
-        except PictureError as error:
-            why = error.message
-        except ValueError:
-            why = "the path on record is none"
-    raise ImageUnreadable(
-        f"no file holds {image.sha256} any more: {why}", hint="mount its source where it was"
-    )
+    try:
+        return _of_file(image.sha256, paths_of(image.places), lambda path, _: path)
+    except _NotHeld as why:
+        raise ImageUnreadable(
+            f"no file holds {image.sha256} any more: {why}", hint="mount its source where it was"
+        ) from why
 
 
 def shown(image: ImageRecord, *, side: int, quality: int) -> bytes:
@@ -77,22 +89,17 @@ def shown(image: ImageRecord, *, side: int, quality: int) -> bytes:
     Raises:
         ImageUnreadable: None does; the message says why.
     """
-    from image_similarity.pictures.picture_error import PictureError
-    from image_similarity.pictures.read import Contents, read_file
     from image_similarity.pictures.thumbnail import thumbnail
 
-    why = "it is at no place on record any more"
-    for path in paths_of(image.places):
-        try:
-            found = read_file(from_text(path))
-            if isinstance(found, Contents) and found.digests.sha256 == image.sha256:
-                return thumbnail(found.data, side, quality=quality)
-            why = "the file there is another now"
-        except PictureError as error:
-            why = error.message
-        except ValueError:
-            why = "the path on record is none"
-    raise ImageUnreadable(f"this picture cannot be shown: {why}", hint="is its source mounted?")
+    def made(_: Path, data: bytes) -> bytes:
+        return thumbnail(data, side, quality=quality)
+
+    try:
+        return _of_file(image.sha256, paths_of(image.places), made)
+    except _NotHeld as why:
+        raise ImageUnreadable(
+            f"this picture cannot be shown: {why}", hint="is its source mounted?"
+        ) from why
 
 
 def shown_small(catalog: Catalog, image: ImageRecord, *, side: int) -> tuple[bytes, bool]:
@@ -130,26 +137,16 @@ def tile(catalogs: Iterable[Catalog], sha256: str, paths: Iterable[str], *, side
         paths: Paths on disk, in text form; see `paths_of`.
         side: The longest side in pixels.
     """
-    from image_similarity.pictures.picture_error import PictureError
-    from image_similarity.pictures.read import Contents, read_file
     from image_similarity.pictures.thumbnail import small
     from image_similarity.reports.tiles import Tile
 
     kept = _of_stored(stored(catalogs, sha256), side)
     if kept is not None and kept.pixels is not None and max(kept.pixels.shape[:2]) >= side:
         return kept
-    why = "no longer at any place on record"
-    for path in paths:
-        try:
-            found = read_file(from_text(path))
-            if isinstance(found, Contents) and found.digests.sha256 == sha256:
-                return Tile(small(found.data, side))
-            why = "the file there is another now"
-        except PictureError as error:
-            why = error.message
-        except ValueError:
-            why = "the path on record is none"
-    return kept or Tile(None, f"not shown: {why}")
+    try:
+        return _of_file(sha256, paths, lambda _, data: Tile(small(data, side)))
+    except _NotHeld as why:
+        return kept or Tile(None, f"not shown: {why}")
 
 
 def _of_stored(jpeg: bytes | None, side: int) -> Tile | None:

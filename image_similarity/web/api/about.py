@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from image_similarity import __version__
 from image_similarity.reports.text import visible
+from image_similarity.web.api.shapes import SourceShape, source_shape
 from image_similarity.web.desk import TheDesk
 from image_similarity.web.problems import Refused
 from image_similarity.web.session import TheSession
@@ -27,17 +28,6 @@ class Model(BaseModel):
     vectors: int = Field(description="Pictures that have a vector of it.")
 
 
-class Source(BaseModel):
-    """A folder that was indexed."""
-
-    name: str
-    root: str
-    files: int
-    images: int
-    failures: int
-    gone: int
-
-
 class About(BaseModel):
     """The case as a whole."""
 
@@ -51,7 +41,7 @@ class About(BaseModel):
     files: int
     failures: int
     models: list[Model]
-    sources: list[Source]
+    sources: list[SourceShape]
     hash_lists: list[str]
     tags: list[str]
     extras: list[str] = Field(description='Of "match" and "pdq" those that are installed.')
@@ -89,17 +79,7 @@ def case(desk: TheDesk) -> About:
             )
             for each in status.models
         ],
-        sources=[
-            Source(
-                name=visible(each.name),
-                root=visible(each.root),
-                files=each.files,
-                images=each.images,
-                failures=each.failures,
-                gone=each.gone,
-            )
-            for each in status.sources
-        ],
+        sources=[source_shape(each) for each in status.sources],
         hash_lists=[visible(each.name) for each in desk.case.hash_lists()],
         tags=sorted(tags),
         extras=[name for name, module in installed.items() if importlib.util.find_spec(module)],

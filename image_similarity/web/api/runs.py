@@ -14,7 +14,7 @@ from image_similarity.reports.text import visible
 from image_similarity.values import Failure, RunReport
 from image_similarity.web.api.jobs import source_names
 from image_similarity.web.api.paging import cut
-from image_similarity.web.api.shapes import Cursor, Limit, Page
+from image_similarity.web.api.shapes import Cursor, Limit, Page, SourceShape, source_shape
 from image_similarity.web.desk import TheDesk
 from image_similarity.web.problems import Refused
 from image_similarity.web.texts import texts
@@ -106,15 +106,9 @@ class Head(BaseModel):
     digest: str
 
 
-class SourceState(BaseModel):
+class SourceState(SourceShape):
     """A source and its last run that walked it."""
 
-    name: str
-    root: str
-    files: int
-    images: int
-    failures: int
-    gone: int
     last_run: RunShape | None
 
 
@@ -166,15 +160,7 @@ def coverage(desk: TheDesk) -> CoverageShape:
         database_bytes=status.size,
         schema_revision=status.revision,
         sources=[
-            SourceState(
-                name=visible(each.name),
-                root=visible(each.root),
-                files=each.files,
-                images=each.images,
-                failures=each.failures,
-                gone=each.gone,
-                last_run=_last(found.runs, each.name),
-            )
+            SourceState(**source_shape(each).model_dump(), last_run=_last(found.runs, each.name))
             for each in status.sources
         ],
         head=Head(number=found.head.number, at=found.head.at, digest=found.head.digest)

@@ -9,7 +9,7 @@ from fastapi import Path, Query
 from pydantic import BaseModel, Field
 
 from image_similarity.reports.text import visible
-from image_similarity.values import Decision, ImageRecord, Place
+from image_similarity.values import Decision, ImageRecord, Place, Source
 
 Item = TypeVar("Item")
 
@@ -46,6 +46,17 @@ class PlaceShape(BaseModel):
     first_seen: str
     modified: str | None
     gone_since: str | None
+
+
+class SourceShape(BaseModel):
+    """A folder that was indexed."""
+
+    name: str
+    root: str
+    files: int
+    images: int
+    failures: int
+    gone: int
 
 
 class DecisionShape(BaseModel):
@@ -121,6 +132,18 @@ def place_shape(place: Place) -> PlaceShape:
         first_seen=place.first_seen,
         modified=utc(place.mtime_ns),
         gone_since=place.gone_since,
+    )
+
+
+def source_shape(source: Source) -> SourceShape:
+    """A source, as it is shown."""
+    return SourceShape(
+        name=visible(source.name),
+        root=visible(source.root),
+        files=source.files,
+        images=source.images,
+        failures=source.failures,
+        gone=source.gone,
     )
 
 
