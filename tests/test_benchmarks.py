@@ -56,6 +56,7 @@ def first_cells(text: str) -> list[str]:
     return [cell for i, cell in enumerate(lines) if cell != "---" and i not in heads]
 
 
+@pytest.mark.slow
 def test_indexing_is_measured_by_step_against_its_limit_and_against_others(
     photos: Path, tiny_model: Path
 ) -> None:
@@ -87,6 +88,7 @@ def test_indexing_is_measured_by_step_against_its_limit_and_against_others(
     ]
 
 
+@pytest.mark.slow
 def test_the_network_is_measured_against_others_in_several_runtimes(tiny_model: Path) -> None:
     printed = run("bench_embedding.py", "-m", tiny_model, "--threads", "1")
     assert first_cells(printed) == [
@@ -100,6 +102,7 @@ def test_the_network_is_measured_against_others_in_several_runtimes(tiny_model: 
     ]
 
 
+@pytest.mark.slow
 def test_memory_is_measured_for_several_numbers_and_kinds_of_pictures(
     photos: Path, tiny_model: Path
 ) -> None:
@@ -108,6 +111,7 @@ def test_memory_is_measured_for_several_numbers_and_kinds_of_pictures(
     assert first_cells(printed) == ["1", "20", *large]
 
 
+@pytest.mark.slow
 def test_every_section_of_the_search_benchmark_measures_and_names_its_goals(
     load: Any, tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

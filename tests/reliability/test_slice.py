@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-SHARE = 0.002
+SHARE = 0.001
 # The longest first.
 PARTS = ("faults", "pictures", "together", "store", "parsers")
 

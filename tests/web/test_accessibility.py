@@ -28,6 +28,8 @@ PAGES = {
     "selection": "/selection",
     "api": "/api",
 }
+# Pages through which the Tab key goes at every check; through all it takes half a minute.
+MOST_USED = ("library", "results", "compare", "overview")
 # Of the page of all operations, which takes half a minute: one template makes them, so three of each stand for all.
 THREE_OF_EACH = """() => document.querySelectorAll("main article:nth-of-type(n+4), main tbody tr:nth-child(n+4)")
   .forEach((each) => each.remove())"""
@@ -102,7 +104,13 @@ def test_a_page_enlarged_twice_need_not_be_scrolled_sideways(window: Window, nam
     )
 
 
-@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name in MOST_USED else pytest.mark.slow, id=name)
+        for name in PAGES
+    ],
+)
 def test_the_tab_key_comes_to_everything_and_shows_where_it_is(window: Window, name: str) -> None:
     page = shown(window, name)
     wanted = dict(page.evaluate(REACHABLE))

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import socket
+from pathlib import Path
+
 import httpx
 import pytest
 
+from image_similarity.web import server
+from image_similarity.web.options import ServeOptions
 from image_similarity.web.pages import PAGES
 from tests.web.conftest import Served, Window
 
@@ -77,3 +82,8 @@ def test_who_could_not_be_signed_out_is_told(window: Window, way: str) -> None:
     page.get_by_text("You are still signed in").wait_for()
     assert page.url.endswith("/overview")
     window.errors.clear()
+
+
+def test_answers_are_sent_at_once_and_not_held_back_for_an_acknowledgement(tmp_path: Path) -> None:
+    with server.listen(ServeOptions(tmp_path / "case.db", port=0)) as taken:
+        assert taken.proto == socket.IPPROTO_TCP, "asyncio sets TCP_NODELAY on no other"
