@@ -213,7 +213,7 @@ def weight(bench: Bench, window: Page, hashes: list[str]) -> None:
         context = browser_of(window).new_context(storage_state=window.context.storage_state())
         fresh = context.new_page()
         answers: list[Any] = []
-        fresh.on("response", lambda answer: answers.append(answer))
+        fresh.on("response", answers.append)
         fresh.goto(address + name)
         fresh.wait_for_load_state("networkidle")
         sent = [len(each.body()) for each in answers if "/api/v1/" not in each.url and each.ok]

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from image_similarity.analysis import sklearn_import, tsne
 from image_similarity.errors import InvalidSetting, UnknownSource, UsageError
 from image_similarity.events import Listener, Notice, Progress, Started
+from image_similarity.pictures import held
 from image_similarity.records import exports, previews, reporting
 from image_similarity.reports import map_grid, map_layout, map_page, map_picture, target
 from image_similarity.reports.about import About
@@ -369,7 +370,7 @@ class _Drawing:
 
         def tile(point: MapPoint) -> Tile:
             nonlocal done
-            paths = previews.paths_of(point.places)
+            paths = held.paths_of(point.places)
             found = previews.tile([self.catalog], point.sha256, paths, side=self.tile)
             done += 1
             self.on_event(Progress(done, total, 0, 0))

@@ -11,6 +11,7 @@ from PIL import Image
 
 from image_similarity.errors import ImageUnreadable, UnknownImage, UsageError
 from image_similarity.events import Listener, Progress, Started
+from image_similarity.pictures import held
 from image_similarity.pictures.names import on_disk, to_text
 from image_similarity.pictures.picture_error import PictureError
 from image_similarity.pictures.read import Contents, read_file
@@ -204,7 +205,7 @@ class _Work:
             # The place that the sheet is of is no hit of itself; other copies are.
             own_path = on_disk(places[0]) if places else None
             query = replace(query, label=label, own_path=own_path)
-            return _Asked(label, tuple(previews.paths_of(places)), query)
+            return _Asked(label, tuple(held.paths_of(places)), query)
         return None
 
     def _file(self, path: Path) -> _Asked:

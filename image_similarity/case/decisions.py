@@ -145,6 +145,13 @@ class Decisions(OpenedCase):
 
         return decisions.withdraw(self._catalog, names)
 
+    def tags(self) -> list[str]:
+        """The tags that any content has now, in order."""
+        from image_similarity.store import marks
+
+        with self._catalog.reading() as connection:
+            return marks.tags(connection)
+
     def decisions(self, *, tag: str | None = None, withdrawn: bool = False) -> list[Decision]:
         """The decisions that stand, or with `withdrawn` all; with a `tag` those of contents that have it."""
         from image_similarity.records import decisions

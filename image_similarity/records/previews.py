@@ -2,50 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from image_similarity.errors import ImageUnreadable
-from image_similarity.pictures.names import from_text
+from image_similarity.pictures.held import NotHeld, of_held_file, paths_of
 from image_similarity.store import thumbnails
 from image_similarity.store.catalog import Catalog
-from image_similarity.values import ImageRecord, Place
+from image_similarity.values import ImageRecord
 
 if TYPE_CHECKING:
     from image_similarity.reports.tiles import Tile
-
-Made = TypeVar("Made")
-
-# A content may lie at very many places, none of which can be read any more.
-_TRIED = 3
-
-
-class _NotHeld(Exception):
-    """No file holds a content any more; the text says why."""
-
-
-def _of_file(sha256: str, paths: Iterable[str], make: Callable[[Path, bytes], Made]) -> Made:
-    """Return what is made of the path and the bytes of the first of these files that still holds a content.
-
-    Raises:
-        _NotHeld: None does, or nothing can be made of it.
-    """
-    from image_similarity.pictures.picture_error import PictureError
-    from image_similarity.pictures.read import Contents, read_file
-
-    why = "it is at no place on record any more"
-    for path in paths:
-        try:
-            found = read_file(from_text(path))
-            if isinstance(found, Contents) and found.digests.sha256 == sha256:
-                return make(Path(from_text(path)), found.data)
-            why = "the file there is another now"
-        except PictureError as error:
-            why = error.message
-        except ValueError:
-            why = "the path on record is none"
-    raise _NotHeld(why)
 
 
 def preview(sha256: str, paths: Iterable[str], *, side: int) -> bytes | None:
@@ -59,8 +27,8 @@ def preview(sha256: str, paths: Iterable[str], *, side: int) -> bytes | None:
     from image_similarity.pictures.thumbnail import thumbnail
 
     try:
-        return _of_file(sha256, paths, lambda _, data: thumbnail(data, side=side))
-    except _NotHeld:
+        return of_held_file(sha256, paths, lambda _, data: thumbnail(data, side=side))
+    except NotHeld:
         return None
 
 
@@ -71,8 +39,8 @@ def file_of(image: ImageRecord) -> Path:
         ImageUnreadable: None does; the message says why.
     """
     try:
-        return _of_file(image.sha256, paths_of(image.places), lambda path, _: path)
-    except _NotHeld as why:
+        return of_held_file(image.sha256, paths_of(image.places), lambda path, _: path)
+    except NotHeld as why:
         raise ImageUnreadable(
             f"no file holds {image.sha256} any more: {why}", hint="mount its source where it was"
         ) from why
@@ -95,8 +63,8 @@ def shown(image: ImageRecord, *, side: int, quality: int) -> bytes:
         return thumbnail(data, side, quality=quality)
 
     try:
-        return _of_file(image.sha256, paths_of(image.places), made)
-    except _NotHeld as why:
+        return of_held_file(image.sha256, paths_of(image.places), made)
+    except NotHeld as why:
         raise ImageUnreadable(
             f"this picture cannot be shown: {why}", hint="is its source mounted?"
         ) from why
@@ -144,8 +112,8 @@ def tile(catalogs: Iterable[Catalog], sha256: str, paths: Iterable[str], *, side
     if kept is not None and kept.pixels is not None and max(kept.pixels.shape[:2]) >= side:
         return kept
     try:
-        return _of_file(sha256, paths, lambda _, data: Tile(small(data, side)))
-    except _NotHeld as why:
+        return of_held_file(sha256, paths, lambda _, data: Tile(small(data, side)))
+    except NotHeld as why:
         return kept or Tile(None, f"not shown: {why}")
 
 
@@ -171,9 +139,3 @@ def stored(catalogs: Iterable[Catalog], sha256: str) -> bytes | None:
         if found:
             return found
     return None
-
-
-def paths_of(places: Iterable[Place]) -> list[str]:
-    """Return where the first places of a content that are not gone lie on disk, in text form."""
-    live = [place for place in places if place.gone_since is None]
-    return [place.full_path for place in live[:_TRIED]]

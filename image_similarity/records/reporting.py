@@ -9,6 +9,7 @@ from typing import Literal
 
 from image_similarity.errors import InvalidSetting, UnknownImage, UnknownScene, UnknownSource
 from image_similarity.events import Listener, Progress, Started, ignore
+from image_similarity.pictures import held
 from image_similarity.pictures.names import on_disk
 from image_similarity.records import exports, previews
 from image_similarity.reports import about as saying
@@ -254,7 +255,7 @@ def _preview(catalogs: Sequence[Catalog]) -> html.Preview:
     """What gives the small pictures: the file, else the thumbnail that one of the databases may hold."""
 
     def preview(shown: Search | ImageRecord) -> bytes | None:
-        paths = [shown.query] if isinstance(shown, Search) else previews.paths_of(shown.places)
+        paths = [shown.query] if isinstance(shown, Search) else held.paths_of(shown.places)
         found = previews.preview(shown.sha256, paths, side=html.PREVIEW_SIDE)
         return found or previews.stored(catalogs, shown.sha256)
 

@@ -14,17 +14,22 @@ def part(name: str) -> str:
     return (Path(__file__).parent / "templates" / name).read_text("utf-8")
 
 
-def template(name: str, **filters: Callable[[Any], object]) -> Any:
-    """Give a template that escapes what it is given; `visible` shows what does not print, `filters` are its others."""
+def environment(package: str) -> Any:
+    """Give what makes pages of the templates of a package: it escapes what it is given, and wants all that is named."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    environment = Environment(
-        loader=PackageLoader("image_similarity.reports"),
+    return Environment(
+        loader=PackageLoader(package),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["visible"] = lambda value: visible(str(value))
-    environment.filters.update(filters)
-    return environment.get_template(name)
+
+
+def template(name: str, **filters: Callable[[Any], object]) -> Any:
+    """Give a template of a report; `visible` shows what does not print, `filters` are its others."""
+    made = environment("image_similarity.reports")
+    made.filters["visible"] = lambda value: visible(str(value))
+    made.filters.update(filters)
+    return made.get_template(name)

@@ -11,7 +11,8 @@ from image_similarity.calibration.reference import as_close
 from image_similarity.errors import ExtraMissing, ImageUnreadable
 from image_similarity.matching import pdq
 from image_similarity.matching.pdq import PdqHash
-from image_similarity.pictures.names import from_text, to_text
+from image_similarity.pictures.held import NotHeld, of_held_file, paths_of
+from image_similarity.pictures.names import to_text
 from image_similarity.pictures.picture_error import PictureError
 from image_similarity.pictures.prepared import decode_for
 from image_similarity.pictures.read import Contents, read_file
@@ -22,10 +23,7 @@ from image_similarity.search.searcher import Searcher
 from image_similarity.settings import MAX_MEGAPIXELS
 from image_similarity.store import copies
 from image_similarity.store.catalog import Catalog
-from image_similarity.values import Comparison, ImageRecord
-
-# A content may lie at very many places, none of which can be read any more.
-_TRIED = 3
+from image_similarity.values import Comparison
 
 
 def compare(
@@ -59,7 +57,7 @@ def compare(
     contents = _read(query) if isinstance(query, Path) else None
     if contents is None:
         one = searcher.query_of_stored(str(query))
-        places = _paths(catalog.image(one.sha256))
+        places = paths_of(catalog.image(one.sha256).places)
     else:
         try:
             one = searcher.query_of(Path(query), contents)
@@ -68,7 +66,9 @@ def compare(
         places = [to_text(str(query))]
     info, table = searcher.model.info, searcher.table
     distance = exact_distance(one.vector, other.vector)
-    bits, quality, note = _pdq(catalog, [(one.sha256, places), (record.sha256, _paths(record))])
+    bits, quality, note = _pdq(
+        catalog, [(one.sha256, places), (record.sha256, paths_of(record.places))]
+    )
     return Comparison(
         query=one.sha256,
         hit=record.sha256,
@@ -84,12 +84,6 @@ def compare(
         pdq_quality=quality,
         pdq_note=note,
     )
-
-
-def _paths(record: ImageRecord) -> list[str]:
-    """Where a content lies on disk, in text form."""
-    live = [place for place in record.places if place.gone_since is None]
-    return [place.full_path for place in live[:_TRIED]]
 
 
 def _read(path: Path) -> Contents:
@@ -125,13 +119,15 @@ def _hash(catalog: Catalog, sha256: str, paths: Sequence[str]) -> PdqHash:
     if stored is not None:
         return PdqHash(*stored)
     pdq.require()
-    for path in paths:
-        try:
-            found = read_file(from_text(path))
-            if isinstance(found, Contents) and found.digests.sha256 == sha256:
-                most = int(MAX_MEGAPIXELS * 1_000_000)
-                _, pixels = decode_for(found.data, {pdq.PREPROCESS}, max_pixels=most)
-                return pdq.hash_pixels(pixels[pdq.PREPROCESS])
-        except (PictureError, ValueError):
-            continue
-    raise ImageUnreadable("no PDQ hash is stored, and no file holds the picture any more")
+
+    def hashed(path: Path, data: bytes) -> PdqHash:
+        most = int(MAX_MEGAPIXELS * 1_000_000)
+        _, pixels = decode_for(data, {pdq.PREPROCESS}, max_pixels=most)
+        return pdq.hash_pixels(pixels[pdq.PREPROCESS])
+
+    try:
+        return of_held_file(sha256, paths, hashed)
+    except NotHeld as why:
+        raise ImageUnreadable(
+            "no PDQ hash is stored, and no file holds the picture any more"
+        ) from why

@@ -200,6 +200,14 @@ def decisions(connection: Connection, *, withdrawn: bool = False) -> list[Decisi
     return found
 
 
+def tags(connection: Connection) -> list[str]:
+    """The tags that any content has now, in order."""
+    statement = select(mark_table.c.value).where(
+        mark_table.c.kind == "tag", mark_table.c.withdrawn_at.is_(None)
+    )
+    return sorted(connection.execute(statement.distinct()).scalars())
+
+
 def latest(
     connection: Connection, asked: Asked, limit: int, before: Decision | None = None
 ) -> tuple[list[Decision], int]:

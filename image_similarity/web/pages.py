@@ -14,6 +14,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse, Response
 
 from image_similarity import __version__
+from image_similarity.reports.page import environment
 from image_similarity.reports.text import visible
 from image_similarity.web.desk import Desk, TheDesk
 from image_similarity.web.guard import SIGN_IN, cookie_name, sender_of
@@ -39,17 +40,9 @@ router = APIRouter(include_in_schema=False)
 
 @cache
 def _environment() -> Any:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("image_similarity.web"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.globals.update(t=text, pages=PAGES, version=__version__)
-    return environment
+    made = environment("image_similarity.web")
+    made.globals.update(t=text, pages=PAGES, version=__version__)
+    return made
 
 
 def shown(name: str, session: Session | None, desk: Desk, **more: object) -> HTMLResponse:

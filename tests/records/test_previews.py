@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from image_similarity.case import Case
+from image_similarity.pictures import held
 from image_similarity.records import previews
 from image_similarity.settings import IndexOptions
 from image_similarity.values import ImageRecord
@@ -33,7 +34,7 @@ def record_of(case: Case, name: str) -> ImageRecord:
 
 
 def tile_of(case: Case, image: ImageRecord, side: int = 64) -> tuple[tuple[int, ...] | None, str]:
-    paths = previews.paths_of(image.places)
+    paths = held.paths_of(image.places)
     tile = previews.tile([case._catalog], image.sha256, paths, side=side)
     return (None if tile.pixels is None else tile.pixels.shape), tile.why
 

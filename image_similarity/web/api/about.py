@@ -60,7 +60,6 @@ def case(desk: TheDesk) -> About:
     """The case: what it is called, what it holds, what can be asked of it."""
     facts, status = desk.case.facts(), desk.case.status()
     installed = {"match": "cv2", "pdq": "pdqhash"}
-    tags = {each.value for each in desk.case.decisions() if each.kind == "tag"}
     return About(
         database=visible(str(desk.case.path)),
         number=facts.number,
@@ -81,7 +80,7 @@ def case(desk: TheDesk) -> About:
         ],
         sources=[source_shape(each) for each in status.sources],
         hash_lists=[visible(each.name) for each in desk.case.hash_lists()],
-        tags=sorted(tags),
+        tags=desk.case.tags(),
         extras=[name for name, module in installed.items() if importlib.util.find_spec(module)],
     )
 

@@ -11,7 +11,7 @@ from image_similarity.reports.text import visible
 from image_similarity.values import Hit, NearHit, SearchResult, Share
 from image_similarity.web.answers import Answer
 from image_similarity.web.api.paging import cut
-from image_similarity.web.api.shapes import Known, Page, Picture, Scene, picture_shape
+from image_similarity.web.api.shapes import Known, Page, Picture, Scene, known_shapes, picture_shape
 from image_similarity.web.desk import Desk
 
 # Near duplicates that are told with an answer.
@@ -143,12 +143,7 @@ def answer_shape(desk: Desk, answer: Answer, first: int) -> AnswerShape:
         query_scenes=[
             Scene(name=each.name, probability=each.probability) for each in result.query_scenes
         ],
-        query_known=[
-            Known(
-                list=visible(each.list), algorithm=each.algorithm, category=visible(each.category)
-            )
-            for each in result.excluded.query_known
-        ],
+        query_known=known_shapes(result.excluded.query_known),
         made=visible(result.query_made),
         model=visible(result.model.name),
         fingerprint=result.model.fingerprint,

@@ -20,6 +20,7 @@ from image_similarity.web.api.shapes import (
     Scene,
     Sha256,
     decision_shapes,
+    known_shapes,
     place_shape,
     scene_shapes,
 )
@@ -90,12 +91,7 @@ def picture(sha256: Sha256, desk: TheDesk) -> PictureRecord:
         places=[place_shape(each) for each in image.places],
         scenes=scene_shapes(image),
         decisions=decision_shapes(image.decisions),
-        known=[
-            Known(
-                list=visible(each.list), algorithm=each.algorithm, category=visible(each.category)
-            )
-            for each in image.known
-        ],
+        known=known_shapes(image.known),
         pdq=None if pdq is None else Pdq(hash=pdq[0], quality=pdq[1]),
     )
 

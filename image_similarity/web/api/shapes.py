@@ -9,7 +9,7 @@ from fastapi import Path, Query
 from pydantic import BaseModel, Field
 
 from image_similarity.reports.text import visible
-from image_similarity.values import Decision, ImageRecord, Place, Source
+from image_similarity.values import Decision, ImageRecord, KnownHash, Place, Source
 
 Item = TypeVar("Item")
 
@@ -133,6 +133,14 @@ def place_shape(place: Place) -> PlaceShape:
         modified=utc(place.mtime_ns),
         gone_since=place.gone_since,
     )
+
+
+def known_shapes(known: Sequence[KnownHash]) -> list[Known]:
+    """The hash lists that hold a content."""
+    return [
+        Known(list=visible(each.list), algorithm=each.algorithm, category=visible(each.category))
+        for each in known
+    ]
 
 
 def source_shape(source: Source) -> SourceShape:
