@@ -206,6 +206,8 @@ def test_ctrl_c_outside_of_a_run_exits_with_130(run: Run, monkeypatch: pytest.Mo
 # Stands for a command that is in the middle of its file.
 HALF_WRITTEN = """
 import signal, sys, click
+# What a shell runs in the background ignores Ctrl-C, and so does all that it starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from pathlib import Path
 from image_similarity.cli import main
 from image_similarity.reports import target
