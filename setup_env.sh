@@ -158,7 +158,8 @@ test)
     # The tests run also where a check fails: whoever mends one wants to know of the other.
     status=0
     scripts/check || status=1
-    scripts/test -n auto --maxprocesses 4 --dist worksteal || status=1
+    # Half as many again as there are processors: a good part of the tests waits, for a browser, a server or a process.
+    scripts/test -n "$(((3 * $(nproc) + 1) / 2))" --maxprocesses 6 --dist worksteal || status=1
     exit $status
     ;;
 esac

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from image_similarity.errors import (
         AmbiguousModel,
         CalibrationRefused,
+        ClusterError,
+        ClusterStalled,
         DatabaseDamaged,
         DatabaseError,
         DatabaseInsideEvidence,
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
         NotOurDatabase,
         SchemaTooNew,
         SchemaTooOld,
+        ServerRefused,
         TrainingPicturesMet,
         TrainingRefused,
         UnknownImage,
@@ -47,7 +50,7 @@ if TYPE_CHECKING:
         WeightsMissing,
         WeightsRefused,
     )
-    from image_similarity.settings import IndexOptions
+    from image_similarity.settings import ClusterOptions, IndexOptions
     from image_similarity.values import (
         Failure,
         Hit,
@@ -65,6 +68,8 @@ _HOMES = {
     "image_similarity.errors": (
         "AmbiguousModel",
         "CalibrationRefused",
+        "ClusterError",
+        "ClusterStalled",
         "DatabaseDamaged",
         "DatabaseError",
         "DatabaseInsideEvidence",
@@ -82,11 +87,12 @@ _HOMES = {
         "InvalidSetting",
         "ManifestRefused",
         "ModelError",
-        "NothingToEvaluate",
         "NotOurDatabase",
+        "NothingToEvaluate",
         "NothingToIndex",
         "SchemaTooNew",
         "SchemaTooOld",
+        "ServerRefused",
         "TrainingPicturesMet",
         "TrainingRefused",
         "UnknownImage",
@@ -99,7 +105,7 @@ _HOMES = {
         "WeightsMissing",
         "WeightsRefused",
     ),
-    "image_similarity.settings": ("IndexOptions",),
+    "image_similarity.settings": ("ClusterOptions", "IndexOptions"),
     "image_similarity.values": (
         "Failure",
         "Hit",
@@ -116,6 +122,9 @@ __all__ = [
     "AmbiguousModel",
     "CalibrationRefused",
     "Case",
+    "ClusterError",
+    "ClusterOptions",
+    "ClusterStalled",
     "DatabaseDamaged",
     "DatabaseError",
     "DatabaseInsideEvidence",
@@ -146,6 +155,7 @@ __all__ = [
     "SchemaTooNew",
     "SchemaTooOld",
     "SearchResult",
+    "ServerRefused",
     "TrainingPicturesMet",
     "TrainingRefused",
     "UnknownImage",

@@ -14,13 +14,14 @@ ImageSimilarityError (1)
 ├── ManifestRefused (1)           a manifest that is damaged, or of a model that the database does not hold
 ├── IndexRefused (1)              an approximate index that is damaged, stale or of another model, or cannot be made
 ├── DatabaseError (1)             DatabaseNotWritable
-│   ├── DatabaseMissing, NotOurDatabase, DatabaseDamaged (10)
+│   ├── DatabaseMissing, NotOurDatabase, DatabaseDamaged, ServerRefused (10)
 │   ├── DatabaseLocked (11)
 │   └── SchemaTooOld, SchemaTooNew (12)
 ├── ModelError (13)               UnknownModel, WeightsMissing, WeightsChanged, WeightsRefused, GoldenDiffers,
 │                                 DeviceUnavailable
 ├── ImageUnreadable (14)          raised for a query; in a run it is recorded as a Failure
-└── VerificationFailed (15)
+├── VerificationFailed (15)
+└── ClusterError, ClusterStalled (16)
 ```
 
 Trouble with one file of the evidence is never one of these during a run: it is a `values.Failure`, recorded, and the
@@ -137,6 +138,12 @@ class DatabaseDamaged(DatabaseError):
     exit_code = 10
 
 
+class ServerRefused(DatabaseError):
+    """The server of a database cannot be reached, lets nobody in, or is older than this program needs."""
+
+    exit_code = 10
+
+
 class DatabaseLocked(DatabaseError):
     """Another run is writing to this database."""
 
@@ -195,3 +202,13 @@ class VerificationFailed(ImageSimilarityError):
     """Files or records differ from what the database recorded."""
 
     exit_code = 15
+
+
+class ClusterError(ImageSimilarityError):
+    """The machines of a run cannot be reached, are not alike, or were lost too often; what was written stays."""
+
+    exit_code = 16
+
+
+class ClusterStalled(ClusterError):
+    """No batch was finished for longer than a run may stand still; what was written stays."""

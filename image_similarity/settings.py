@@ -46,3 +46,24 @@ class IndexOptions:
     retry_failed: bool = False
     pdq: bool = False
     thumbnails: bool = False
+
+
+# Without a finished batch for so long, a run on many machines is ended: longer than any batch takes.
+STALL_SECONDS = 900.0
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterOptions:
+    """The settings of a run on many machines.
+
+    `address` is that of a Ray cluster: "auto" for the one that this machine is part of, "host:port" or
+    "ray://host:port"; None starts one on this machine alone, for this run. `actors` is how many hold the networks, each
+    on a processor; None takes one for each GPU, or all processors but one. `gpus_per_actor` None is 1 where the
+    cluster has GPUs. A run in which no batch is finished for `stall_seconds` is ended. `logs` lets Ray talk.
+    """
+
+    address: str | None = None
+    actors: int | None = None
+    gpus_per_actor: float | None = None
+    stall_seconds: float = STALL_SECONDS
+    logs: bool = False

@@ -16,7 +16,7 @@ from image_similarity.ranking import codes
 from image_similarity.store import catalog as stored
 from image_similarity.store import models, packs, shape
 from image_similarity.store.catalog import Catalog, RecordedFile
-from image_similarity.values import Finding, ModelInfo, VerifyReport
+from image_similarity.values import Finding, ModelInfo, VerifyReport, is_uri
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -32,7 +32,8 @@ def verify(catalog: Catalog, *, rehash: bool = False, on_event: Listener = ignor
 
     A file is "changed" if its bytes have another SHA-256, "missing" if it is not there, "unreadable" if it cannot be
     read now; each since the run that first indexed that place, which is all that can be said without the hashes of an
-    acquisition (see `records.against`). Files are opened read-only; nothing is written to the database either.
+    acquisition (see `records.against`). What is in an object store is counted as not checked. Files are opened
+    read-only; nothing is written to the database either.
     """
     with catalog.reading() as connection:
         removed = [Finding("record", "", problem) for problem in shape.missing(connection)]
@@ -43,7 +44,9 @@ def verify(catalog: Catalog, *, rehash: bool = False, on_event: Listener = ignor
             stored.count_images(connection),
             sum(models.embedding_counts(connection).values()),
         )
-        files = stored.recorded_files(connection) if rehash else []
+        recorded = stored.recorded_files(connection) if rehash else []
+    # What is in an object store is no file of this machine's, and not missing on it.
+    files = [file for file in recorded if not is_uri(file.root)]
     counts: Counter[str] = Counter()
     times = [file.first_seen for file in files]
     for done, file in enumerate(files, start=1):
@@ -63,6 +66,7 @@ def verify(catalog: Catalog, *, rehash: bool = False, on_event: Listener = ignor
         unreadable=counts["unreadable"],
         findings=tuple(findings),
         since=(min(times), max(times)) if times else None,
+        not_checked=len(recorded) - len(files),
     )
 
 

@@ -113,13 +113,13 @@ def rank(searcher: Any, queries: Sequence[Any]) -> object:
 
     This is as far as a library for vectors goes. It takes a look inside of the searcher, which has no such half answer.
     """
-    from image_similarity.search.answer import _see
     from image_similarity.search.excluded import verdicts
+    from image_similarity.search.on_shelf import look
 
     filters: list[Any] = [("off", ())] * len(queries)
     with searcher._open() as databases:
         said = verdicts([each.connection for each in databases], queries)
-        return [_see(each, searcher._asked, queries, filters, said) for each in databases]
+        return [look(each, searcher._asked, queries, filters, said) for each in databases]
 
 
 def ranker(searcher: Any, numbers: Sequence[int]) -> Callable[[], object]:

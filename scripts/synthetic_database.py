@@ -2,6 +2,8 @@
 
     python scripts/synthetic_database.py case.db --count 1000000 [--dim 256] [--scenes 100]
 
+In the place of a file may stand an empty database on a server: postgresql+psycopg://user@host/name.
+
 The rows are those that indexing would write: contents with places, vectors and twelve labels each, under
 one model; only EXIF is empty. They go past `write_batch`, which takes ten times as long. Any picture can
 be asked for by its SHA-256, see `sha256_of`. Prints how long it took and the bytes a picture takes.
@@ -13,16 +15,24 @@ import argparse
 import hashlib
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from benchmark import seconds_of
+from sqlalchemy import Table
 
+from image_similarity.case import Case
 from image_similarity.indexing import packing
 from image_similarity.store import catalog, models, runs
-from image_similarity.values import ModelInfo, Preprocess
+from image_similarity.store.schema import (
+    embedding_table,
+    file_table,
+    image_scene_table,
+    image_table,
+)
+from image_similarity.values import Location, ModelInfo, Preprocess, location
 
 BLOCK = 8192
 PICTURES_PER_CLUSTER = 20
@@ -79,7 +89,7 @@ def sha256_of(number: int) -> str:
 
 
 def write(
-    database: Path,
+    database: Location,
     info: ModelInfo,
     blocks: Iterable[Block],
     *,
@@ -99,14 +109,10 @@ def write(
         model_id = models.register(connection, info)
         scenes = np.array(list(models.scene_ids(connection, model_id).values()))
     done = 0
-    with closing(sqlite3.connect(database)) as raw, raw:
-        # No journal and no waiting for the disk: a database that was not finished is thrown away.
-        raw.executescript(
-            f"PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA cache_size=-{CACHE_KIB}"
-        )
+    with _writer(case) as put:
         for block in blocks:
-            for statement, rows in _rows(block, done, run, source, model_id, scenes):
-                raw.executemany(statement, rows)
+            for table, columns, rows in _rows(block, done, run, source, model_id, scenes):
+                put(table, columns, rows)
             done += len(block.vectors)
             on_block(done)
     if packed:
@@ -117,31 +123,86 @@ def write(
     return done
 
 
+Put = Callable[[Table, tuple[str, ...], list[tuple[object, ...]]], None]
+
+
+@contextmanager
+def _writer(case: catalog.Catalog) -> Iterator[Put]:
+    """What writes rows in great numbers: into a file past SQLAlchemy, on a server by COPY; all in one transaction."""
+    if not isinstance(case.path, Path):
+        from image_similarity.store import postgres
+
+        with case.writing() as connection:
+            yield lambda table, columns, rows: postgres.copy_in(connection, table, columns, rows)
+            postgres.restart_ids(connection, image_table)
+        with case.writing() as connection:
+            connection.exec_driver_sql("ANALYZE")
+        return
+    with closing(sqlite3.connect(case.path)) as raw, raw:
+        # No journal and no waiting for the disk: a database that was not finished is thrown away.
+        raw.executescript(
+            f"PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA cache_size=-{CACHE_KIB}"
+        )
+
+        def put(table: Table, columns: tuple[str, ...], rows: list[tuple[object, ...]]) -> None:
+            names, places = ", ".join(columns), ", ".join("?" * len(columns))
+            raw.executemany(f"INSERT INTO {table.name} ({names}) VALUES ({places})", rows)  # noqa: S608
+
+        yield put
+
+
 def _rows(
     block: Block, first: int, run: int, source: int, model_id: int, scenes: np.ndarray
-) -> Iterator[tuple[str, list[tuple[object, ...]]]]:
+) -> Iterator[tuple[Table, tuple[str, ...], list[tuple[object, ...]]]]:
     numbers = range(first, first + len(block.vectors))
+    fixed = (100_000, 500, 375, "JPEG", "image/jpeg", False, "{}")
     yield (
-        "INSERT INTO image (id, sha256, sha1, md5, size, width, height, format, mime, partial, exif, first_run_id)"
-        " VALUES (?, ?, ?, ?, 100000, 500, 375, 'JPEG', 'image/jpeg', 0, '{}', ?)",
-        [(n + 1, sha := sha256_of(n), sha[:40], sha[32:], run) for n in numbers],
+        image_table,
+        (
+            "id",
+            "sha256",
+            "sha1",
+            "md5",
+            "size",
+            "width",
+            "height",
+            "format",
+            "mime",
+            "partial",
+            "exif",
+            "first_run_id",
+        ),
+        [(n + 1, sha := sha256_of(n), sha[:40], sha[32:], *fixed, run) for n in numbers],
     )
     yield (
-        "INSERT INTO file (source_id, path, image_id, size, mtime_ns, atime_ns, ctime_ns, settled, first_run_id)"
-        " VALUES (?, ?, ?, 100000, ?, ?, ?, 1, ?)",
+        file_table,
+        (
+            "source_id",
+            "path",
+            "image_id",
+            "size",
+            "mtime_ns",
+            "atime_ns",
+            "ctime_ns",
+            "settled",
+            "first_run_id",
+        ),
         [
             (
                 source,
                 f"{n // 1000:05d}/{n:08d}.jpg",
                 n + 1,
+                100_000,
                 *3 * (1_700_000_000_000_000_000 + n,),
+                True,
                 run,
             )
             for n in numbers
         ],
     )
     yield (
-        "INSERT INTO embedding (model_id, image_id, run_id, vector) VALUES (?, ?, ?, ?)",
+        embedding_table,
+        ("model_id", "image_id", "run_id", "vector"),
         [
             (model_id, n + 1, run, vector.tobytes())
             for n, vector in zip(numbers, block.vectors.astype("<f2"), strict=True)
@@ -149,7 +210,8 @@ def _rows(
     )
     ids = scenes[block.labels].tolist()
     yield (
-        "INSERT INTO image_scene (image_id, scene_id, probability, rank) VALUES (?, ?, ?, ?)",
+        image_scene_table,
+        ("image_id", "scene_id", "probability", "rank"),
         [
             (n + 1, scene, PROBABILITIES[rank], rank + 1)
             for n, row in zip(numbers, ids, strict=True)
@@ -160,7 +222,7 @@ def _rows(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("database", type=Path)
+    parser.add_argument("database", type=location)
     parser.add_argument("--count", type=int, default=36_500)
     parser.add_argument("--dim", type=int, default=256)
     parser.add_argument("--scenes", type=int, default=100)
@@ -175,7 +237,8 @@ def main() -> None:
         write(arguments.database, info, blocks, packed=not arguments.loose)
 
     print(f"{count:,} pictures in {seconds_of(work):.1f} s")
-    size = arguments.database.stat().st_size
+    with Case.open(arguments.database, read_only=True) as case:
+        size = case.status().size
     print(f"{size / 1e6:,.1f} MB, {size / count:,.0f} bytes a picture")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import os
 import random
@@ -14,12 +15,21 @@ from typing import Any
 import pytest
 from PIL import Image, ImageDraw
 
+from image_similarity.values import Location, ServerUrl
+
 PictureFactory = Callable[..., Path]
 FolderFactory = Callable[..., Path]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--slow", action="store_true", help="also run the tests marked slow")
+
+
+def pytest_configure() -> None:
+    # Where the tests run on all processors, each of them and each process that it starts has one for itself.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    # With torch loaded, to look through all objects for cycles takes a fifth of a second.
+    gc.set_threshold(50_000, 20, 100)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -43,6 +53,17 @@ def isolated_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
         patch.setenv("HOME", str(home))
         patch.setenv("XDG_CONFIG_HOME", str(home / ".config"))
         patch.setenv("XDG_CACHE_HOME", str(home / ".cache"))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def new_databases_are_made_quickly() -> Iterator[None]:
+    """See tests/migrated.py."""
+    from image_similarity.store import upgrade
+    from tests.migrated import SayingAgain
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(upgrade, "_migrate", SayingAgain())
         yield
 
 
@@ -159,3 +180,42 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("models") / "tiny.safetensors"
     write_tiny_model(path)
     return path
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """A running PostgreSQL server; see tests/postgres.py."""
+    from tests import postgres
+
+    with postgres.server() as url:
+        yield url
+
+
+@pytest.fixture
+def postgres(postgres_server: str) -> ServerUrl:
+    """An empty database of its own on that server."""
+    from tests.postgres import fresh_database
+
+    return fresh_database(postgres_server)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def location(request: pytest.FixtureRequest, tmp_path: Path) -> Location:
+    """Where a test may make its database: in a file, and once more on a server."""
+    return _location(request, tmp_path)
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def shared_location(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Location:
+    """As `location`, for a database that the tests of a module share, or copy."""
+    return _location(request, tmp_path_factory.mktemp("shared"))
+
+
+def _location(request: pytest.FixtureRequest, folder: Path) -> Location:
+    if request.param == "sqlite":
+        return folder / "case.db"
+    from tests.postgres import fresh_case
+
+    return fresh_case(request.getfixturevalue("postgres_server"))

@@ -146,6 +146,15 @@ def test_neighbours_are_measured_against_other_libraries() -> None:
     ]
 
 
+def test_a_server_is_measured_against_a_file(postgres_server: str) -> None:
+    printed = run("bench_server.py", "--url", postgres_server, "--memory", "64MB")
+    cells = first_cells(printed)
+    assert cells[0] == "SQLite: filled, with packs"
+    for filter_ in ("none", "20 %", "1 %", "0.1 %"):
+        assert sum(cell.startswith(f"{filter_}, ") for cell in cells) == 4
+    assert printed.count("| approximate |") == 4
+
+
 def test_real_vectors_are_made_of_pictures_once(
     load: Any, photos: Path, tiny_model: Path, tmp_path: Path
 ) -> None:
@@ -293,3 +302,9 @@ def test_pictures_of_a_list_are_copied_into_folders_of_their_classes(
     (photos / "list.txt").write_text("0.jpg 1\ngone.jpg 2\n", encoding="utf-8")
     with pytest.raises(SystemExit, match="1 files cannot be read"):
         copied(photos / "list.txt", None, None, tmp_path / "other")
+
+
+@pytest.mark.slow
+def test_what_a_cluster_costs_is_measured(photos: Path, tiny_model: Path) -> None:
+    printed = run("bench_cluster.py", "--pictures", photos, "-m", tiny_model)
+    assert printed.count("| 6 | local |") == printed.count("| 6 | Ray, 1 actor |") == 1

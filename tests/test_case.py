@@ -18,6 +18,7 @@ from image_similarity.errors import (
     UsageError,
 )
 from image_similarity.settings import IndexOptions
+from image_similarity.values import Location, ServerUrl
 
 
 @pytest.fixture
@@ -29,15 +30,14 @@ def folder(make_folder: Callable[..., Path]) -> Path:
 
 
 @pytest.fixture
-def path(tmp_path: Path, folder: Path, tiny_model: Path) -> Path:
-    database = tmp_path / "case.db"
-    with Case.open(database) as case:
+def path(location: Location, folder: Path, tiny_model: Path) -> Location:
+    with Case.open(location) as case:
         options = IndexOptions(models=(str(tiny_model),), scenes=str(tiny_model))
         case.index(folder, source="disk-07", options=options)
-    return database
+    return location
 
 
-def test_a_picture_is_found_by_the_beginning_of_its_hash(path: Path, folder: Path) -> None:
+def test_a_picture_is_found_by_the_beginning_of_its_hash(path: Location, folder: Path) -> None:
     with Case.open(path, read_only=True) as case:
         (record,) = case.images_at(folder / "picture-000.jpg")
         assert case.image(record.sha256) == record
@@ -48,13 +48,16 @@ def test_a_picture_is_found_by_the_beginning_of_its_hash(path: Path, folder: Pat
     assert len(record.scenes) == 3
 
 
-@pytest.mark.parametrize("name", ["", "abc", "xyz123xyz", "'; DROP TABLE image", "0" * 64, "%" * 8])
-def test_a_hash_that_names_no_picture_is_refused(path: Path, name: str) -> None:
-    with Case.open(path, read_only=True) as case, pytest.raises(UnknownImage):
-        case.image(name)
+def test_a_hash_that_names_no_picture_is_refused(path: Location) -> None:
+    with Case.open(path, read_only=True) as case:
+        for name in ("", "abc", "xyz123xyz", "'; DROP TABLE image", "0" * 64, "%" * 8):
+            with pytest.raises(UnknownImage):
+                case.image(name)
 
 
-def test_a_picture_is_found_by_its_path_on_disk_or_in_the_source(path: Path, folder: Path) -> None:
+def test_a_picture_is_found_by_its_path_on_disk_or_in_the_source(
+    path: Location, folder: Path
+) -> None:
     with Case.open(path, read_only=True) as case:
         by_disk = case.images_at(folder / "rooms" / "deep" / "picture-002.webp")
         assert by_disk == case.images_at("rooms/deep/picture-002.webp")
@@ -62,7 +65,7 @@ def test_a_picture_is_found_by_its_path_on_disk_or_in_the_source(path: Path, fol
             case.images_at("rooms/deep/picture-999.webp")
 
 
-def test_status_counts_what_is_held_and_what_was_not_searched(path: Path) -> None:
+def test_status_counts_what_is_held_and_what_was_not_searched(path: Location) -> None:
     with Case.open(path, read_only=True) as case:
         status = case.status()
     assert (status.images, status.files, status.gone, status.failures) == (4, 5, 0, 1)
@@ -74,7 +77,7 @@ def test_status_counts_what_is_held_and_what_was_not_searched(path: Path) -> Non
     assert status.last_run.accounted
 
 
-def test_runs_are_listed_newest_first_with_failures_on_demand(path: Path, folder: Path) -> None:
+def test_runs_are_listed_newest_first_with_failures_on_demand(path: Location, folder: Path) -> None:
     with Case.open(path) as case:
         case.refresh()
         newest, oldest = case.runs()
@@ -86,8 +89,12 @@ def test_runs_are_listed_newest_first_with_failures_on_demand(path: Path, folder
             case.run(99)
 
 
-def test_a_backup_is_a_whole_database_and_never_overwrites(path: Path, tmp_path: Path) -> None:
+def test_a_backup_is_a_whole_database_and_never_overwrites(path: Location, tmp_path: Path) -> None:
     with Case.open(path, read_only=True) as case:
+        if isinstance(path, ServerUrl):
+            with pytest.raises(UsageError, match="pg_dump"):
+                case.backup(tmp_path / "copy.db")
+            return
         copy = case.backup(tmp_path / "copy.db")
         with pytest.raises(UsageError, match="exists"):
             case.backup(copy)

@@ -30,6 +30,7 @@ BIN = Path(sys.executable).parent
 
 PROMISED = {
     "Case",
+    "ClusterOptions",
     "Failure",
     "Hit",
     "ImageRecord",
@@ -42,7 +43,7 @@ PROMISED = {
     "model_names",
 }
 HEAVY = {"onnx", "onnxruntime", "torch", "torchvision", "sqlalchemy", "alembic"}
-HEAVY |= {"fastapi", "starlette", "uvicorn", "pydantic"}
+HEAVY |= {"fastapi", "starlette", "uvicorn", "pydantic", "psycopg", "pgvector", "ray", "pyarrow"}
 
 
 def fresh(code: str) -> str:

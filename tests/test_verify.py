@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from image_similarity.case import Case
+from image_similarity.cli import verification
 from image_similarity.errors import DatabaseDamaged
 from image_similarity.events import Progress
 from image_similarity.values import Finding, VerifyReport
@@ -257,3 +258,14 @@ def test_a_record_that_is_no_json_object_is_named_and_never_taken_for_one(
             case.search(desk.evidence / "picture-000.png")
         else:
             case.image(case.search(desk.evidence / "picture-001.png").hits[0].image.sha256)
+
+
+def test_what_is_in_an_object_store_is_not_checked_and_not_called_missing(
+    desk: Desk, capsys: pytest.CaptureFixture[str]
+) -> None:
+    desk.change("UPDATE source SET root_path = 's3://bucket/rooms'")
+    report = verify(desk, rehash=True)
+    assert (report.files, report.missing, report.not_checked) == (0, 0, 5)
+    assert report.clean and report.since is None
+    verification.show(report, None, "table")
+    assert "5 files not checked: in an object store" in capsys.readouterr().out

@@ -3,7 +3,13 @@
 from image_similarity.case.analysing import Analysing
 from image_similarity.case.browsing import Browsing
 from image_similarity.case.care import Care
-from image_similarity.case.checks import check_earlier, check_folder, check_options
+from image_similarity.case.checks import (
+    check_cluster,
+    check_earlier,
+    check_folder,
+    check_options,
+    is_there,
+)
 from image_similarity.case.decisions import Decisions
 from image_similarity.case.indexing import Indexing
 from image_similarity.case.lookup import Lookup
@@ -22,9 +28,11 @@ from image_similarity.case.several import (
 
 __all__ = [
     "Case",
+    "check_cluster",
     "check_earlier",
     "check_folder",
     "check_options",
+    "is_there",
     "manifest_databases",
     "manifest_writer",
     "replay_manifest",

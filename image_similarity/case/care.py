@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from image_similarity.case.record import Record
-from image_similarity.events import Listener, ignore
+from image_similarity.events import Listener, Notice, ignore
 
 if TYPE_CHECKING:
     from image_similarity.values import (
         AgainstReport,
+        CopyReport,
         ImportReport,
+        Location,
         MergeReport,
         RelinkReport,
         TraceReport,
@@ -109,9 +111,36 @@ class Care(Record):
         self.pack()
         return report
 
+    def copy(self, target: str | Location, *, on_event: Listener = ignore) -> CopyReport:
+        """Copy the whole database to a new file or an empty database on a server: ids, history, audit chain.
+
+        All of one moment. Counts, chain and all that it seals are checked at the end; an entry "copied" follows on the
+        chain, which names its head. A copy that was broken off is refused by whatever opens it, and the same call goes
+        on with it, if this database was not changed since. One in a file is recorded in this chain, as by `backup`.
+
+        Args:
+            target: The new file, or a database on a server, "postgresql+psycopg://user@host/name".
+            on_event: Gets a `Notice` if an earlier try is gone on with, and `Started` and `Progress`, of the rows, then
+                of the check.
+
+        Raises:
+            UsageError: Something else is there; it is not touched.
+            DatabaseLocked: A run counts as writing here.
+            VerificationFailed: The copy does not agree with its audit chain; it is taken away.
+            DatabaseNotWritable, ServerRefused, ExtraMissing.
+        """
+        from image_similarity.records.copying import copy_whole
+        from image_similarity.values import location
+
+        place = location(target)
+        report = copy_whole(self._catalog, place, on_event=on_event)
+        if isinstance(place, Path) and (reason := self.record_export("copy", place)):
+            on_event(Notice(reason))
+        return report
+
     def merge(
         self,
-        other: str | Path,
+        other: str | Location,
         *,
         prefix: str = "",
         allow_models: bool = False,
@@ -123,22 +152,23 @@ class Care(Record):
         same (a vector, labels, a category), ours stays, and the report counts it.
 
         Args:
-            other: The other database, of the same schema and without an open run.
+            other: The other database, a file, of the same schema and without an open run.
             prefix: Put before the names of its sources; a name that is taken becomes "name (2)".
             allow_models: Take over also models that this database lacks; else these are refused, unless it has none.
             on_event: Gets `Started` and `Progress`, of the check of the other database, then of its rows.
 
         Raises:
-            UsageError: It is this database, a copy of it, or merged already.
+            UsageError: It is this database, a copy of it, merged already, or on a server.
             ModelError: Of other models, or one that is recorded otherwise there.
             VerificationFailed: The other audit chain does not hold.
             DatabaseMissing, NotOurDatabase, DatabaseDamaged, SchemaTooOld, SchemaTooNew, DatabaseLocked.
         """
         from image_similarity.records.merge import merge
+        from image_similarity.values import location
 
         report = merge(
             self._catalog,
-            Path(other),
+            location(other),
             prefix=prefix,
             allow_models=allow_models,
             on_event=on_event,

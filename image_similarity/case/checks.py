@@ -5,11 +5,28 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from image_similarity.values import Location, location
+
 if TYPE_CHECKING:
     from image_similarity.settings import IndexOptions
 
 
-def check_folder(folder: str | Path, database: str | Path) -> None:
+def is_there(database: str | Location) -> bool:
+    """Whether there is a database at this place; one on a server that has no tables yet counts as none.
+
+    Raises:
+        DatabaseMissing: The server has no database of this name, where this program makes none.
+        ServerRefused, ExtraMissing.
+    """
+    where = location(database)
+    if isinstance(where, Path):
+        return where.exists()
+    from image_similarity.store import upgrade
+
+    return upgrade.read_server_state(where).kind != "empty"
+
+
+def check_folder(folder: str | Path, database: str | Location) -> None:
     """Refuse a folder that cannot be indexed into this database, before the database is created.
 
     Raises:
@@ -17,7 +34,7 @@ def check_folder(folder: str | Path, database: str | Path) -> None:
     """
     from image_similarity.indexing import check_folder as check
 
-    check(Path(folder), Path(database))
+    check(Path(folder), location(database))
 
 
 def check_options(options: IndexOptions) -> None:
@@ -41,3 +58,15 @@ def check_earlier(database: str | Path) -> None:
     from image_similarity.store import earlier
 
     earlier.require(Path(database))
+
+
+def check_cluster(folder: str | Path, database: str | Location, options: IndexOptions) -> None:
+    """Refuse what cannot be indexed on many machines, before the database is opened.
+
+    Raises:
+        InvalidSetting: The database is a file.
+        FolderMissing, ExtraMissing, ModelError.
+    """
+    from image_similarity.cluster import check
+
+    check(folder, location(database), options)

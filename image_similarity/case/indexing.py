@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from image_similarity.case.base import OpenedCase
 from image_similarity.events import Listener, ignore
-from image_similarity.settings import IndexOptions
+from image_similarity.settings import ClusterOptions, IndexOptions
 
 if TYPE_CHECKING:
     from image_similarity.values import RunReport
@@ -47,6 +47,46 @@ class Indexing(OpenedCase):
             self._catalog,
             Path(folder),
             options or IndexOptions(),
+            source=source,
+            on_event=on_event,
+            stop=stop,
+        )
+
+    def index_on_cluster(
+        self,
+        folder: str | Path,
+        *,
+        options: IndexOptions | None = None,
+        cluster: ClusterOptions | None = None,
+        source: str | None = None,
+        on_event: Listener = ignore,
+        stop: Callable[[], bool] = lambda: False,
+    ) -> RunReport:
+        """Do what `index` does on many machines, with Ray (extra `ray`), into a database on a server.
+
+        Args:
+            folder: A folder that all machines see at the same path, or a URI that all can open: "s3://bucket/folder".
+            options: As of `index`; the weights must lie at the same path on every machine.
+            cluster: Where Ray is and what it may use; one on this machine alone by default.
+            source: The name under which the place is known; its own by default.
+            on_event: As of `index`.
+            stop: Asked between batches; once it says True, what is not stored is let go and the run ends "interrupted".
+
+        Returns:
+            The account of the run, which is that of a local one.
+
+        Raises:
+            InvalidSetting: The database is a file, or the cluster has fewer processors than was asked for.
+            ClusterError: The cluster cannot be reached, gave up or stood still; what was written stays.
+            ExtraMissing, and whatever `index` raises.
+        """
+        from image_similarity.cluster import index_on_cluster
+
+        return index_on_cluster(
+            self._catalog,
+            folder,
+            options or IndexOptions(),
+            cluster or ClusterOptions(),
             source=source,
             on_event=on_event,
             stop=stop,

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         Duplicates,
         Explanation,
         SearchResult,
+        ServerIndex,
     )
 
 
@@ -43,6 +44,7 @@ class Searching(Record):
         runtime: str = "auto",
         calibration: Calibration | None = None,
         approximate: bool = False,
+        exact: bool = False,
         index: str | Path | None = None,
         region: Region | None = None,
         strength: bool = False,
@@ -61,13 +63,15 @@ class Searching(Record):
     ) -> SearchResult:
         """Rank the pictures of this database by their distance to one query. See `image_similarity.search.search`.
 
-        With an `index`, a file that `build_ann` wrote, the search is approximate. From the second search on the compact
-        codes of the vectors are kept in memory, up to 4 GiB, until the database changes. A `region` searches with
-        part of the picture. `near` (with `turned` in any orientation) also finds near duplicates; `verify` counts the
-        local features that one geometry explains, and `by_inliers` orders the `candidates` nearest by them. `strength`,
-        implied by `max_expected_false`, adds how many unrelated pictures are expected. `known` says what becomes of
-        pictures of hash lists, `include_irrelevant` brings back what was judged so, `tags` are those of which a picture
-        must have one. Only pictures taken from `taken_from` to `taken_to`, a year, month or day each, are searched.
+        With an `index`, a file that `build_ann` wrote, the search is approximate; so may one among very many pictures
+        be on a server that keeps an index (`index_vectors`), unless it is to be `exact`. From the second search on the
+        compact codes of the vectors are kept in memory, up to 4 GiB, until the database changes. A `region` searches
+        with part of the picture. `near` (with `turned` in any orientation) also finds near duplicates; `verify` counts
+        the local features that one geometry explains, and `by_inliers` orders the `candidates` nearest by them.
+        `strength`, implied by `max_expected_false`, adds how many unrelated pictures are expected. `known` says what
+        becomes of pictures of hash lists, `include_irrelevant` brings back what was judged so, `tags` are those of
+        which a picture must have one. Only pictures taken from `taken_from` to `taken_to`, a year, month or day each,
+        are searched.
         """
         from image_similarity.search import SearchRequest, search
 
@@ -86,6 +90,7 @@ class Searching(Record):
             runtime=runtime,
             calibration=calibration,
             approximate=approximate or index is not None,
+            exact=exact,
             index=None if index is None else Path(index),
             region=region,
             strength=strength or max_expected_false is not None,
@@ -201,6 +206,55 @@ class Searching(Record):
         )
         self.record_export("index", info.path, model=info.model, vectors=info.vectors)
         return info
+
+    def index_vectors(
+        self,
+        *,
+        model: str | None = None,
+        links: int = 16,
+        effort: int = 64,
+        memory: str | None = None,
+        on_event: Listener = ignore,
+    ) -> ServerIndex:
+        """Have a server build an index of a model's vectors in the database, and measure how often it is right.
+
+        Searches among very many pictures use it from then on, and say that they are approximate. Pictures that are
+        added later are in it, too. Others may search and index meanwhile; an earlier index is replaced.
+
+        Args:
+            model: Whose vectors; not needed where the database holds those of one.
+            links: Of each vector to near ones, pgvector's `m`.
+            effort: With which these are sought, pgvector's `ef_construction`.
+            memory: What the build may take, "4GB"; the server's maintenance_work_mem unless given.
+            on_event: Gets `Started` and `Progress`, counted in vectors.
+
+        Raises:
+            UsageError: The database is a file; see `build_ann`.
+            InvalidSetting: The links, the effort or the memory cannot be.
+            IndexRefused: The vectors are too long for an index there.
+            AmbiguousModel, UnknownModel, DatabaseError.
+        """
+        from image_similarity.search import server_index
+
+        return server_index.make(
+            self._catalog,
+            model=model,
+            links=links,
+            effort=effort,
+            memory=memory,
+            on_event=on_event,
+        )
+
+    def drop_vector_index(self, *, model: str | None = None) -> str | None:
+        """Drop the index that `index_vectors` built; gives its name, or None if there is none.
+
+        Raises:
+            UsageError: The database is a file.
+            AmbiguousModel, UnknownModel, DatabaseError.
+        """
+        from image_similarity.search import server_index
+
+        return server_index.drop(self._catalog, model=model)
 
     def compare(
         self,

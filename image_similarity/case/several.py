@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from image_similarity.events import Listener, ignore
+from image_similarity.values import Location, location
 
 if TYPE_CHECKING:
     from image_similarity.case.base import OpenedCase
@@ -95,8 +96,8 @@ def manifest_writer(
     return Writer([case._catalog for case in cases], places)
 
 
-def manifest_databases(manifest: str | Path) -> list[Path]:
-    """The databases that a manifest was made of, where they lay then.
+def manifest_databases(manifest: str | Path) -> list[Location]:
+    """The databases that a manifest was made of, where they were then; one on a server is named without a password.
 
     Raises:
         ManifestRefused.
@@ -106,9 +107,10 @@ def manifest_databases(manifest: str | Path) -> list[Path]:
     from image_similarity.pictures.names import from_text
     from image_similarity.records import manifest_reading, replay
 
-    found = [Path(from_text(path)) for path in replay.paths(manifest_reading.read(Path(manifest)))]
+    named = replay.paths(manifest_reading.read(Path(manifest)))
+    found = [location(from_text(path)) for path in named]
     for path in found:
-        if not path.is_file():
+        if isinstance(path, Path) and not path.is_file():
             raise DatabaseMissing(
                 f"the database of the manifest is not at {path} any more",
                 hint="name where it lies now: -dp DB, once for each in the order of the manifest",

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 from image_similarity.cli.output import count, emit, line, note, size
 from image_similarity.cli.progress import failure_line
-from image_similarity.values import Failure, Mount, RunReport
+from image_similarity.values import Failure, Location, Mount, RunReport
 
 FAILURES_SHOWN = 20
 
@@ -18,7 +17,7 @@ _EXIT_CODES = {"done": 0, "running": 0, "partial": PARTIAL, "failed": 1}
 _NOT_SEARCHED = ("document", "video", "archive")
 
 
-def show(report: RunReport, database: Path, form: str) -> None:
+def show(report: RunReport, database: Location, form: str) -> None:
     """Print a run that ended, as JSON or as `print_account`."""
     if form == "json":
         emit(report)
@@ -26,7 +25,7 @@ def show(report: RunReport, database: Path, form: str) -> None:
         print_account(report, database)
 
 
-def print_account(report: RunReport, database: Path) -> None:
+def print_account(report: RunReport, database: Location) -> None:
     """Print the account of one run, its first failures, and how to see the others."""
     line(f"{report.source}: {report.status}", bold=True)
     line(f"  run {report.run_id} ({report.kind}) over {report.root}")
@@ -119,7 +118,7 @@ def _by_kind(kinds: Iterable[tuple[str, int]]) -> str:
     return ", ".join(f"{kind} {number}" for kind, number in sorted(kinds))
 
 
-def _print_failures(report: RunReport, database: Path) -> None:
+def _print_failures(report: RunReport, database: Location) -> None:
     for failure in report.failures[:FAILURES_SHOWN]:
         line(f"  not taken: {failure_line(failure)}")
     if (more := len(report.failures) - FAILURES_SHOWN) > 0:

@@ -9,6 +9,7 @@ import click
 from image_similarity.case import Case
 from image_similarity.cli import evidence, options, output, progress
 from image_similarity.cli.options import Talk
+from image_similarity.values import Location
 
 
 @click.command(context_settings=options.CONTEXT)
@@ -44,7 +45,7 @@ from image_similarity.cli.options import Talk
 def ann(
     talk: Talk,
     /,
-    database: Path,
+    database: Location,
     model: str | None,
     target: Path | None,
     recall: float,
@@ -61,7 +62,9 @@ def ann(
         Case.open(database, read_only=True, on_event=on_event) as case,
     ):
         # The default lies beside the database, which may itself lie anywhere but in evidence.
-        evidence.refuse_inside_sources(target or database, [case])
+        written = target or database
+        if isinstance(written, Path):
+            evidence.refuse_inside_sources(written, [case])
         found = case.build_ann(target, model=model, recall=recall, seed=seed, on_event=on_event)
     if form == "json":
         output.emit(found)

@@ -13,7 +13,7 @@ from image_similarity.cli.options import Talk
 from image_similarity.cli.signals import Stop
 from image_similarity.events import Event, Finished
 from image_similarity.settings import BUILTIN, IndexOptions
-from image_similarity.values import CodebookInfo, RunReport
+from image_similarity.values import CodebookInfo, Location, RunReport
 
 
 @click.group(context_settings=options.CONTEXT)
@@ -54,7 +54,7 @@ def codebook() -> None:
 @options.talk
 @click.pass_obj
 def build(
-    talk: Talk, /, database: Path, target: Path, model: str | None, form: str, **given: Any
+    talk: Talk, /, database: Location, target: Path, model: str | None, form: str, **given: Any
 ) -> int:
     """Learn visual words from the pictures of a database.
 
@@ -94,7 +94,7 @@ def build(
 def encode(
     talk: Talk,
     /,
-    database: Path,
+    database: Location,
     codebook_file: Path,
     sources: tuple[str, ...],
     form: str,

@@ -10,6 +10,7 @@ from image_similarity.case import Case
 from image_similarity.cli import account, evidence, options, output, progress
 from image_similarity.cli.options import Talk
 from image_similarity.cli.signals import Stop
+from image_similarity.values import Location
 
 
 @click.command(context_settings=options.CONTEXT)
@@ -18,7 +19,7 @@ from image_similarity.cli.signals import Stop
 @options.output_format("table", "json")
 @options.talk
 @click.pass_obj
-def derive(talk: Talk, /, model: Path, database: Path, form: str) -> int:
+def derive(talk: Talk, /, model: Path, database: Location, form: str) -> int:
     """Store the vectors of the derived model in FILE.
 
     For every picture that has a vector of the model below it and none of this one: after `analyse reduce --no-store`,

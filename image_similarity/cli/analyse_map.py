@@ -10,6 +10,7 @@ import click
 from image_similarity.case import Case
 from image_similarity.cli import options, output, progress
 from image_similarity.cli.options import Talk
+from image_similarity.values import Location
 
 
 @click.command("map", context_settings=options.CONTEXT)
@@ -48,7 +49,7 @@ from image_similarity.cli.options import Talk
     options.talk,
 )  # fmt: skip
 @click.pass_obj
-def map(talk: Talk, /, database: Path, path: Path, form: str, force: bool, **given: Any) -> int:
+def map(talk: Talk, /, database: Location, path: Path, form: str, force: bool, **given: Any) -> int:
     """Lay all pictures out so that similar ones lie together (t-SNE).
 
     FILE.png holds every picture as a thumbnail in a place of its own, FILE.html a page to zoom, search by eye, and

@@ -11,6 +11,7 @@ from image_similarity.case import Case
 from image_similarity.cli import account, options, output, progress
 from image_similarity.cli.options import Talk
 from image_similarity.cli.signals import Stop
+from image_similarity.values import Location
 
 if TYPE_CHECKING:
     from image_similarity.analysis.neighbours import NeighboursReport
@@ -67,7 +68,7 @@ _FIRST = 3
 def neighbours(
     talk: Talk,
     /,
-    database: Path,
+    database: Location,
     target: Path,
     no_partial: bool,
     force: bool,

@@ -11,7 +11,7 @@ from image_similarity.case import Case
 from image_similarity.cli import account, evidence, options, output, progress
 from image_similarity.cli.options import Talk
 from image_similarity.cli.signals import Stop
-from image_similarity.values import ReductionInfo
+from image_similarity.values import Location, ReductionInfo
 
 
 @click.command(context_settings=options.CONTEXT)
@@ -54,7 +54,7 @@ from image_similarity.values import ReductionInfo
 @options.talk
 @click.pass_obj
 def reduce(
-    talk: Talk, /, database: Path, path: Path, no_store: bool, form: str, **given: Any
+    talk: Talk, /, database: Location, path: Path, no_store: bool, form: str, **given: Any
 ) -> int:
     """Learn to say a model's vectors in fewer numbers.
 

@@ -12,7 +12,7 @@ from image_similarity.case import Case
 from image_similarity.cli import evidence, options, output, progress
 from image_similarity.cli.options import Talk
 from image_similarity.errors import VerificationFailed
-from image_similarity.values import AuditEntry, AuditReport
+from image_similarity.values import AuditEntry, AuditReport, Location
 
 # Of what an entry tells, a table shows this much.
 SHOWN = 160
@@ -29,7 +29,7 @@ def audit() -> None:
 @options.output_format("table", "json")
 @options.talk
 @click.pass_obj
-def show(talk: Talk, /, database: Path, last: int | None, form: str) -> None:
+def show(talk: Talk, /, database: Location, last: int | None, form: str) -> None:
     """Show the entries of the audit chain, oldest first.
 
     The list of the rows that a batch wrote is left out, but for their count and digest.
@@ -54,7 +54,7 @@ def show(talk: Talk, /, database: Path, last: int | None, form: str) -> None:
 @click.option("-o", "--output", "target", type=options.PATH, metavar="FILE", help="A new file.")
 @options.talk
 @click.pass_obj
-def head(talk: Talk, /, database: Path, target: Path | None) -> None:
+def head(talk: Talk, /, database: Location, target: Path | None) -> None:
     """Give the head of the chain, to be kept elsewhere.
 
     A cut end, or a chain that was written anew, is found only against a head that was out of reach of whoever did it:
@@ -89,7 +89,7 @@ def head(talk: Talk, /, database: Path, target: Path | None) -> None:
 @options.output_format("table", "json")
 @options.talk
 @click.pass_obj
-def verify(talk: Talk, /, database: Path, kept: Path | None, form: str) -> int:
+def verify(talk: Talk, /, database: Location, kept: Path | None, form: str) -> int:
     """Check the chain, every row that it seals, and that no row stands beside it.
 
     Without --head a cut end and a chain that was written anew look like any other.

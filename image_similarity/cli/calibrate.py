@@ -11,6 +11,7 @@ from image_similarity.cli import evidence, options, output, progress
 from image_similarity.cli.options import Talk
 from image_similarity.errors import CalibrationRefused
 from image_similarity.reports import meaning
+from image_similarity.values import Location
 
 
 @click.command(context_settings=options.CONTEXT)
@@ -44,7 +45,7 @@ def calibrate(
     talk: Talk,
     /,
     groups: Path,
-    database: Path,
+    database: Location,
     model: str | None,
     same: str | None,
     target: Path,

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 import click
 
-from image_similarity.case import Case
+from image_similarity.case import Case, is_there
 from image_similarity.cli import evidence, options, output, progress
 from image_similarity.cli.merge import merge
 from image_similarity.cli.options import Talk
 from image_similarity.cli.traces import purge_thumbnails, traces
 from image_similarity.errors import UsageError
-from image_similarity.values import CaseFacts
+from image_similarity.values import CaseFacts, Location
 
 FACTS = {
     "number": "The number of the case.",
@@ -43,12 +42,12 @@ case.add_command(purge_thumbnails)
 @options.output_format("table", "json")
 @options.talk
 @click.pass_obj
-def new(talk: Talk, /, database: Path, form: str, **said: str | None) -> None:
+def new(talk: Talk, /, database: Location, form: str, **said: str | None) -> None:
     """Create the database of a case and say its facts.
 
     On a terminal it asks for those that no option gives; Enter leaves one out.
     """
-    if database.exists():
+    if is_there(database):
         raise UsageError(f"{database} exists already", hint="image-similarity case set changes it")
     if sys.stdin.isatty():
         said = {
@@ -66,7 +65,7 @@ def new(talk: Talk, /, database: Path, form: str, **said: str | None) -> None:
 @options.output_format("table", "json")
 @options.talk
 @click.pass_obj
-def set_facts(talk: Talk, /, database: Path, form: str, **said: str | None) -> None:
+def set_facts(talk: Talk, /, database: Location, form: str, **said: str | None) -> None:
     """Change facts of a case.
 
     Those that are not named stay; "" takes one back. The audit chain keeps what stood before.
@@ -82,7 +81,7 @@ def set_facts(talk: Talk, /, database: Path, form: str, **said: str | None) -> N
 @options.output_format("table", "json")
 @options.talk
 @click.pass_obj
-def show(talk: Talk, /, database: Path, form: str) -> None:
+def show(talk: Talk, /, database: Location, form: str) -> None:
     """Show the facts of a case."""
     with (
         progress.listener(talk) as on_event,
@@ -91,7 +90,7 @@ def show(talk: Talk, /, database: Path, form: str) -> None:
         _print(opened.facts(), form)
 
 
-def _set(talk: Talk, database: Path, said: dict[str, str | None], form: str) -> None:
+def _set(talk: Talk, database: Location, said: dict[str, str | None], form: str) -> None:
     given = {name: value for name, value in said.items() if value is not None}
     with progress.listener(talk) as on_event, Case.open(database, on_event=on_event) as opened:
         _print(opened.set_facts(**given), form)

@@ -8,10 +8,12 @@ import click
 
 from image_similarity.case import Case
 from image_similarity.cli import evidence, options, output, progress, verification
+from image_similarity.cli.copy import copy
 from image_similarity.cli.earlier import import_earlier
+from image_similarity.cli.index_vectors import index_vectors
 from image_similarity.cli.options import Talk
 from image_similarity.errors import VerificationFailed
-from image_similarity.values import DatabaseStatus
+from image_similarity.values import DatabaseStatus, Location
 
 
 @click.group(context_settings=options.CONTEXT)
@@ -19,7 +21,9 @@ def db() -> None:
     """Look after a database."""
 
 
+db.add_command(copy)
 db.add_command(import_earlier, "import")
+db.add_command(index_vectors)
 
 
 @db.command()
@@ -27,7 +31,7 @@ db.add_command(import_earlier, "import")
 @options.output_format("table", "json")
 @options.talk
 @click.pass_obj
-def status(talk: Talk, /, database: Path, form: str) -> None:
+def status(talk: Talk, /, database: Location, form: str) -> None:
     """Show what the database holds."""
     with (
         progress.listener(talk) as on_event,
@@ -45,7 +49,7 @@ def status(talk: Talk, /, database: Path, form: str) -> None:
 @click.option("--repair", is_flag=True, help="Make packs anew that differ from their rows.")
 @options.talk
 @click.pass_obj
-def upgrade(talk: Talk, /, database: Path, repair: bool) -> None:
+def upgrade(talk: Talk, /, database: Location, repair: bool) -> None:
     """Bring an older database up to date.
 
     A copy of the old file is kept beside it. Packs that are missing are made, too.
@@ -82,7 +86,7 @@ def upgrade(talk: Talk, /, database: Path, repair: bool) -> None:
 def verify(
     talk: Talk,
     /,
-    database: Path,
+    database: Location,
     rehash: bool,
     against: Path | None,
     sources: tuple[str, ...],
@@ -111,7 +115,7 @@ def verify(
 @options.database
 @options.talk
 @click.pass_obj
-def backup(talk: Talk, /, destination: Path, database: Path) -> None:
+def backup(talk: Talk, /, destination: Path, database: Location) -> None:
     """Copy the database to a new file.
 
     The copy is consistent even while a run writes. DEST must not exist.

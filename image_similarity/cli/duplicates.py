@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import click
 
@@ -14,7 +13,7 @@ from image_similarity.cli.options import Talk
 from image_similarity.pictures.names import on_disk
 from image_similarity.reports import beside, rows
 from image_similarity.reports.rows import Row
-from image_similarity.values import Duplicates, Stack
+from image_similarity.values import Duplicates, Location, Stack
 
 COLUMNS = (
     "stack", "kind", "pictures", "spread", "sha256", "width", "height", "size", "pdq_distance", "pdq_quality",
@@ -35,7 +34,7 @@ COLUMNS = (
 def duplicates(
     talk: Talk,
     /,
-    database: Path,
+    database: Location,
     near: bool,
     turned: bool,
     sources: tuple[str, ...],

@@ -11,7 +11,7 @@ from image_similarity.cli import account, options, output, progress
 from image_similarity.cli.options import Talk
 from image_similarity.cli.signals import Stop
 from image_similarity.settings import MAX_MEGAPIXELS
-from image_similarity.values import ImportReport
+from image_similarity.values import ImportReport, Location
 
 
 @click.command(context_settings=options.CONTEXT)
@@ -34,7 +34,7 @@ def import_earlier(
     /,
     earlier: Path,
     folder: Path,
-    database: Path,
+    database: Location,
     source: str | None,
     max_megapixels: float,
     form: str,
@@ -67,7 +67,7 @@ def import_earlier(
     return account.exit_code([report.run], stop.exit_code)
 
 
-def _print(report: ImportReport, database: Path) -> None:
+def _print(report: ImportReport, database: Location) -> None:
     account.print_account(report.run, database)
     output.pairs(
         [

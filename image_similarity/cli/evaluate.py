@@ -13,6 +13,7 @@ from image_similarity.cli.options import Talk
 from image_similarity.cli.task_options import task_options
 from image_similarity.reports.rows import plain
 from image_similarity.settings import BUILTIN
+from image_similarity.values import Location
 
 if TYPE_CHECKING:
     from image_similarity.evaluation import Evaluation
@@ -82,7 +83,7 @@ def evaluate(
     return account.say_not_evaluated(evaluation.failures)
 
 
-def _check_targets(targets: tuple[Path | None, ...], database: Path | None) -> None:
+def _check_targets(targets: tuple[Path | None, ...], database: Location | None) -> None:
     """Refuse a file that cannot be written, or not there, at once and not after an hour of measuring."""
     for target in targets:
         if target is None:

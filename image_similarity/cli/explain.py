@@ -9,6 +9,7 @@ import click
 from image_similarity.case import Case
 from image_similarity.cli import evidence, options, output, progress
 from image_similarity.cli.options import Talk
+from image_similarity.values import Location
 
 
 @click.command(context_settings=options.CONTEXT)
@@ -44,7 +45,7 @@ def explain(
     query: str,
     hit: str,
     target: Path,
-    database: Path,
+    database: Location,
     model: str | None,
     method: str,
     device: str,

@@ -14,7 +14,7 @@ from image_similarity.cli import evidence, options, output, progress
 from image_similarity.cli.options import Talk
 from image_similarity.reports.rows import plain, write_csv, write_jsonl
 from image_similarity.reports.taken_out import ALGORITHMS
-from image_similarity.values import HashListReport, KnownPlace
+from image_similarity.values import HashListReport, KnownPlace, Location
 
 
 @click.group(context_settings=options.CONTEXT)
@@ -38,7 +38,7 @@ def hashlist() -> None:
 @options.talk
 @click.pass_obj
 def import_list(
-    talk: Talk, /, file: Path, database: Path, name: str | None, kind: Any, form: str
+    talk: Talk, /, file: Path, database: Location, name: str | None, kind: Any, form: str
 ) -> None:
     """Import a file of known hashes.
 
@@ -61,7 +61,7 @@ def import_list(
 @options.output_format("table", "json")
 @options.talk
 @click.pass_obj
-def list_lists(talk: Talk, /, database: Path, form: str) -> None:
+def list_lists(talk: Talk, /, database: Location, form: str) -> None:
     """List the hash lists."""
     with (
         progress.listener(talk) as on_event,
@@ -84,7 +84,7 @@ def list_lists(talk: Talk, /, database: Path, form: str) -> None:
 @options.output_format("table", "json", "csv")
 @options.talk
 @click.pass_obj
-def matches(talk: Talk, /, name: str | None, database: Path, form: str) -> None:
+def matches(talk: Talk, /, name: str | None, database: Location, form: str) -> None:
     """List every place whose content is known.
 
     Of the list NAME, or of all. Files that could not be taken are listed, too, if their SHA-256 is known.
@@ -116,7 +116,7 @@ def _place(known: KnownPlace) -> str:
 @options.database
 @options.talk
 @click.pass_obj
-def remove(talk: Talk, /, name: str, database: Path) -> None:
+def remove(talk: Talk, /, name: str, database: Location) -> None:
     """Remove a hash list.
 
     The audit chain keeps that it was there, and the SHA-256 of its file.

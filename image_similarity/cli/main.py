@@ -30,6 +30,7 @@ PIPE_CLOSED = 141
     homes={
         "index": "image_similarity.cli.index",
         "refresh": "image_similarity.cli.refresh",
+        "cluster": "image_similarity.cli.cluster",
         "query": "image_similarity.cli.query",
         "replay": "image_similarity.cli.replay",
         "duplicates": "image_similarity.cli.duplicates",

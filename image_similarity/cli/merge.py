@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from image_similarity.case import Case
 from image_similarity.cli import evidence, options, output, progress
 from image_similarity.cli.options import Talk
-from image_similarity.values import MergeReport
+from image_similarity.values import Location, MergeReport
 
 
 @click.command(context_settings=options.CONTEXT)
-@click.argument("other", metavar="OTHER", type=options.PATH)
+@click.argument("other", metavar="OTHER", type=options.DATABASE)
 @options.database
 @click.option(
     "--prefix", default="", metavar="TEXT", help="Put before the names of the sources of OTHER."
@@ -27,7 +25,7 @@ from image_similarity.values import MergeReport
 @options.talk
 @click.pass_obj
 def merge(
-    talk: Talk, /, other: Path, database: Path, prefix: str, allow_models: bool, form: str
+    talk: Talk, /, other: Location, database: Location, prefix: str, allow_models: bool, form: str
 ) -> None:
     """Take the database OTHER into DB.
 

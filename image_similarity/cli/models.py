@@ -15,7 +15,7 @@ from image_similarity.errors import ModelError, WeightsMissing
 from image_similarity.reports import meaning
 from image_similarity.reports.rows import plain
 from image_similarity.settings import BUILTIN
-from image_similarity.values import DistanceTable, ModelInfo
+from image_similarity.values import DistanceTable, Location, ModelInfo
 
 
 @click.group(context_settings=options.CONTEXT)
@@ -31,7 +31,7 @@ models.add_command(add)
 @options.output_format("table", "json")
 @options.talk
 @click.pass_obj
-def list_models(talk: Talk, /, database: Path | None, form: str) -> None:
+def list_models(talk: Talk, /, database: Location | None, form: str) -> None:
     """List the models that can be named.
 
     With -dp also those that the database holds vectors of.
@@ -97,7 +97,13 @@ def show(talk: Talk, /, name: str, weights: Path | None, form: str) -> None:
 @options.talk
 @click.pass_obj
 def check(
-    talk: Talk, /, name: str, weights: Path | None, database: Path | None, device: str, runtime: str
+    talk: Talk,
+    /,
+    name: str,
+    weights: Path | None,
+    database: Location | None,
+    device: str,
+    runtime: str,
 ) -> None:
     """Load a model and try it.
 
@@ -143,7 +149,7 @@ def _row(name: str, registry: Any) -> dict[str, Any]:
     return row
 
 
-def _stored(database: Path) -> list[dict[str, Any]]:
+def _stored(database: Location) -> list[dict[str, Any]]:
     return [
         {
             "name": info.name,
@@ -157,7 +163,7 @@ def _stored(database: Path) -> list[dict[str, Any]]:
     ]
 
 
-def _models_of(database: Path) -> list[ModelInfo]:
+def _models_of(database: Location) -> list[ModelInfo]:
     with Case.open(database, read_only=True) as case:
         return case.models()
 

@@ -10,7 +10,9 @@ from typing import Any, Literal, TypeVar
 
 import click
 
+from image_similarity.errors import InvalidSetting
 from image_similarity.settings import DATABASE_VARIABLE, MODEL_VARIABLE, RUNTIMES
+from image_similarity.values.locations import location
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 Format = Literal["table", "json", "csv", "paths"]
@@ -29,6 +31,28 @@ class _PathName(click.Path):
 
 
 PATH = _PathName(path_type=Path)
+# What may also be the URI of an object store.
+PLACE = _PathName(path_type=str)
+
+
+class _DatabaseName(_PathName):
+    """A database: a file, or a URL of one on a server."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Tell the two apart."""
+        if not isinstance(value, str) or "://" not in value:
+            return super().convert(value, param, ctx)
+        try:
+            return location(value)
+        except InvalidSetting as error:
+            return self.fail(f"{error.message}; {error.hint}", param, ctx)
+
+    def split_envvar_value(self, rv: str) -> list[str]:
+        """Tell several in one variable apart: as folders in PATH, or by spaces if one is a URL, which has colons."""
+        return rv.split() if "://" in rv else list(super().split_envvar_value(rv))
+
+
+DATABASE = _DatabaseName(path_type=Path)
 
 
 class ModelName(click.types.StringParamType):
@@ -85,12 +109,25 @@ def talk(command: Decorated) -> Decorated:
 
 def database(command: Decorated) -> Decorated:
     """Add -dp, one database."""
-    return _database_option(command, "database", "The database file.")
+    return _database_option(
+        command, "database", "The database: a file, or postgresql+psycopg://user@host/name."
+    )
 
 
 def created_database(command: Decorated) -> Decorated:
     """Add -dp, one database that is created if it is missing."""
-    return _database_option(command, "database", "The database file; created if missing.")
+    return _database_option(
+        command,
+        "database",
+        "The database: a file, created if missing, or postgresql+psycopg://user@host/name.",
+    )
+
+
+def server_database(command: Decorated) -> Decorated:
+    """Add -dp, one database on a server."""
+    return _database_option(
+        command, "database", "The database: postgresql+psycopg://user@host/name."
+    )
 
 
 def evidence(what: str) -> Callable[[Decorated], Decorated]:
@@ -112,13 +149,16 @@ def evidence(what: str) -> Callable[[Decorated], Decorated]:
 def databases(command: Decorated) -> Decorated:
     """Add -dp, one or several databases."""
     return _database_option(
-        command, "databases", "A database file; may be given several times.", multiple=True
+        command,
+        "databases",
+        "A database, a file or a URL; may be given several times.",
+        multiple=True,
     )
 
 
 def optional_database(command: Decorated) -> Decorated:
     """Add -dp where a command also works without."""
-    return _database_option(command, "database", "A database file.", required=False)
+    return _database_option(command, "database", "A database: a file or a URL.", required=False)
 
 
 def output_format(*choices: Format) -> Callable[[Decorated], Decorated]:
@@ -147,36 +187,6 @@ def model(*, multiple: bool = False) -> Callable[[Decorated], Decorated]:
         help="A model's name (see `models list`) or a weights file that carries its card"
         + ("; may be given several times.  [default: builtin]" if multiple else "."),
     )
-
-
-def machine(command: Decorated) -> Decorated:
-    """Add what only says how the work is done on this machine, not what is recorded."""
-    for option in (
-        click.option(
-            "--retry-failed",
-            is_flag=True,
-            help="Try files again that failed before and did not change.",
-        ),
-        click.option(
-            "--rehash", is_flag=True, help="Read every file again, also those that look unchanged."
-        ),
-        runtime,
-        device,
-        click.option(
-            "--workers",
-            type=int,
-            metavar="N",
-            help="Threads that read.  [default: a core each, up to 8]",
-        ),
-        click.option(
-            "--batch-size",
-            type=int,
-            metavar="N",
-            help="Pictures at once.  [default: what memory allows]",
-        ),
-    ):
-        command = option(command)
-    return command
 
 
 pdq = click.option(
@@ -208,6 +218,32 @@ runtime = click.option(
 )
 
 
+batch_size = click.option(
+    "--batch-size",
+    type=int,
+    metavar="N",
+    help="Pictures at once.  [default: what memory allows]",
+)
+
+workers = click.option(
+    "--workers",
+    type=int,
+    metavar="N",
+    help="Threads that read.  [default: a core each, up to 8]",
+)
+
+rehash = click.option(
+    "--rehash", is_flag=True, help="Read every file again, also those that look unchanged."
+)
+
+retry_failed = click.option(
+    "--retry-failed", is_flag=True, help="Try files again that failed before and did not change."
+)
+
+# What only says how the work is done on this machine, not what is recorded.
+machine = together(batch_size, workers, device, runtime, rehash, retry_failed)
+
+
 def _database_option(command: Decorated, name: str, text: str, **kwargs: Any) -> Decorated:
     settings = {"required": True, **kwargs}
     return click.option(
@@ -215,7 +251,7 @@ def _database_option(command: Decorated, name: str, text: str, **kwargs: Any) ->
         "--db-path",
         name,
         metavar="DB",
-        type=PATH,
+        type=DATABASE,
         envvar=DATABASE_VARIABLE,
         show_envvar=True,
         help=text,

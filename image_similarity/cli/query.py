@@ -24,7 +24,7 @@ from image_similarity.cli.hits import Renderer
 from image_similarity.cli.options import Talk
 from image_similarity.cli.recorded_queries import RecordedQueries
 from image_similarity.events import Listener
-from image_similarity.values import Calibration, Failure, SearchResult
+from image_similarity.values import Calibration, Failure, Location, SearchResult
 
 if TYPE_CHECKING:
     from image_similarity.cli.sheet import Sheet
@@ -73,6 +73,11 @@ if TYPE_CHECKING:
     help="Compare only the pictures whose short codes look alike; faster from a million pictures on, may miss some.",
 )
 @click.option(
+    "--exact",
+    is_flag=True,
+    help="Compare all pictures also where a server has an index of them; a file is always searched so.",
+)
+@click.option(
     "--index",
     type=options.PATH,
     metavar="FILE",
@@ -98,7 +103,7 @@ def query(
     talk: Talk,
     /,
     pictures: tuple[Path, ...],
-    databases: tuple[Path, ...],
+    databases: tuple[Location, ...],
     form: str,
     null: bool,
     report: Path | None,
@@ -131,7 +136,8 @@ def query(
         on_event = stack.enter_context(progress.listener(talk))
         cases = [
             stack.enter_context(Case.open(path, read_only=True, on_event=on_event))
-            for path in {path.resolve(): path for path in databases}.values()  # none counts twice
+            # None counts twice, nor does one on a server that is named with another password.
+            for path in {str(path.resolve()): path for path in databases}.values()
         ]
         sheet = _sheet(report, cases, force=force)
         record = manifest_file.opened(manifest, cases, given, force=force)

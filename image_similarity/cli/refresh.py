@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
@@ -13,7 +12,7 @@ from image_similarity.cli.options import Talk
 from image_similarity.cli.signals import Stop
 from image_similarity.events import Event, Finished
 from image_similarity.settings import IndexOptions
-from image_similarity.values import RunReport
+from image_similarity.values import Location, RunReport
 
 
 @click.command(context_settings=options.CONTEXT)
@@ -31,7 +30,7 @@ from image_similarity.values import RunReport
 def refresh(
     talk: Talk,
     /,
-    database: Path,
+    database: Location,
     sources: tuple[str, ...],
     no_upgrade: bool,
     form: str,
@@ -47,7 +46,7 @@ def refresh(
     with (
         Stop(as_json=talk.progress == "json") as stop,
         progress.listener(talk) as on_event,
-        Case.open(database, upgrade=not no_upgrade, on_event=on_event) as case,
+        Case.open(database, upgrade=False if no_upgrade else None, on_event=on_event) as case,
     ):
 
         def tell(event: Event) -> None:

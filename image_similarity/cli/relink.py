@@ -10,7 +10,7 @@ from image_similarity.case import Case
 from image_similarity.cli import evidence, options, output, progress, verification
 from image_similarity.cli.options import Talk
 from image_similarity.errors import VerificationFailed
-from image_similarity.values import RelinkReport
+from image_similarity.values import Location, RelinkReport
 
 
 @click.command(context_settings=options.CONTEXT)
@@ -33,7 +33,7 @@ def relink(
     /,
     source: str,
     new_root: Path,
-    database: Path,
+    database: Location,
     sample: int | None,
     allow_missing: bool,
     dry_run: bool,

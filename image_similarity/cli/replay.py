@@ -12,7 +12,7 @@ from image_similarity.case import Case, manifest_databases, replay_manifest
 from image_similarity.cli import options, output, progress
 from image_similarity.cli.options import Talk
 from image_similarity.errors import VerificationFailed
-from image_similarity.values import Difference, Replayed, ReplayReport
+from image_similarity.values import Difference, Location, Replayed, ReplayReport
 
 SHOWN = 20
 
@@ -24,7 +24,7 @@ SHOWN = 20
     "--db-path",
     "databases",
     multiple=True,
-    type=options.PATH,
+    type=options.DATABASE,
     metavar="DB",
     help="The databases in the order of the manifest.  [default: where they lay then]",
 )
@@ -41,7 +41,7 @@ def replay(
     talk: Talk,
     /,
     manifest: Path,
-    databases: tuple[Path, ...],
+    databases: tuple[Location, ...],
     block_size: int | None,
     form: str,
 ) -> int:

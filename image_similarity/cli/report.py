@@ -14,7 +14,7 @@ from image_similarity.cli.options import Talk
 from image_similarity.cli.report_options import what_and_where
 from image_similarity.cli.report_sheet import sheet
 from image_similarity.reports.rows import Row
-from image_similarity.values import Selection
+from image_similarity.values import Location, Selection
 
 Form = Literal["html", "csv", "jsonl", "vics", "case-uco"]
 
@@ -88,7 +88,7 @@ def _write(
     talk: Talk,
     form: Form,
     *,
-    database: Path,
+    database: Location,
     path: Path,
     hits: Path | None,
     force: bool,

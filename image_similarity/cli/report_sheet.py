@@ -11,7 +11,7 @@ from image_similarity.case import Case
 from image_similarity.cli import options, output, progress
 from image_similarity.cli.options import Talk
 from image_similarity.cli.signals import Stop
-from image_similarity.values import Selection
+from image_similarity.values import Location, Selection
 
 if TYPE_CHECKING:
     from image_similarity.reports.tiles import Look
@@ -88,7 +88,7 @@ def sheet(
     talk: Talk,
     /,
     pictures: tuple[Path, ...],
-    database: Path,
+    database: Location,
     target: Path,
     model: str | None,
     all_: bool,

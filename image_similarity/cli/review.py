@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Any
 
 import click
@@ -12,7 +11,7 @@ from image_similarity.case import Case
 from image_similarity.cli import evidence, options, output, progress
 from image_similarity.cli.options import Talk
 from image_similarity.reports.rows import plain, write_csv
-from image_similarity.values import Decision
+from image_similarity.values import Decision, Location
 
 COLUMNS = (
     "name",
@@ -36,7 +35,7 @@ def review() -> None:
     """
 
 
-def _decide(talk: Talk, database: Path, picture: str, kind: Any, *values: str) -> None:
+def _decide(talk: Talk, database: Location, picture: str, kind: Any, *values: str) -> None:
     evidence.require_database(database)
     with progress.listener(talk) as on_event, Case.open(database, on_event=on_event) as case:
         for value in values:
@@ -58,7 +57,7 @@ def _say(decision: Decision | None, what: str) -> None:
 @options.database
 @options.talk
 @click.pass_obj
-def tag(talk: Talk, /, picture: str, names: tuple[str, ...], database: Path) -> None:
+def tag(talk: Talk, /, picture: str, names: tuple[str, ...], database: Location) -> None:
     """Give PICTURE one or more tags."""
     _decide(talk, database, picture, "tag", *names)
 
@@ -69,7 +68,7 @@ def tag(talk: Talk, /, picture: str, names: tuple[str, ...], database: Path) -> 
 @options.database
 @options.talk
 @click.pass_obj
-def note(talk: Talk, /, picture: str, text: str, database: Path) -> None:
+def note(talk: Talk, /, picture: str, text: str, database: Location) -> None:
     """Write a note on PICTURE, one line of text."""
     _decide(talk, database, picture, "note", text)
 
@@ -80,7 +79,7 @@ def note(talk: Talk, /, picture: str, text: str, database: Path) -> None:
 @options.database
 @options.talk
 @click.pass_obj
-def category(talk: Talk, /, picture: str, value: str, database: Path) -> None:
+def category(talk: Talk, /, picture: str, value: str, database: Location) -> None:
     """Put PICTURE into a category.
 
     A picture has one; a new one takes the place of the one before.
@@ -88,7 +87,7 @@ def category(talk: Talk, /, picture: str, value: str, database: Path) -> None:
     _decide(talk, database, picture, "category", value)
 
 
-def _judge(talk: Talk, database: Path, query: str, hit: str, verdict: Any) -> None:
+def _judge(talk: Talk, database: Location, query: str, hit: str, verdict: Any) -> None:
     evidence.require_database(database)
     with progress.listener(talk) as on_event, Case.open(database, on_event=on_event) as case:
         _say(case.judge(query, hit, verdict), f"verdict {verdict!r}")
@@ -100,7 +99,7 @@ def _judge(talk: Talk, database: Path, query: str, hit: str, verdict: Any) -> No
 @options.database
 @options.talk
 @click.pass_obj
-def relevant(talk: Talk, /, query: str, hit: str, database: Path) -> None:
+def relevant(talk: Talk, /, query: str, hit: str, database: Location) -> None:
     """Judge HIT relevant for QUERY.
 
     QUERY is a picture on disk, which need not be indexed, or is named as HIT is.
@@ -114,7 +113,7 @@ def relevant(talk: Talk, /, query: str, hit: str, database: Path) -> None:
 @options.database
 @options.talk
 @click.pass_obj
-def irrelevant(talk: Talk, /, query: str, hit: str, database: Path) -> None:
+def irrelevant(talk: Talk, /, query: str, hit: str, database: Location) -> None:
     """Judge HIT irrelevant for QUERY.
 
     It does not come back for this query; each answer says how many were left out so. QUERY is a picture on disk, which
@@ -128,7 +127,7 @@ def irrelevant(talk: Talk, /, query: str, hit: str, database: Path) -> None:
 @options.database
 @options.talk
 @click.pass_obj
-def withdraw(talk: Talk, /, names: tuple[str, ...], database: Path) -> None:
+def withdraw(talk: Talk, /, names: tuple[str, ...], database: Location) -> None:
     """Withdraw decisions.
 
     DECISION is its name in `review list`, such as m7 or p2. It stays on record, with the time; all are withdrawn, or
@@ -148,7 +147,7 @@ def withdraw(talk: Talk, /, names: tuple[str, ...], database: Path) -> None:
 @options.talk
 @click.pass_obj
 def list_decisions(
-    talk: Talk, /, database: Path, tag: str | None, withdrawn: bool, form: str
+    talk: Talk, /, database: Location, tag: str | None, withdrawn: bool, form: str
 ) -> None:
     """List decisions, of pictures first, oldest first."""
     with (

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from image_similarity.case import Case
 from image_similarity.cli import account, evidence, options, output, progress
 from image_similarity.cli.options import Talk
+from image_similarity.values import Location
 
 
 @click.group(context_settings=options.CONTEXT)
@@ -21,7 +20,7 @@ def runs() -> None:
 @options.output_format("table", "json")
 @options.talk
 @click.pass_obj
-def list_runs(talk: Talk, /, database: Path, form: str) -> None:
+def list_runs(talk: Talk, /, database: Location, form: str) -> None:
     """List all runs, newest first."""
     with (
         progress.listener(talk) as on_event,
@@ -57,7 +56,7 @@ def list_runs(talk: Talk, /, database: Path, form: str) -> None:
 @options.output_format("table", "json")
 @options.talk
 @click.pass_obj
-def show_run(talk: Talk, /, run_id: int, database: Path, form: str) -> None:
+def show_run(talk: Talk, /, run_id: int, database: Location, form: str) -> None:
     """Show the account of one run."""
     with (
         progress.listener(talk) as on_event,
@@ -76,7 +75,7 @@ def show_run(talk: Talk, /, run_id: int, database: Path, form: str) -> None:
 @options.output_format("table", "json")
 @options.talk
 @click.pass_obj
-def failures(talk: Talk, /, run_id: int | None, database: Path, form: str) -> None:
+def failures(talk: Talk, /, run_id: int | None, database: Location, form: str) -> None:
     """List what could not be taken.
 
     The failures that are still open or, with ID, those that this run met.
@@ -104,7 +103,7 @@ def failures(talk: Talk, /, run_id: int | None, database: Path, form: str) -> No
 @options.database
 @options.talk
 @click.pass_obj
-def close_run(talk: Talk, /, run_id: int, database: Path) -> None:
+def close_run(talk: Talk, /, run_id: int, database: Location) -> None:
     """Close a run that died on another machine.
 
     A run that died on this machine is closed by the next run. What it stored stays.

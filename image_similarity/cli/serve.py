@@ -15,6 +15,7 @@ from image_similarity.case import Case
 from image_similarity.cli import evidence, options, output, progress
 from image_similarity.cli.options import Talk
 from image_similarity.errors import DatabaseNotWritable, UsageError
+from image_similarity.values import Location
 from image_similarity.web.options import HOST, PORT, ServeOptions
 
 _MEGABYTE = 2**20
@@ -73,7 +74,7 @@ _SECONDS_TO_END = 3
 def serve(
     talk: Talk,
     /,
-    database: Path,
+    database: Location,
     port: int,
     host: str,
     open_: bool,
@@ -139,7 +140,7 @@ def _look_at(asked: ServeOptions, talk: Talk) -> None:
     """
     database = asked.database
     evidence.require_database(database)
-    if not asked.read_only:
+    if not asked.read_only and isinstance(database, Path):
         # Decisions are written through a journal beside it.
         for each in (database, database.absolute().parent):
             if not os.access(each, os.W_OK):

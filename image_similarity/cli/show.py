@@ -13,7 +13,7 @@ from image_similarity.cli.options import Talk
 from image_similarity.errors import UnknownImage
 from image_similarity.pictures.names import on_disk
 from image_similarity.reports import taken_out
-from image_similarity.values import Failure, ImageRecord, Place
+from image_similarity.values import Failure, ImageRecord, Location, Place
 
 
 @click.command(context_settings=options.CONTEXT)
@@ -23,7 +23,7 @@ from image_similarity.values import Failure, ImageRecord, Place
 @options.output_format("table", "json")
 @options.talk
 @click.pass_obj
-def show(talk: Talk, /, path: str | None, sha256: str | None, database: Path, form: str) -> int:
+def show(talk: Talk, /, path: str | None, sha256: str | None, database: Location, form: str) -> int:
     """Show what is known of a picture.
 
     PATH is a path on disk, or one as hits print it. A path that held several pictures over time gives them all.

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from image_similarity.case import Case
 from image_similarity.cli import evidence, options, output, progress
 from image_similarity.cli.options import Talk
+from image_similarity.values import Location
 
 
 @click.command()
@@ -16,7 +15,7 @@ from image_similarity.cli.options import Talk
 @options.output_format("table", "json")
 @options.talk
 @click.pass_obj
-def traces(talk: Talk, /, database: Path, form: str) -> None:
+def traces(talk: Talk, /, database: Location, form: str) -> None:
     """List every copy and derived picture that was written.
 
     Backups, reports, manifests, exports and indexes, as the audit chain tells of them, with what lies there now; and
@@ -60,7 +59,7 @@ def traces(talk: Talk, /, database: Path, form: str) -> None:
 @options.database
 @options.talk
 @click.pass_obj
-def purge_thumbnails(talk: Talk, /, database: Path) -> None:
+def purge_thumbnails(talk: Talk, /, database: Location) -> None:
     """Delete all stored thumbnails, and those that the page keeps.
 
     Their places in the database file are overwritten, and the audit chain keeps that they were deleted. Copies of the

@@ -26,6 +26,10 @@ def show(report: VerifyReport, compared: AgainstReport | None, form: str) -> Non
             f"{output.count(report.files, 'file')}{_since(report.since)}: {report.unchanged} unchanged / "
             f"{report.changed} changed / {report.missing} missing / {report.unreadable} unreadable"
         )
+        if report.not_checked:
+            output.line(
+                f"{output.count(report.not_checked, 'file')} not checked: in an object store"
+            )
     elif compared is None:
         output.line("The files themselves were not read; --rehash does that.")
     output.line("The audit chain was not checked; `audit verify` does that.")

@@ -25,13 +25,13 @@ from image_similarity.store import batch as store
 from image_similarity.store import runs
 from image_similarity.store import sources as stored_sources
 from image_similarity.store.catalog import Catalog
-from image_similarity.values import ModelInfo, RunReport, RunStatus
+from image_similarity.values import Location, ModelInfo, RunReport, RunStatus
 
 # Entries of a walk between two questions whether to stop: a fraction of a second.
 ENTRIES_PER_QUESTION = 1024
 
 
-def check_folder(folder: Path, database: Path) -> None:
+def check_folder(folder: Path, database: Location) -> None:
     """Refuse a folder that cannot be indexed into this database, before the database is created.
 
     Raises:
@@ -46,7 +46,7 @@ def check_options(options: IndexOptions) -> None:
     Raises:
         InvalidSetting, ExtraMissing, ModelError.
     """
-    _resolve(options)
+    resolve(options)
 
 
 def index_folder(
@@ -76,13 +76,14 @@ def index_place(
     stop: Stop,
 ) -> RunReport:
     """Do one run over one source, from the first look to the closed account."""
-    resolved = _resolve(options)
+    resolved = resolve(options)
+    avoid = [catalog.path] if isinstance(catalog.path, Path) else []
 
     def look() -> Iterator[Entry]:
-        return walk(place.target, exclude=options.exclude, avoid=[catalog.path])
+        return walk(place.target, exclude=options.exclude, avoid=avoid)
 
     # Before anything is recorded: a folder that is not mounted must not become a source.
-    _first_of(look(), place)
+    refuse_empty(look(), place.root)
     environment = records.environment(
         [spec for spec, *_ in resolved], device=options.device, runtime=options.runtime
     )
@@ -92,7 +93,7 @@ def index_place(
         source_id, name = stored_sources.enter(connection, to_text(str(place.root)), source)
         settings = sources.as_options(place, records.settings(options))
         # A picture may have ended the run before: this one decodes no picture in its own process.
-        careful = runs.refuse_open(connection) > 0
+        careful = runs.refuse_open(connection, source_id) > 0
         run_id = runs.begin(connection, runs.RunStart(kind, source_id, settings, recorded))
         tasks = taskset.register(connection, resolved, options)
         with _collector_paused():
@@ -110,9 +111,9 @@ def index_place(
         if careful:
             on_event(Notice("a run was killed: this one decodes each picture in another process"))
         # Only now that no other run can add what this walk does not see, and would then call gone.
-        entries, stopped = _list(look(), stop)
+        entries, stopped = listed(look(), stop)
         if not stopped:
-            _first_of(iter(entries), place)
+            refuse_empty(iter(entries), place.root)
         run.total = len(entries)
         on_event(Started(name, to_text(str(place.root)), len(entries)))
         stopped = stopped or run.take_all(entries, stop)
@@ -132,7 +133,7 @@ def index_place(
     return report
 
 
-def _resolve(options: IndexOptions) -> list[tuple[ModelSpec, ModelInfo, bool, bool]]:
+def resolve(options: IndexOptions) -> list[tuple[ModelSpec, ModelInfo, bool, bool]]:
     """Check the settings and find the models; see `taskset.resolve`."""
     _check(options)
     if options.pdq:
@@ -154,7 +155,7 @@ def _check(options: IndexOptions) -> None:
         )
 
 
-def _first_of(entries: Iterator[Entry], place: sources.Place) -> None:
+def refuse_empty(entries: Iterator[Entry], root: object) -> None:
     """Refuse a folder without any entry.
 
     Raises:
@@ -162,12 +163,12 @@ def _first_of(entries: Iterator[Entry], place: sources.Place) -> None:
     """
     if next(entries, None) is None:
         raise NothingToIndex(
-            f"{place.root} holds no file; nothing was marked as gone",
+            f"{root} holds no file; nothing was marked as gone",
             hint="is the evidence mounted?",
         )
 
 
-def _list(found: Iterator[Entry], stop: Stop) -> tuple[list[Entry], bool]:
+def listed(found: Iterator[Entry], stop: Stop) -> tuple[list[Entry], bool]:
     """All entries of a walk, and whether it was stopped before its end."""
     entries: list[Entry] = []
     with _collector_paused():

@@ -24,7 +24,7 @@ from image_similarity.matching import pdq
 from image_similarity.matching.pdq import PdqHash
 from image_similarity.pictures.picture_error import PictureError
 from image_similarity.pictures.prepared import decode_for
-from image_similarity.pictures.read import Left, is_settled, read_file
+from image_similarity.pictures.read import Contents, Left, is_settled, read_file
 from image_similarity.pictures.walk import FileEntry
 from image_similarity.store.batch import NewContent, SeenFile
 from image_similarity.values import Failure, Preprocess, Skipped, Stage
@@ -65,54 +65,98 @@ NO_BYTES = hashlib.sha256(b"", usedforsecurity=False).hexdigest()
 Wanted = Callable[[str], Collection[Preprocess]]
 
 
+# Gives a file's contents with its access and change times as they were before it was opened, where these are known.
+Reading = Callable[[FileEntry], tuple[Contents | Left, int | None, int | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class InHand:
+    """A picture file that was read and hashed, and is not decoded yet; `stamp` as a failure would record its time."""
+
+    entry: FileEntry
+    file: SeenFile
+    contents: Contents
+    stamp: int | None
+
+
 def load(entry: FileEntry, wanted: Wanted, *, max_pixels: int, careful: bool = False) -> Outcome:
     """Read one file once, hash it, and decode it if anything of it is wanted; see `decode_for` for `careful`."""
-    sha256 = ""
+    found = take(entry)
+    if not isinstance(found, InHand):
+        return found
+    return decode(found, wanted(found.file.sha256), max_pixels=max_pixels, careful=careful)
+
+
+def from_disk(entry: FileEntry) -> tuple[Contents | Left, int | None, int | None]:
+    """Read a file of this machine's."""
+    times = os.stat(entry.os_path)  # noqa: PTH116 - before the file is opened, so that its access time is as found
+    return read_file(entry.os_path), times.st_atime_ns, times.st_ctime_ns
+
+
+def take(entry: FileEntry, read: Reading = from_disk) -> InHand | Skipped | Failure | Refused:
+    """Read one file once and hash it."""
     stamp = _lasting(entry.mtime_ns)
     try:
-        times = os.stat(entry.os_path)  # noqa: PTH116 - before the file is opened, so that its access time is as found
-        contents = read_file(entry.os_path)
-        if isinstance(contents, Left):
-            kind = contents.kind
-            return Skipped(
-                entry.path, kind.rule, kind.kind, contents.size, _lasting(contents.mtime_ns)
-            )
-        digests, sha256 = contents.digests, contents.digests.sha256
-        file = SeenFile(
-            path=entry.path,
-            sha256=sha256,
-            size=contents.size,
-            mtime_ns=_storable(contents.mtime_ns),
-            atime_ns=_storable(times.st_atime_ns),
-            ctime_ns=_storable(times.st_ctime_ns),
-            settled=contents.settled,
-        )
-        preprocessings = wanted(sha256)
-        if not preprocessings:
-            return Loaded(file)
+        contents, atime_ns, ctime_ns = read(entry)
+    except (PictureError, OSError, MemoryError) as error:
+        return _not_taken(entry, error, stamp, "")
+    if isinstance(contents, Left):
+        kind = contents.kind
+        lasting = _lasting(contents.mtime_ns)
+        return Skipped(entry.path, kind.rule, kind.kind, contents.size, lasting)
+    file = SeenFile(
+        path=entry.path,
+        sha256=contents.digests.sha256,
+        size=contents.size,
+        mtime_ns=_storable(contents.mtime_ns),
+        atime_ns=None if atime_ns is None else _storable(atime_ns),
+        ctime_ns=None if ctime_ns is None else _storable(ctime_ns),
+        settled=contents.settled,
+    )
+    return InHand(entry, file, contents, stamp)
+
+
+def decode(
+    found: InHand, preprocessings: Collection[Preprocess], *, max_pixels: int, careful: bool = False
+) -> Outcome:
+    """Decode what was read, if anything of it is wanted."""
+    if not preprocessings:
+        return Loaded(found.file)
+    contents = found.contents
+    try:
         facts, pixels = decode_for(
             contents.data, preprocessings, max_pixels=max_pixels, careful=careful
         )
         # Here: the hash is a thousandth of the pixels that it is taken from, and they need not wait for the network.
         hashed = pdq.hash_pixels(pixels.pop(pdq.PREPROCESS)) if pdq.PREPROCESS in pixels else None
         small = _thumbnail(pixels.pop(THUMBNAIL_PREPROCESS, None))
-    except PictureError as error:
+    except (PictureError, OSError, MemoryError) as error:
+        return _not_taken(found.entry, error, found.stamp, contents.digests.sha256)
+    content = NewContent(contents.digests, contents.size, facts)
+    return Loaded(found.file, content, pixels, hashed, small)
+
+
+def _not_taken(
+    entry: FileEntry,
+    error: PictureError | OSError | MemoryError,
+    stamp: int | None,
+    sha256: str,
+) -> Failure | Refused:
+    """What is recorded of a file that could not be read or decoded; `sha256` is empty if its bytes are not known."""
+    if isinstance(error, OSError):
+        reason = error.strerror or type(error).__name__
+        return _failure(entry, "stat", type(error).__name__, reason, stamp)
+    if isinstance(error, MemoryError):
+        message = "not enough memory for it"
+        failure = _failure(entry, "decode", "MemoryError", message, stamp, sha256)
+    else:
         if error.error == "Empty":
             sha256 = NO_BYTES
         elif error.error == "Changed":
             # Its size and time may be as the walk found them once it has come to rest.
             stamp = None
         failure = _failure(entry, error.stage, error.error, error.message, stamp, sha256)
-        return Refused(failure, sha256) if sha256 else failure
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        return _failure(entry, "stat", type(error).__name__, reason, stamp)
-    except MemoryError:
-        failure = _failure(
-            entry, "decode", "MemoryError", "not enough memory for it", stamp, sha256
-        )
-        return Refused(failure, sha256) if sha256 else failure
-    return Loaded(file, NewContent(digests, contents.size, facts), pixels, hashed, small)
+    return Refused(failure, sha256) if sha256 else failure
 
 
 def _thumbnail(pixels: Pixels | None) -> bytes | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from image_similarity.ranking import codes
@@ -65,8 +66,9 @@ def pack_some(connection: Connection) -> int:
     return made
 
 
-def pack_completed(connection: Connection, before: int, after: int) -> None:
-    """Make packs within the caller's transaction if contents, now `after` instead of `before`, completed a range."""
+def pack_completed(connection: Connection, image_ids: Collection[int]) -> None:
+    """Make packs within the caller's transaction if these new contents completed a range."""
     size = packs.LARGEST_RANGE
-    if (after - 1) // size > (before - 1) // size:
+    # The content before the first of them may have been the last of its range.
+    if image_ids and (max(image_ids) - 1) // size > (min(image_ids) - 2) // size:
         pack_some(connection)

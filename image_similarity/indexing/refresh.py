@@ -25,7 +25,7 @@ from image_similarity.pictures.names import from_text
 from image_similarity.settings import IndexOptions
 from image_similarity.store import runs, thumbnails
 from image_similarity.store.catalog import Catalog
-from image_similarity.values import RunReport
+from image_similarity.values import RunReport, is_uri
 
 
 def refresh_sources(
@@ -57,6 +57,14 @@ def refresh_sources(
     for name in names or known:
         if stop():
             break
+        if is_uri(known[name]):
+            on_event(
+                Notice(
+                    f"source {name}: left out, it is in an object store; "
+                    f"image-similarity cluster index -ip {known[name]} takes what is new there"
+                )
+            )
+            continue
         for target, recorded in _recorded_runs(catalog, name, known[name], on_event):
             try:
                 again = records.repeat(options, recorded)

@@ -9,26 +9,24 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import Any
 
 from image_similarity.errors import DatabaseError
 from image_similarity.events import Failed, Listener, Notice, Progress
-from image_similarity.indexing import batches, loader, packing, sources, taskset
+from image_similarity.indexing import batches, loader, packing, sources, taking, taskset
 from image_similarity.indexing.network import LARGEST_DEFAULT_BATCH, NetworkThread
 from image_similarity.indexing.plan import decide
+from image_similarity.indexing.taking import Account, Batch
 from image_similarity.pictures.names import to_text
 from image_similarity.pictures.walk import Entry, FileEntry
 from image_similarity.settings import IndexOptions
-from image_similarity.store import audit, runs, sealing
 from image_similarity.store import batch as store
+from image_similarity.store import runs
 from image_similarity.store.catalog import Catalog
 from image_similarity.values import Failure, Preprocess, RunStatus, Skipped
-
-if TYPE_CHECKING:
-    from sqlalchemy import Connection
 
 # Read ahead: this many batches of prepared pictures may wait for the network.
 BATCHES_AHEAD = 3
@@ -41,49 +39,6 @@ MOST_WORKERS = 8
 MANY_VANISHED = 10
 
 Stop = Callable[[], bool]
-
-
-@dataclass(slots=True)
-class Account:
-    """Where each entry went; see `RunReport` for the words."""
-
-    new: int = 0
-    duplicate: int = 0
-    unchanged: int = 0
-    failed: int = 0
-    skipped: Counter[str] = field(default_factory=Counter)
-    moved: int = 0
-    gone: int = 0
-    partial: int = 0
-    embedded: int = 0
-    bytes_read: int = 0
-
-    @property
-    def seen(self) -> int:
-        """Every entry that was counted, in whichever class."""
-        return self.new + self.duplicate + self.unchanged + self.failed + sum(self.skipped.values())
-
-    def add(self, other: Account) -> None:
-        """Add what one batch counted."""
-        for name in self.__slots__:
-            setattr(self, name, getattr(self, name) + getattr(other, name))
-
-
-@dataclass(slots=True)
-class Batch:
-    """What is stored together: rows, the contents among them that wait for the network, and what they count.
-
-    `again` holds contents that the network has in the batch before: should it refuse them, they are tried once more.
-    """
-
-    rows: store.BatchRows = field(default_factory=store.BatchRows)
-    waiting: dict[str, batches.Waiting] = field(default_factory=dict)
-    again: dict[str, loader.Loaded] = field(default_factory=dict)
-    account: Account = field(default_factory=Account)
-
-    def __len__(self) -> int:
-        """The number of entries that were read or left out."""
-        return len(self.rows.files) + len(self.rows.failures) + len(self.rows.skipped)
 
 
 class Run:
@@ -163,9 +118,9 @@ class Run:
         """Whether a file must be read; an entry whose outcome is known without that is counted."""
         if not isinstance(entry, FileEntry):
             if isinstance(entry, Skipped):
-                self._skip(entry)
+                self.batch.skip(entry)
             else:
-                self._fail(entry, self.batch)
+                self._fail(entry)
             return False
         options, known = self.options, self.known
         decision = decide(entry, known, rehash=options.rehash, retry_failed=options.retry_failed)
@@ -187,11 +142,12 @@ class Run:
 
     def _take(self, outcome: loader.Outcome) -> None:
         if isinstance(outcome, Skipped):
-            self._skip(outcome)
+            self.batch.skip(outcome)
         elif isinstance(outcome, Failure):
-            self._fail(outcome, self.batch)
+            self._fail(outcome)
         elif isinstance(outcome, loader.Refused):
-            self._refuse(outcome.failure, outcome.sha256, self.batch)
+            self.batch.refuse(outcome.failure, outcome.sha256, self.known)
+            self._say_failed(outcome.failure)
         else:
             self._take_loaded(outcome)
 
@@ -219,21 +175,12 @@ class Run:
         if image_id is None:
             self.batch.rows.contents.append(content)
 
-    def _skip(self, skipped: Skipped) -> None:
-        self.batch.account.skipped[skipped.kind] += 1
-        self.batch.rows.skipped.append(skipped)
+    def _fail(self, failure: Failure) -> None:
+        self.batch.fail(failure)
+        self._say_failed(failure)
 
-    def _fail(self, failure: Failure, batch: Batch) -> None:
-        batch.account.failed += 1
-        batch.rows.failures.append(failure)
+    def _say_failed(self, failure: Failure) -> None:
         self.on_event(Failed(replace(failure, source=self.source, run_id=self.run_id)))
-
-    def _refuse(self, failure: Failure, sha256: str, batch: Batch) -> None:
-        """Record a failure of a file whose bytes were read: where they are others than before, those are history."""
-        self._fail(failure, batch)
-        before = self.known.file(failure.path)
-        if before is not None and self.known.images.get(sha256) != before.image_id:
-            batch.rows.overwritten.append(failure.path)
 
     # -- storing ------------------------------------------------------------------------------------------------
 
@@ -276,91 +223,25 @@ class Run:
         if landed is None:
             return
         batch, results = landed
-        rows = self._finished_rows(batch, results)
-        batch.account.embedded += len({sha256 for _, sha256, _ in results.vectors})
-        self.account.add(batch.account)
+        for failure in batch.finish(results, self.known):
+            self._say_failed(failure)
+        rows = batch.rows
         if len(batch):
-            account = self._account()
-            contents = len(self.known.images)
             with self.catalog.writing() as connection:
-                before = sealing.marks(connection)
-                store.write_batch(connection, self.run_id, self.source_id, rows, self.known)
-                self._seal(connection, before, rows)
-                packing.pack_completed(connection, contents, len(self.known.images))
+                store.follow(connection, rows, self.known)
+                self.arrived += batch.count(self.known)
+                self.account.add(batch.account)
+                account = self._account()
+                store.write_sealed(connection, self.run_id, self.source_id, rows, self.known)
+                packing.pack_completed(
+                    connection, [self.known.images[c.digests.sha256] for c in rows.contents]
+                )
                 runs.save_account(connection, self.run_id, account)
             self._saved = account
             self.hashed += len(rows.hashes)
         self.on_event(
             Progress(self.account.seen, self.total, self.account.embedded, self.account.failed)
         )
-
-    def _seal(
-        self, connection: Connection, before: Mapping[str, int], rows: store.BatchRows
-    ) -> None:
-        """Append what was written to the audit chain; a batch of files left out or unchanged writes none of it."""
-        ids = self.known.images
-        labels: dict[int, list[int]] = {}
-        for model, sha256, _ in rows.scenes:
-            labels.setdefault(model, []).append(ids[sha256])
-        hashed = [ids[sha256] for sha256, *_ in rows.hashes]
-        sealed = sealing.seal_since(connection, before, labels=labels, pdq=hashed)
-        if sealed:
-            audit.append(connection, "batch", {"run": self.run_id, "rows": sealed})
-
-    def _finished_rows(self, batch: Batch, results: batches.Results) -> store.BatchRows:
-        """The rows of the batch with the vectors in, without the contents that could not be encoded; counts them."""
-        rows = batch.rows
-        rows.vectors, rows.scenes = results.vectors, results.scenes
-        rows.hashes = [
-            (each.sha256, each.pdq.quality, each.pdq.hash)
-            for each in batch.waiting.values()
-            if each.pdq is not None and each.sha256 not in results.refused
-        ]
-        rows.thumbnails = {
-            each.sha256: each.thumbnail
-            for each in batch.waiting.values()
-            if each.thumbnail is not None and each.sha256 not in results.refused
-        }
-        rows.contents = [c for c in rows.contents if c.digests.sha256 not in results.refused]
-        batch.account.partial += sum(content.facts.partial for content in rows.contents)
-        files, rows.files = rows.files, []
-        counted: set[str] = set()
-        for file in files:
-            if file.sha256 in results.refused:
-                error, message = results.refused[file.sha256]
-                stamp = file.mtime_ns if file.settled else None
-                failure = Failure(
-                    file.path,
-                    "embed",
-                    error,
-                    message,
-                    size=file.size,
-                    mtime_ns=stamp,
-                    sha256=file.sha256,
-                )
-                self._refuse(failure, file.sha256, batch)
-                continue
-            rows.files.append(file)
-            waiting = batch.waiting.get(file.sha256)
-            # A content that lacked its PDQ hash or thumbnail alone is none that a model had not seen.
-            beside = {store.PDQ, store.THUMBNAIL}
-            encoded = waiting is not None and not waiting.lacking <= beside
-            encoded = encoded and file.sha256 not in counted
-            self._count(file, batch.account, encoded=encoded)
-            counted.add(file.sha256)
-        return rows
-
-    def _count(self, file: store.SeenFile, account: Account, *, encoded: bool) -> None:
-        before = self.known.file(file.path)
-        image_id = self.known.images.get(file.sha256)
-        if encoded:
-            account.new += 1
-        elif before is not None and before.image_id == image_id:
-            account.unchanged += 1
-        else:
-            account.duplicate += 1
-        if image_id is not None and (before is None or before.image_id != image_id):
-            self.arrived[image_id] += 1
 
     # -- ending -------------------------------------------------------------------------------------------------
 
@@ -370,41 +251,17 @@ class Run:
         """Close what a completed walk no longer found, and the run."""
         with self.catalog.writing() as connection:
             if complete:
-                vanished = self._vanished(entries, place)
+                only = None if place.only is None else to_text(place.only.name)
+                vanished = taking.vanished(entries, only, self.known)
                 places = [file for path in vanished if (file := self.known.file(path)) is not None]
                 left = Counter(file.image_id for file in places)
                 self.account.moved = (left & self.arrived).total()
-                self._warn_of_vanished(len(places))
+                if warning := warning_of_vanished(len(places), len(self.known.files), self.source):
+                    self.on_event(Notice(warning))
                 self.account.gone = store.close_vanished(
                     connection, self.run_id, self.source_id, vanished, self.known
                 )
             runs.save_account(connection, self.run_id, self._account(), status)
-
-    def _warn_of_vanished(self, vanished: int) -> None:
-        """Say when most of a source is gone: more often another disk at its place than a disk that was emptied."""
-        if vanished >= MANY_VANISHED and 2 * vanished > len(self.known.files):
-            self.on_event(
-                Notice(
-                    f"{vanished} of {len(self.known.files)} files of {self.source} are gone: "
-                    "if another disk is mounted there, index it under its own --source NAME"
-                )
-            )
-
-    def _vanished(self, entries: Sequence[Entry], place: sources.Place) -> list[str]:
-        """The recorded paths that the walk did not meet, but for those below a folder that could not be listed."""
-        others = [entry for entry in entries if type(entry) is not FileEntry]
-        closed = [e.path for e in others if isinstance(e, Failure)]
-        closed += [e.path for e in others if isinstance(e, Skipped) and e.rule == "excluded"]
-        if "" in closed:
-            return []
-        seen = {entry.path for entry in entries}
-        only = None if place.only is None else to_text(place.only.name)
-        prefixes = tuple(path + "/" for path in closed)
-        recorded = (self.known.files, self.known.failed, self.known.skipped)
-        missing = {path for paths in recorded for path in paths if path not in seen}
-        return sorted(
-            path for path in missing if only in (None, path) and not path.startswith(prefixes)
-        )
 
     def give_up(self, status: RunStatus) -> None:
         """Close the run with the account of what was stored, if the database still takes that."""
@@ -416,9 +273,14 @@ class Run:
             return
 
     def _account(self) -> dict[str, Any]:
-        account = {
-            **asdict(self.account),
-            "skipped": dict(self.account.skipped),
-            "seen": self.account.seen,
-        }
-        return {**account, "seconds": round(time.monotonic() - self._began, 3)}
+        return {**self.account.as_json(), "seconds": round(time.monotonic() - self._began, 3)}
+
+
+def warning_of_vanished(vanished: int, known: int, source: str) -> str:
+    """What to say when most of a source is gone: more often another disk at its place than a disk that was emptied."""
+    if vanished < MANY_VANISHED or 2 * vanished <= known:
+        return ""
+    return (
+        f"{vanished} of {known} files of {source} are gone: "
+        "if another disk is mounted there, index it under its own --source NAME"
+    )

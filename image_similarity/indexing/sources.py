@@ -10,6 +10,7 @@ from typing import Any
 
 from image_similarity.errors import DatabaseInsideEvidence, FolderMissing
 from image_similarity.pictures.names import to_text
+from image_similarity.values import Location
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +26,7 @@ class Place:
         return self.only or self.root
 
 
-def locate(folder: Path, database: Path) -> Place:
+def locate(folder: Path, database: Location) -> Place:
     """Find the source's root folder; of a single picture it is the folder that holds it.
 
     Raises:
@@ -48,8 +49,7 @@ def locate(folder: Path, database: Path) -> Place:
         return Place(resolved.parent, resolved)
     if not resolved.is_dir():
         raise FolderMissing(f"{folder} is neither a folder nor a picture", hint="check -ip")
-    target = Path(os.path.realpath(database))
-    if target.is_relative_to(resolved):
+    if isinstance(database, Path) and Path(os.path.realpath(database)).is_relative_to(resolved):
         raise DatabaseInsideEvidence(
             f"the database {database} would lie inside the evidence folder {folder}",
             hint="nothing is ever written there: choose a -dp outside of it",

@@ -16,6 +16,8 @@ from image_similarity.values import Digests
 # A file written this shortly before it is read may be written again without a new time: FAT keeps times to 2 s.
 _SETTLING_NS = 2_000_000_000
 _CHUNK = 16 * 1024**2
+# Larger files are recorded as failures.
+SIZE_LIMIT = 2 * 1024**3
 
 # O_NONBLOCK: a FIFO put in the file's place must not hold the run. O_BINARY and O_NOINHERIT exist on Windows only.
 _FLAGS = os.O_RDONLY | sum(
@@ -49,7 +51,7 @@ class Left:
     mtime_ns: int
 
 
-def read_file(os_path: str, *, size_limit: int = 2 * 1024**3) -> Contents | Left:
+def read_file(os_path: str, *, size_limit: int = SIZE_LIMIT) -> Contents | Left:
     """Return all bytes of a picture file, or what else the file is; opens it once, for reading.
 
     Raises:
@@ -101,7 +103,7 @@ def _read(descriptor: int, name: str, size_limit: int) -> Contents | Left:
     if not data:
         raise PictureError("read", "Empty", "the file has zero bytes")
     settled = is_settled(before.st_mtime_ns, now_ns)
-    return Contents(data, _digests(data), kind, len(data), before.st_mtime_ns, settled)
+    return Contents(data, digests_of(data), kind, len(data), before.st_mtime_ns, settled)
 
 
 def is_settled(mtime_ns: int, now_ns: int) -> bool:
@@ -121,8 +123,8 @@ def _take(descriptor: int, count: int) -> bytes:
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
-def _digests(data: bytes) -> Digests:
-    """SHA-1 and MD5 are for exchange with other tools, not for security."""
+def digests_of(data: bytes) -> Digests:
+    """Give the hashes of a file; SHA-1 and MD5 are for exchange with other tools, not for security."""
     return Digests(
         hashlib.sha256(data, usedforsecurity=False).hexdigest(),
         hashlib.sha1(data, usedforsecurity=False).hexdigest(),

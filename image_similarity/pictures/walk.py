@@ -49,10 +49,13 @@ class _Rules:
     avoid: frozenset[str]
 
     def excludes(self, text: str, name: str) -> bool:
-        """Whether a pattern matches the path or the name, both in text form."""
-        return any(
-            fnmatchcase(text, pattern) or fnmatchcase(name, pattern) for pattern in self.exclude
-        )
+        """See the function of that name."""
+        return excludes(self.exclude, text, name)
+
+
+def excludes(patterns: Collection[str], text: str, name: str) -> bool:
+    """Whether a pattern matches the path or the name, both in text form."""
+    return any(fnmatchcase(text, pattern) or fnmatchcase(name, pattern) for pattern in patterns)
 
 
 @dataclass(slots=True)

@@ -294,6 +294,7 @@ class _Import:
     def _store(self, batch: store.BatchRows) -> None:
         account = self._account()
         with self.catalog.writing() as connection:
+            store.follow(connection, batch, self.known)
             before = sealing.marks(connection)
             store.write_batch(connection, self.run_id, self.source_id, batch, self.known)
             labels = {self.model_id: [self.known.images[sha256] for _, sha256, _ in batch.scenes]}

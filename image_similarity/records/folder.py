@@ -6,9 +6,10 @@ import os
 from pathlib import Path
 
 from image_similarity.errors import DatabaseInsideEvidence, FolderMissing
+from image_similarity.values import Location
 
 
-def evidence_folder(folder: Path, database: Path) -> Path:
+def evidence_folder(folder: Path, database: Location) -> Path:
     """Give the folder with links resolved.
 
     Raises:
@@ -21,7 +22,7 @@ def evidence_folder(folder: Path, database: Path) -> Path:
         raise FolderMissing(f"no such folder: {folder}", hint="is the evidence mounted?") from error
     if not resolved.is_dir():
         raise FolderMissing(f"{folder} is no folder", hint="is the evidence mounted?")
-    if Path(os.path.realpath(database)).is_relative_to(resolved):
+    if isinstance(database, Path) and Path(os.path.realpath(database)).is_relative_to(resolved):
         raise DatabaseInsideEvidence(
             f"the database {database} lies inside the evidence folder {folder}",
             hint="nothing is ever written there: move the database out of it",

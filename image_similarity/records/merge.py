@@ -26,7 +26,7 @@ from image_similarity.store import audit, merging, runs
 from image_similarity.store import catalog as stored
 from image_similarity.store.catalog import Catalog
 from image_similarity.store.chain import check
-from image_similarity.values import MergeReport
+from image_similarity.values import Location, MergeReport
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -37,7 +37,7 @@ SEALS_AT_ONCE = 16
 
 def merge(
     catalog: Catalog,
-    other: Path,
+    other: Location,
     *,
     prefix: str = "",
     allow_models: bool = False,
@@ -46,8 +46,13 @@ def merge(
     """Take over another database; see `Case.merge`."""
     if not prefix.isprintable():
         raise InvalidSetting("the prefix must be printable text")
+    if not isinstance(other, Path):
+        raise UsageError(
+            f"{other} is on a server; what is merged must be a file",
+            hint=f"image-similarity db copy {other} OTHER.db; then merge OTHER.db",
+        )
     _check_sound(other, on_event)
-    if other.samefile(catalog.path):
+    if isinstance(catalog.path, Path) and other.samefile(catalog.path):
         raise UsageError(f"{other} is the database itself", hint="name the other one")
     with other.open("rb") as stream:
         sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
@@ -93,7 +98,7 @@ def merge(
 def _check_sound(other: Path, on_event: Listener) -> None:
     """Open the other database for reading, as any command does, and check it as `db verify` and `audit verify` do."""
     with closing(Catalog.open(other, read_only=True, on_event=on_event)) as opened:
-        _refuse_writing([run.run_id for run in opened.runs() if run.status == "running"], other)
+        refuse_writing([run.run_id for run in opened.runs() if run.status == "running"], other)
         with opened.reading() as connection:
             problems = stored.integrity_problems(connection)
         if problems:
@@ -108,7 +113,12 @@ def _check_sound(other: Path, on_event: Listener) -> None:
         )
 
 
-def _refuse_writing(open_runs: Sequence[int], other: Path) -> None:
+def refuse_writing(open_runs: Sequence[int], other: Location) -> None:
+    """Refuse a database in which these runs count as writing.
+
+    Raises:
+        DatabaseLocked.
+    """
     if open_runs:
         raise DatabaseLocked(
             f"run {open_runs[0]} of {other} is still writing, or was killed",
@@ -118,7 +128,7 @@ def _refuse_writing(open_runs: Sequence[int], other: Path) -> None:
 
 def _check_runs(connection: Connection, catalog: Catalog, other: Path) -> None:
     # Again, now that nobody can write to it.
-    _refuse_writing(merging.open_runs(connection), other)
+    refuse_writing(merging.open_runs(connection), other)
     shared, runs_there = merging.shared_runs(connection)
     if shared and shared == runs_there:
         raise UsageError(

@@ -176,9 +176,7 @@ def _open(
     if rows == described.rows_sha256:
         return opened, []
     if moment.run_open:
-        message = (
-            f"run {moment.run_id} was writing when the search was made, and went on to close places"
-        )
+        message = "a run was writing when the search was made, and went on to close places"
         return opened, [Difference("open", None, name, message, described.rows_sha256, rows)]
     message = f"the rows up to run {moment.run_id} are not those that were searched"
     return opened, [Difference("rows", None, name, message, described.rows_sha256, rows)]

@@ -32,7 +32,8 @@ def search_text(result: SearchResult) -> str:
     found = (
         f"found {recall.found} of the {recall.total} nearest of {recall.queries} stored pictures"
     )
-    return f"{result.search} ({found})"
+    among = "" if recall.vectors is None else f", measured among {recall.vectors:,}"
+    return f"{result.search} ({found}{among})"
 
 
 def index_text(result: SearchResult) -> str:

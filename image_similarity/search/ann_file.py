@@ -24,7 +24,7 @@ from image_similarity.search import ann, choice
 from image_similarity.search.ann import AnnIndex
 from image_similarity.store import clock, gallery, standing
 from image_similarity.store.catalog import Catalog
-from image_similarity.values import AnnInfo, ModelInfo
+from image_similarity.values import AnnInfo, Location, ModelInfo, ServerUrl
 from image_similarity.whole_file import writing
 
 KIND = "image_similarity approximate index"
@@ -38,8 +38,17 @@ _ARRAYS = ("image_ids", "codes", "scale", "levels", "links", "entry")
 _MOST_LEVELS = 8
 
 
-def default_path(database: Path, model: str) -> Path:
-    """Give where the index of a model lies unless another place is named: beside the database, DB.MODEL.ann."""
+def default_path(database: Location, model: str) -> Path:
+    """Give where the index of a model lies unless another place is named: beside the database, DB.MODEL.ann.
+
+    Raises:
+        InvalidSetting: The database is on a server: nothing lies beside it.
+    """
+    if isinstance(database, ServerUrl):
+        raise InvalidSetting(
+            "an index file of a database on a server needs a name",
+            hint=f"name one, or let the server keep an index: image-similarity db index-vectors -m {model} -dp URL",
+        )
     return database.with_name(f"{database.name}.{re.sub(r'[^A-Za-z0-9._-]', '_', model)}.ann")
 
 

@@ -10,12 +10,13 @@ import numpy as np
 
 from image_similarity.calibration.strength import COHORT, Cohort, cohort_of, expected_false
 from image_similarity.errors import CalibrationRefused
-from image_similarity.ranking.bounded import Half
+from image_similarity.ranking.bounded import Half, Rows
+from image_similarity.search import in_server
 from image_similarity.values import SearchResult, Strength
 
 if TYPE_CHECKING:
-    from image_similarity.search.answer import Asked, Opened
     from image_similarity.search.query import Query
+    from image_similarity.search.seen import Asked, Opened
 
 # Draws the cohort; with it the same case gives the same numbers.
 SEED = 1
@@ -26,20 +27,29 @@ def draw(databases: Sequence[Opened], asked: Asked) -> Half:
 
     The filter of scenes leaves those that look like the query: they cannot tell how near pictures at large lie to it.
     """
-    rows = [
-        np.flatnonzero(opened.shelf.counting(opened.connection, asked.places))
-        for opened in databases
+    rows = [None if asked.in_server(opened) else _placed(opened, asked) for opened in databases]
+    numbers = [
+        in_server.count_placed(opened, asked) if here is None else len(here)
+        for opened, here in zip(databases, rows, strict=True)
     ]
-    ends = np.cumsum([len(each) for each in rows])
+    ends = np.cumsum(numbers)
     total = int(ends[-1])
     random = np.random.default_rng(SEED)
     # One more, in place of the query's own.
     drawn = np.sort(random.choice(total, min(total, COHORT + 1), replace=False))
     parts = []
-    for opened, here, end in zip(databases, rows, ends.tolist(), strict=True):
-        at = drawn[(drawn >= end - len(here)) & (drawn < end)] - (end - len(here))
-        parts.append(opened.shelf.vectors(opened.connection, here[at]))
+    for opened, here, number, end in zip(databases, rows, numbers, ends.tolist(), strict=True):
+        at = drawn[(drawn >= end - number) & (drawn < end)] - (end - number)
+        parts.append(
+            in_server.vectors_placed(opened, asked, at.tolist())
+            if here is None
+            else opened.shelf.vectors(opened.connection, here[at])
+        )
     return np.concatenate(parts)
+
+
+def _placed(opened: Opened, asked: Asked) -> Rows:
+    return np.flatnonzero(opened.shelf.counting(opened.connection, asked.places))
 
 
 def strengthen(result: SearchResult, query: Query, sample: Half, asked: Asked) -> SearchResult:

@@ -16,7 +16,7 @@ from image_similarity.search.query import Query
 from image_similarity.search.request import SearchRequest
 from image_similarity.search.shelf import Mask, Shelf
 from image_similarity.store import gallery, hash_lists, marks
-from image_similarity.values import Digests, Excluded, KnownHash
+from image_similarity.values import Digests, Excluded, HashList, KnownHash
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -85,27 +85,52 @@ def left(
         kept = counting & (known if request.known == "only" else ~known)
         hidden_known = int(np.count_nonzero(counting & known)) if request.known == "hide" else 0
         counting = kept
-    own = _query_known(connection, queries) if lists else {}
+    own = query_known(connection, queries) if lists else {}
     found = []
     for number, judged in enumerate(said):
         those, hidden = counting, 0
-        irrelevant = [sha256 for sha256, verdict in judged.items() if verdict == "irrelevant"]
-        if irrelevant and not request.include_irrelevant:
-            out = shelf.rows_with([*gallery.ids_of(connection, irrelevant).values()]) & counting
+        judged_out = irrelevant(judged)
+        if judged_out and not request.include_irrelevant:
+            out = shelf.rows_with([*gallery.ids_of(connection, judged_out).values()]) & counting
             those, hidden = counting & ~out, int(np.count_nonzero(out))
-        excluded = Excluded(
-            known=request.known,
-            lists=tuple(each.name for each in lists),
+        excluded = account(
+            request,
+            lists,
             hidden_known=hidden_known,
             hidden_irrelevant=hidden,
-            query_known=own.get(number, ()),
-            tags=request.tags,
-            taken_from=request.taken_from,
-            taken_to=request.taken_to,
             hidden_undated=undated,
+            query_known=own.get(number, ()),
         )
         found.append(Left(those, excluded))
     return found
+
+
+def irrelevant(judged: Verdicts) -> list[str]:
+    """The contents that were judged irrelevant."""
+    return [sha256 for sha256, verdict in judged.items() if verdict == "irrelevant"]
+
+
+def account(
+    request: SearchRequest,
+    lists: Sequence[HashList],
+    *,
+    hidden_known: int,
+    hidden_irrelevant: int,
+    hidden_undated: int,
+    query_known: tuple[KnownHash, ...],
+) -> Excluded:
+    """What a request took out of one database, whose hash lists these are, in its own words and in numbers."""
+    return Excluded(
+        known=request.known,
+        lists=tuple(each.name for each in lists),
+        hidden_known=hidden_known,
+        hidden_irrelevant=hidden_irrelevant,
+        query_known=query_known,
+        tags=request.tags,
+        taken_from=request.taken_from,
+        taken_to=request.taken_to,
+        hidden_undated=hidden_undated,
+    )
 
 
 def of_all(found: Sequence[Excluded]) -> Excluded:
@@ -129,7 +154,7 @@ def together(found: Sequence[Excluded]) -> Excluded:
     )
 
 
-def _query_known(
+def query_known(
     connection: Connection, queries: Sequence[Query]
 ) -> dict[int, tuple[KnownHash, ...]]:
     """The lists that hold the queries themselves, by their numbers."""

@@ -17,7 +17,7 @@ from image_similarity.pictures.picture_error import PictureError
 from image_similarity.pictures.read import Contents, Left, read_file
 from image_similarity.ranking.exhaustive import Half, exact_distance
 from image_similarity.ranking.scenes import likely_scenes
-from image_similarity.search import excluded
+from image_similarity.search import answer, excluded
 from image_similarity.search.choice import Shared
 from image_similarity.search.query import Query
 from image_similarity.search.request import SearchRequest
@@ -264,6 +264,8 @@ def _result(
         stored=all(query.was_stored for query in queries),
         query_scenes=first.query_scenes if len(queries) == 1 else (),
         k=request.k,
+        search=answer.least(result.search for result in results),
+        recall=next((result.recall for result in results if result.recall), None),
         filter=replace(
             first.filter,
             scenes=tuple(dict.fromkeys(name for each in filters for name in each.scenes)),

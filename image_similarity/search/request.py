@@ -24,9 +24,11 @@ class SearchRequest:
 
     `scene` holds scene names, or one of "auto" (the query's likely scenes; names may be added), "hard" (the one most
     probable scene on either side) and "off". With a `calibration` of the model hits carry likelihood ratios. An
-    `approximate` search may miss some of the nearest and says how often it did on a sample; all others are exact. An
-    `index`, the file that `analyse ann` wrote for the one database, is for approximate searches. A `region` of the
-    query picture is always encoded anew; the places of that picture are still left out, or marked as identical.
+    `approximate` search may miss some of the nearest and says how often it did on a sample; others are exact, but for
+    the index of a server: with that many pictures are searched unless `exact` is asked for. An `index`, the file that
+    `analyse ann` wrote for the one database, is for approximate searches. A `region` of the query picture is always
+    encoded anew; the places of that picture are still left out, or marked as identical.
+
     `with_basis` asks for what a manifest keeps of an answer, `with_scene_counts` for what scenes there are. With
     `strength` hits say how many unrelated pictures are expected to come as close; those where it is more than
     `max_expected_false` are left out. Pictures of hash lists are marked, or with `known` hidden, or they alone are
@@ -53,6 +55,7 @@ class SearchRequest:
     max_megapixels: float = MAX_MEGAPIXELS
     calibration: Calibration | None = None
     approximate: bool = False
+    exact: bool = False
     index: Path | None = None
     region: Region | None = None
     strength: bool = False
@@ -86,6 +89,10 @@ class SearchRequest:
         if self.index is not None and not self.approximate:
             raise InvalidSetting(
                 "an index was given for an exact search", hint="ask for an approximate one"
+            )
+        if self.exact and self.approximate:
+            raise InvalidSetting(
+                "a search cannot be both exact and approximate", hint="ask for one of the two"
             )
         if self.region is not None and self.sha256 is not None:
             raise InvalidSetting(

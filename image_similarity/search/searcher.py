@@ -26,11 +26,12 @@ from image_similarity.pictures.read import Contents, Left, read_file
 from image_similarity.pictures.walk import FileEntry, walk
 from image_similarity.ranking.batched import BATCH
 from image_similarity.search import choice
-from image_similarity.search.answer import Asked, Opened, answer_all
+from image_similarity.search.answer import answer_all
 from image_similarity.search.beside import Beside
 from image_similarity.search.meaning import Meaning
 from image_similarity.search.query import Query
 from image_similarity.search.request import MODES, SearchRequest
+from image_similarity.search.seen import Asked, Opened
 from image_similarity.search.shelf import Shelf, shelf_of
 from image_similarity.store import catalog as stored
 from image_similarity.store import gallery, hash_lists

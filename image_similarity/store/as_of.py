@@ -19,7 +19,9 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Executable,
+    Integer,
     and_,
+    cast,
     func,
     literal_column,
     or_,
@@ -29,7 +31,7 @@ from sqlalchemy import (
 
 from image_similarity.errors import DatabaseDamaged
 from image_similarity.store import audit
-from image_similarity.store.engine import plain_rows
+from image_similarity.store.engine import is_sqlite, plain_rows
 from image_similarity.store.gallery import PORTION, PlaceFilter, select_places
 from image_similarity.store.gallery import counting as matching
 from image_similarity.store.schema import (
@@ -58,13 +60,12 @@ class Contents:
 
 def now(connection: Connection) -> Moment:
     """The present state."""
-    run = connection.execute(
-        select(run_table.c.id, run_table.c.status).order_by(run_table.c.id.desc()).limit(1)
-    ).first()
+    # Of a server several are open at a time, and an older one closes places under its smaller number.
+    any_open = select(run_table.c.id).where(run_table.c.status == "running").limit(1)
     head = audit.head(connection)
     return Moment(
-        run_id=run.id if run else 0,
-        run_open=run is not None and run.status == "running",
+        run_id=connection.execute(select(func.max(run_table.c.id))).scalar() or 0,
+        run_open=connection.execute(any_open).first() is not None,
         embeddings=connection.execute(select(func.max(embedding_table.c.id))).scalar() or 0,
         files=connection.execute(select(func.max(file_table.c.id))).scalar() or 0,
         revision=connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one(),
@@ -140,6 +141,11 @@ def _vectors(moment: Moment, model_id: int) -> Executable:
 
 
 def _blocks(connection: Connection, statement: Executable, block: int) -> Iterator[list[tuple]]:  # type: ignore[type-arg]
+    if not is_sqlite(connection):
+        portions = connection.execute(statement, execution_options={"yield_per": block})
+        for part in portions.partitions():
+            yield [tuple(row) for row in part]
+        return
     cursor = connection.execute(statement).cursor
     while cursor is not None and (rows := cursor.fetchmany(block)):
         yield list(rows)
@@ -251,7 +257,8 @@ def _places(moment: Moment) -> Executable:
             file_table.c.image_id,
             source_table.c.name,
             file_table.c.path,
-            _was_live(moment).label("live"),
+            # As SQLite writes truth: the digest is over what it says.
+            cast(_was_live(moment), Integer).label("live"),
         )
         .join(source_table, source_table.c.id == file_table.c.source_id)
         .where(_was_there(moment))

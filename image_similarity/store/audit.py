@@ -72,7 +72,8 @@ def entries(
     if last is not None:
         newest = select(audit_table.c.id).order_by(audit_table.c.id.desc()).limit(last)
         statement = statement.where(audit_table.c.id.in_(newest))
-    for row in connection.execution_options(yield_per=256).execute(statement):
+    # Said of this statement: of the connection it would hold for all that follow.
+    for row in connection.execute(statement, execution_options={"yield_per": 256}):
         yield AuditEntry(*row)
 
 

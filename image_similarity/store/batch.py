@@ -1,4 +1,8 @@
-"""What a run knows of its source when it begins, and what one batch writes: each batch is one transaction."""
+"""What a run knows of its source when it begins, and what one batch writes: each batch is one transaction.
+
+A file has one writer at a time. On a server runs of other sources go on meanwhile: what they stored is looked up within
+the transaction, whose lock keeps it so until the end, and is left out of the batch; see `follow`.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,7 @@ from sqlalchemy import (
     Column,
     ColumnElement,
     Connection,
+    Table,
     bindparam,
     delete,
     func,
@@ -20,8 +25,8 @@ from sqlalchemy import (
     update,
 )
 
-from image_similarity.store import pack_writing, thumbnails
-from image_similarity.store.engine import plain_rows
+from image_similarity.store import audit, pack_writing, sealing, thumbnails
+from image_similarity.store.engine import is_sqlite, plain_rows
 from image_similarity.store.schema import (
     embedding_table,
     failure_table,
@@ -148,13 +153,62 @@ def load_knowledge(
     )
 
 
+def knowledge_of(
+    connection: Connection,
+    source_id: int,
+    paths: Collection[str],
+    sha256s: Collection[str],
+    models: Collection[int],
+    scene_models: Collection[int],
+    *,
+    pdq: bool = False,
+    with_thumbnails: bool = False,
+) -> Knowledge:
+    """Load what one batch must know: of a source at these paths, and of these contents.
+
+    Asked within the transaction that writes the batch, it leaves nothing to any other writer.
+    """
+    keys = [*models, *(-model for model in scene_models)]
+    keys += [key for key, asked in ((PDQ, pdq), (THUMBNAIL, with_thumbnails)) if asked]
+    images = _images_of(connection, sha256s)
+    return Knowledge(
+        files=_live_files(connection, source_id, paths),
+        failed=_open_failures(connection, source_id, paths),
+        skipped=_skipped_files(connection, source_id, paths),
+        images=images,
+        present={key: _with(connection, key, images.values()) for key in keys},
+    )
+
+
+def _images_of(connection: Connection, sha256s: Collection[str]) -> dict[str, int]:
+    statement = select(image_table.c.sha256, image_table.c.id)
+    return dict(plain_rows(connection, statement.where(image_table.c.sha256.in_(sha256s))))
+
+
+def _with(connection: Connection, key: int, images: Collection[int]) -> set[int]:
+    """Those of some contents that have what a key of `Knowledge.present` stands for."""
+    if key == PDQ:
+        statement = select(pdq_table.c.image_id)
+    elif key == THUMBNAIL:
+        statement = select(thumbnail_table.c.image_id)
+    elif key > 0:
+        statement = select(embedding_table.c.image_id).where(embedding_table.c.model_id == key)
+    else:
+        scenes = select(scene_table.c.id).where(scene_table.c.model_id == -key)
+        statement = select(image_scene_table.c.image_id).where(
+            image_scene_table.c.rank == 1, image_scene_table.c.scene_id.in_(scenes)
+        )
+    among = statement.selected_columns[0].in_(images)
+    return {found for (found,) in plain_rows(connection, statement.where(among))}
+
+
 def load_images(connection: Connection) -> dict[str, int]:
     """Load the ids of all contents by SHA-256."""
     return dict(plain_rows(connection, select(image_table.c.sha256, image_table.c.id)))
 
 
 def _live_files(
-    connection: Connection, source_id: int
+    connection: Connection, source_id: int, paths: Collection[str] | None = None
 ) -> dict[str, tuple[str, int, int, int, int, bool]]:
     statement = select(
         file_table.c.path,
@@ -164,14 +218,20 @@ def _live_files(
         file_table.c.mtime_ns,
         file_table.c.settled,
     ).where(file_table.c.source_id == source_id, file_table.c.gone_run_id.is_(None))
+    if paths is not None:
+        statement = statement.where(file_table.c.path.in_(paths))
     rows = plain_rows(connection, statement)
     return dict(zip(map(itemgetter(0), rows), rows, strict=True))
 
 
-def _open_failures(connection: Connection, source_id: int) -> dict[str, Failure]:
+def _open_failures(
+    connection: Connection, source_id: int, paths: Collection[str] | None = None
+) -> dict[str, Failure]:
     statement = select(failure_table).where(
         failure_table.c.source_id == source_id, failure_table.c.resolved_run_id.is_(None)
     )
+    if paths is not None:
+        statement = statement.where(failure_table.c.path.in_(paths))
     rows: Iterable[Any] = connection.execute(statement)
     return {
         row.path: Failure(
@@ -181,10 +241,13 @@ def _open_failures(connection: Connection, source_id: int) -> dict[str, Failure]
     }
 
 
-def _skipped_files(connection: Connection, source_id: int) -> dict[str, Skipped]:
-    rows: Iterable[Any] = connection.execute(
-        select(skipped_table).where(skipped_table.c.source_id == source_id)
-    )
+def _skipped_files(
+    connection: Connection, source_id: int, paths: Collection[str] | None = None
+) -> dict[str, Skipped]:
+    statement = select(skipped_table).where(skipped_table.c.source_id == source_id)
+    if paths is not None:
+        statement = statement.where(skipped_table.c.path.in_(paths))
+    rows: Iterable[Any] = connection.execute(statement)
     return {row.path: Skipped(row.path, row.rule, row.kind, row.size, row.mtime_ns) for row in rows}
 
 
@@ -214,6 +277,65 @@ def _ids(connection: Connection, column: Column[int], condition: ColumnElement[b
         # No gap, as in most databases: three numbers say all, in half of the time.
         return set(range(first, last + 1))
     return {found for (found,) in plain_rows(connection, select(column).where(condition))}
+
+
+def follow(connection: Connection, rows: BatchRows, known: Knowledge) -> None:
+    """Look up what others stored of a batch's contents since `known` was loaded, and leave it out of the rows.
+
+    Within the transaction that writes them. A run on a file is the only writer: nothing is looked up there.
+    """
+    if is_sqlite(connection):
+        return
+    sha256s = {content.digests.sha256 for content in rows.contents}
+    sha256s.update(sha256 for _, sha256, _ in (*rows.vectors, *rows.scenes))
+    sha256s.update((*(sha256 for sha256, *_ in rows.hashes), *rows.thumbnails))
+    images = _images_of(connection, sha256s)
+    known.images |= images
+    for key, present in known.present.items():
+        present |= _with(connection, key, images.values())
+    drop_stored(rows, known)
+
+
+def drop_stored(rows: BatchRows, known: Knowledge) -> None:
+    """Leave out of a batch what is stored already, and what stands in it twice."""
+    stored = known.images
+
+    def lacks(key: int, sha256: str) -> bool:
+        return stored.get(sha256) not in known.present[key]
+
+    contents = {each.digests.sha256: each for each in rows.contents}
+    rows.contents = [each for sha256, each in contents.items() if sha256 not in stored]
+    vectors = {(model, sha256): vector for model, sha256, vector in rows.vectors}
+    rows.vectors = [(*key, vector) for key, vector in vectors.items() if lacks(*key)]
+    scenes = {(model, sha256): labels for model, sha256, labels in rows.scenes}
+    rows.scenes = [(*key, labels) for key, labels in scenes.items() if lacks(-key[0], key[1])]
+    hashes = {row[0]: row for row in rows.hashes}
+    rows.hashes = [row for sha256, row in hashes.items() if lacks(PDQ, sha256)]
+    rows.thumbnails = {
+        sha256: jpeg for sha256, jpeg in rows.thumbnails.items() if lacks(THUMBNAIL, sha256)
+    }
+    rows.overwritten = [path for path in rows.overwritten if path in known.files]
+
+
+def _storable(text: str) -> str:
+    """A text that every engine takes: PostgreSQL has no NUL in its texts."""
+    return text.replace("\0", "\N{REPLACEMENT CHARACTER}")
+
+
+def write_sealed(
+    connection: Connection, run_id: int, source_id: int, rows: BatchRows, known: Knowledge
+) -> None:
+    """Write one batch as `write_batch` does, and append what was written to the audit chain.
+
+    A batch of files left out or unchanged writes none of it.
+    """
+    before = sealing.marks(connection)
+    write_batch(connection, run_id, source_id, rows, known)
+    labels = _grouped(rows.scenes, known)
+    hashed = [known.images[sha256] for sha256, *_ in rows.hashes]
+    sealed = sealing.seal_since(connection, before, labels=labels, pdq=hashed)
+    if sealed:
+        audit.append(connection, "batch", {"run": run_id, "rows": sealed})
 
 
 def write_batch(
@@ -264,34 +386,24 @@ def _insert_contents(
 
 def _insert_vectors(connection: Connection, run_id: int, rows: BatchRows, known: Knowledge) -> None:
     if rows.vectors:
-        connection.execute(
-            insert(embedding_table),
-            [
-                {
-                    "model_id": model,
-                    "image_id": known.images[sha256],
-                    "run_id": run_id,
-                    "vector": vector,
-                }
-                for model, sha256, vector in rows.vectors
-            ],
+        insert_vectors(
+            connection,
+            run_id,
+            ((model, known.images[sha256], vector) for model, sha256, vector in rows.vectors),
         )
         for model, sha256, _ in rows.vectors:
             known.present[model].add(known.images[sha256])
         _drop_packs(connection, rows, known)
     if rows.scenes:
-        connection.execute(
-            insert(image_scene_table),
-            [
-                {
-                    "image_id": known.images[sha256],
-                    "scene_id": scene,
-                    "probability": probability,
-                    "rank": rank,
-                }
+        _insert_many(
+            connection,
+            image_scene_table,
+            ("image_id", "scene_id", "probability", "rank"),
+            (
+                (known.images[sha256], scene, probability, rank)
                 for _, sha256, labels in rows.scenes
                 for rank, (scene, probability) in enumerate(labels, start=1)
-            ],
+            ),
         )
         for model, sha256, _ in rows.scenes:
             known.present[-model].add(known.images[sha256])
@@ -299,16 +411,35 @@ def _insert_vectors(connection: Connection, run_id: int, rows: BatchRows, known:
             pack_writing.drop_scenes(connection, model, images)
 
 
+def insert_vectors(
+    connection: Connection, run_id: int, rows: Iterable[tuple[int, int, bytes]]
+) -> None:
+    """Store vectors: model, content, float16 little-endian; none of them may be there already."""
+    columns = ("model_id", "image_id", "vector", "run_id")
+    _insert_many(connection, embedding_table, columns, ((*row, run_id) for row in rows))
+
+
+def _insert_many(
+    connection: Connection, table: Table, columns: Sequence[str], rows: Iterable[tuple[Any, ...]]
+) -> None:
+    """Write rows of which none is there already, on a server by COPY."""
+    if is_sqlite(connection):
+        values = [dict(zip(columns, row, strict=True)) for row in rows]
+        connection.execute(insert(table), values)
+    else:
+        from image_similarity.store import postgres
+
+        postgres.copy_in(connection, table, columns, rows)
+
+
 def _insert_hashes(
     connection: Connection, run_id: int, hashes: Sequence[tuple[str, int, bytes]], known: Knowledge
 ) -> None:
     if not hashes:
         return
-    values = [
-        {"image_id": known.images[sha256], "run_id": run_id, "quality": quality, "hash": hash_}
-        for sha256, quality, hash_ in hashes
-    ]
-    connection.execute(insert(pdq_table), values)
+    columns = ("image_id", "run_id", "quality", "hash")
+    rows = ((known.images[sha256], run_id, quality, data) for sha256, quality, data in hashes)
+    _insert_many(connection, pdq_table, columns, rows)
     known.present[PDQ].update(known.images[sha256] for sha256, _, _ in hashes)
 
 
@@ -450,7 +581,7 @@ def _write_failures(
                 "path": failure.path,
                 "stage": failure.stage,
                 "error": failure.error[:100],
-                "message": failure.message,
+                "message": _storable(failure.message),
                 "size": failure.size,
                 "mtime_ns": failure.mtime_ns,
                 "sha256": failure.sha256,

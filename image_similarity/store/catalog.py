@@ -1,4 +1,4 @@
-"""Catalog: one opened database file, its transactions, and what can be looked up in it."""
+"""Catalog: one opened database, its transactions, and what can be looked up in it."""
 
 from __future__ import annotations
 
@@ -38,20 +38,24 @@ from image_similarity.values import (
     DatabaseStatus,
     Failure,
     ImageRecord,
+    Location,
     ModelInfo,
     RunReport,
+    ServerUrl,
     Source,
 )
 
+# What the name of a file ends with while a copy of a database is written to it.
+PART = ".part"
 # Shorter prefixes of a SHA-256 name too many pictures to be meant.
 SHORTEST_PREFIX = 6
 
 
 class Catalog:
-    """A database file; `reading()` and `writing()` give connections inside a transaction."""
+    """A database, in a file or on a server; `reading()` and `writing()` give connections inside a transaction."""
 
     def __init__(
-        self, path: Path, engine: Engine, state: upgrades.SchemaState, *, read_only: bool
+        self, path: Location, engine: Engine, state: upgrades.SchemaState, *, read_only: bool
     ) -> None:
         self.path = path
         self.state = state
@@ -60,14 +64,22 @@ class Catalog:
 
     @classmethod
     def open(
-        cls, path: Path, *, read_only: bool, upgrade: bool = True, on_event: Listener = ignore
+        cls,
+        path: Location,
+        *,
+        read_only: bool,
+        upgrade: bool | None = None,
+        on_event: Listener = ignore,
     ) -> Catalog:
-        """Open a file; see `Case.open` for what happens to missing, older, newer and foreign ones."""
+        """Open a database; see `Case.open` for what happens to missing, older, newer and foreign ones."""
+        if isinstance(path, ServerUrl):
+            # Others work on a server with this program as it was: it is upgraded only where somebody says so.
+            return cls._open_server(path, read_only=read_only, upgrade=upgrade is True)
         if path.is_file() and engines.needs_recovery(path):
             engines.recover(path)
             on_event(Notice(f"{path}: an interrupted write was rolled back"))
         state = upgrades.read_state(path)
-        _refuse(path, state, read_only=read_only, upgrade=upgrade)
+        _refuse(path, state, read_only=read_only, upgrade=upgrade is not False)
         if state.kind in ("missing", "empty"):
             # An empty file, too, needs our mark and page size: without the mark it would be refused from then on.
             engines.create_file(path)
@@ -86,6 +98,25 @@ class Catalog:
             state = upgrades.read_state(path)
         return cls(path, engine, state, read_only=read_only)
 
+    @classmethod
+    def _open_server(cls, server: ServerUrl, *, read_only: bool, upgrade: bool) -> Catalog:
+        from image_similarity.store import postgres
+
+        state = upgrades.read_server_state(server)
+        _refuse(server, state, read_only=read_only, upgrade=upgrade)
+        engine = postgres.make_engine(server, read_only=read_only)
+        try:
+            if state.kind != "current":
+                upgrades.upgrade(engine, state)
+                state = upgrades.read_server_state(server)
+            if not read_only:
+                # Before any work is done for it.
+                postgres.check_may_write(engine, server)
+        except BaseException:
+            engine.dispose()
+            raise
+        return cls(server, engine, state, read_only=read_only)
+
     def close(self) -> None:
         """Close all connections."""
         self._engine.dispose()
@@ -93,7 +124,7 @@ class Catalog:
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """A connection inside one read transaction: everything read through it is of one moment."""
-        if self.read_only and engines.needs_recovery(self.path):
+        if self.read_only and isinstance(self.path, Path) and engines.needs_recovery(self.path):
             # A writer was killed since this was opened, and a read-only connection cannot roll it back.
             engines.recover(self.path)
         with self._engine.connect() as connection, connection.begin():
@@ -112,9 +143,23 @@ class Catalog:
 
     @contextmanager
     def writing_beside(self, other: Path) -> Iterator[Connection]:
-        """As `writing`, with the tables of another database in reach, as `theirs`; that one is opened for reading."""
+        """As `writing`, with the tables of another database in reach, as `theirs`; that one is opened for reading.
+
+        On a server they are temporary tables, called "their_image" and so on.
+        """
         if self.read_only:
             raise UsageError(f"{self.path} was opened for reading only", hint="open it for writing")
+        if not isinstance(self.path, Path):
+            from image_similarity.store import copying
+
+            with self.writing() as connection:
+                with (
+                    closing(Catalog.open(other, read_only=True)) as opened,
+                    opened.reading() as theirs,
+                ):
+                    copying.lay_beside(theirs, connection)
+                yield connection
+            return
         with self._engine.connect().execution_options(immediate=True) as connection:
             # No database can be attached inside a transaction, so this goes to the driver before BEGIN.
             raw = connection.connection.driver_connection
@@ -236,7 +281,7 @@ class Catalog:
                 path=str(self.path),
                 revision=self.state.revision,
                 head=self.state.head,
-                size=self.path.stat().st_size,
+                size=_size(connection, self.path),
                 images=count_images(connection),
                 files=_count(
                     connection, select(func.count()).where(file_table.c.gone_run_id.is_(None))
@@ -256,7 +301,20 @@ class Catalog:
         """Copy the database to a new file, owner-readable; see `Case.backup`."""
         if target.exists():
             raise UsageError(f"{target} exists already", hint="name a new file")
+        if isinstance(self.path, ServerUrl):
+            raise UsageError(
+                f"{self.path} is on a server, which has a backup of its own: pg_dump",
+                hint=f"one file of it makes: image-similarity db copy {self.path} {target}",
+            )
         return copy_database(self.path, target)
+
+
+def _size(connection: Connection, path: Location) -> int:
+    if isinstance(path, Path):
+        return path.stat().st_size
+    from image_similarity.store import postgres
+
+    return postgres.size_of(connection)
 
 
 def _count(connection: Connection, statement: object) -> int:
@@ -359,7 +417,12 @@ def count_images(connection: Connection) -> int:
 
 
 def integrity_problems(connection: Connection) -> list[str]:
-    """What SQLite itself finds wrong with the file: damaged pages, broken indexes, broken references."""
+    """What SQLite itself finds wrong with the file: damaged pages, broken indexes, broken references.
+
+    A server holds references by itself and has tools of its own for its pages.
+    """
+    if not engines.is_sqlite(connection):
+        return []
     problems = [
         text for (text,) in connection.exec_driver_sql("PRAGMA integrity_check") if text != "ok"
     ]
@@ -379,13 +442,13 @@ def vectors_in_blocks(
         .join(image_table, image_table.c.id == embedding_table.c.image_id)
         .where(embedding_table.c.model_id == model_id)
     )
-    for rows in connection.execution_options(yield_per=block).execute(statement).partitions():
+    found = connection.execute(statement, execution_options={"yield_per": block})
+    for rows in found.partitions():
         yield [(sha256, vector) for sha256, vector in rows]
 
 
 def contents_without_vector(connection: Connection) -> list[str]:
     """The SHA-256 of every content that no model gave a vector: a run stores none of these."""
-    # Not EXISTS: the index begins with the model, so that would read all of it once for each content.
     return _contents_not_in(connection, select(embedding_table.c.image_id))
 
 
@@ -395,7 +458,10 @@ def contents_without_place(connection: Connection) -> list[str]:
 
 
 def _contents_not_in(connection: Connection, ids: Select[tuple[int]]) -> list[str]:
-    statement = select(image_table.c.sha256).where(image_table.c.id.not_in(ids))
+    # Not EXISTS: SQLite would read the index of vectors, which begins with the model, once for each content. Not
+    # NOT IN: PostgreSQL would read the ids once for each content where they outgrow its memory for that.
+    without = select(image_table.c.id).except_(ids)
+    statement = select(image_table.c.sha256).where(image_table.c.id.in_(without))
     return list(connection.execute(statement).scalars())
 
 
@@ -428,7 +494,7 @@ def keep_copy(source: Path, target: Path) -> None:
         DatabaseNotWritable: Something else stands there.
     """
     # Under another name until it is whole: a kill must not leave half a copy where the next try finds a file.
-    part = target.with_name(f"{target.name}.part")
+    part = target.with_name(target.name + PART)
     try:
         part.unlink(missing_ok=True)
         copy_database(source, part)
@@ -446,13 +512,25 @@ def keep_copy(source: Path, target: Path) -> None:
         )
 
 
-def _refuse(path: Path, state: upgrades.SchemaState, *, read_only: bool, upgrade: bool) -> None:
+def _refuse(path: Location, state: upgrades.SchemaState, *, read_only: bool, upgrade: bool) -> None:
     if state.kind == "foreign":
+        # On a server other tables than ours may stand in the same schema.
+        if isinstance(path, ServerUrl):
+            raise NotOurDatabase(
+                f"{path} is not a database of this program: {state.detail}",
+                hint=f"nothing was changed; make one of its own: createdb {path.name}-2",
+            )
         taken_over = f"image-similarity db import {path} -ip PICTURES -dp NEW.db takes it over"
         raise NotOurDatabase(
             f"{path} is not a database of this program: {state.detail}",
             hint="it was not touched; "
             + (taken_over if state.detail == upgrades.EARLIER else "check -dp"),
+        )
+    if state.kind == "unfinished":
+        whole = path.with_name(path.name.removesuffix(PART)) if isinstance(path, Path) else path
+        raise NotOurDatabase(
+            f"{path} is an unfinished copy of {state.detail}",
+            hint=f"run again: image-similarity db copy {state.detail} {whole}",
         )
     if state.kind == "missing" and read_only:
         raise DatabaseMissing(
@@ -460,7 +538,8 @@ def _refuse(path: Path, state: upgrades.SchemaState, *, read_only: bool, upgrade
             hint="make one: generate_embeddings -m builtin -ip DIR -dp DB",
         )
     if state.kind == "empty" and read_only:
-        raise NotOurDatabase(f"{path} is an empty file, not a database", hint="check -dp")
+        what = "database without tables" if isinstance(path, ServerUrl) else "file, not a database"
+        raise NotOurDatabase(f"{path} is an empty {what}", hint="check -dp")
     if state.kind == "newer":
         raise SchemaTooNew(
             f"{path} has schema {state.revision}, this program knows up to {state.head}",

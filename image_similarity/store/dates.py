@@ -12,17 +12,19 @@ import re
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    LargeBinary,
     Text,
     and_,
     case,
     cast,
+    collate,
     func,
     select,
     true,
 )
 
 from image_similarity.errors import InvalidSetting
+from image_similarity.store.dialects import ByDialect, as_bytes
+from image_similarity.store.engine import plain_rows
 from image_similarity.store.schema import image_table
 
 _FORM = re.compile(r"\d{4}(-\d\d(-\d\d)?)?", re.ASCII)
@@ -32,12 +34,17 @@ _FIRST = "0000-01-01"
 
 def day() -> ColumnElement[str | None]:
     """The day that a picture was taken, "2024-03-01", for a statement over `image`; NULL where it tells none."""
-    return case((_is_day(), _first(10)))
+    return ByDialect(case((_is_day(), _first(10))), func.substr(_taken_at(), 1, 10))
 
 
 def moment() -> ColumnElement[bytes | None]:
     """The day with the time that follows it, "2024-03-01T18:05:59", as bytes: behind the day anything may stand."""
-    return case((_is_day(), cast(_first(19), LargeBinary)))
+    return ByDialect(case((_is_day(), as_bytes(_first(19)))), as_bytes(_taken_at()))
+
+
+def _taken_at() -> ColumnElement[str]:
+    """On PostgreSQL what the following are on SQLite: a function of the database, see migration 0001."""
+    return collate(func.taken_at(image_table.c.exif, type_=Text()), "C")
 
 
 def _is_day() -> ColumnElement[bool]:
@@ -61,21 +68,27 @@ def between(first: str | None, last: str | None) -> ColumnElement[bool]:
     """The condition that a picture was taken from `first` to `last`, each included; see `checked` for their form."""
     conditions: list[ColumnElement[bool]] = [true()]
     if first is not None:
-        conditions.append(day() >= first)
+        conditions.append(ByDialect(day() >= first, _taken_at() >= first))
     if last is not None:
-        # All of the last year, month or day: it is compared as far as it says something.
-        conditions.append(func.substr(day(), 1, len(last)) <= last)
+        # All of the last year, month or day: it is compared as far as it says something. PostgreSQL has an index, by
+        # which it finds what comes before the first text that does not begin so.
+        beyond = last[:-1] + chr(ord(last[-1]) + 1)
+        conditions.append(ByDialect(func.substr(day(), 1, len(last)) <= last, _taken_at() < beyond))
     return and_(*conditions)
 
 
 def taken_ids(connection: Connection, first: str | None, last: str | None) -> list[int]:
     """The ids of the contents that were taken within a range; see `between`."""
-    return [*connection.execute(select(image_table.c.id).where(between(first, last))).scalars()]
+    return _ids(connection, between(first, last))
 
 
 def undated_ids(connection: Connection) -> list[int]:
     """The ids of the contents that do not tell when they were taken."""
-    return [*connection.execute(select(image_table.c.id).where(day().is_(None))).scalars()]
+    return _ids(connection, ByDialect(day().is_(None), _taken_at().is_(None)))
+
+
+def _ids(connection: Connection, condition: ColumnElement[bool]) -> list[int]:
+    return [id_ for (id_,) in plain_rows(connection, select(image_table.c.id).where(condition))]
 
 
 def checked(text: str | None, name: str) -> str | None:

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, func, select
 
-from image_similarity.store import pack_writing
+from image_similarity.store import batch, pack_writing
 from image_similarity.store.schema import embedding_table, file_table
 
 
@@ -17,11 +17,14 @@ def lacking(connection: Connection, base_id: int, model_id: int) -> dict[int, li
 
     A content that lies in several sources counts to the first of them.
     """
-    has = select(embedding_table.c.image_id).where(embedding_table.c.model_id == model_id)
+    of_model = select(embedding_table.c.image_id).where
+    without = of_model(embedding_table.c.model_id == base_id).except_(
+        of_model(embedding_table.c.model_id == model_id)
+    )
     statement = (
         select(embedding_table.c.image_id, func.min(file_table.c.source_id))
         .join(file_table, file_table.c.image_id == embedding_table.c.image_id)
-        .where(embedding_table.c.model_id == base_id, embedding_table.c.image_id.not_in(has))
+        .where(embedding_table.c.model_id == base_id, embedding_table.c.image_id.in_(without))
         .group_by(embedding_table.c.image_id)
         .order_by(embedding_table.c.image_id)
     )
@@ -53,13 +56,8 @@ def write(
     if not image_ids:
         return
     rows = [
-        {
-            "model_id": model_id,
-            "image_id": image_id,
-            "run_id": run_id,
-            "vector": vector.astype("<f2").tobytes(),
-        }
+        (model_id, image_id, vector.astype("<f2").tobytes())
         for image_id, vector in zip(image_ids, vectors, strict=True)
     ]
-    connection.execute(insert(embedding_table), rows)
+    batch.insert_vectors(connection, run_id, rows)
     pack_writing.drop(connection, model_id, vectors.shape[1], image_ids)

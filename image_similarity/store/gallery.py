@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, func, select, tr
 
 from image_similarity.errors import DatabaseDamaged
 from image_similarity.store import hash_lists, marks
+from image_similarity.store.engine import is_sqlite
 from image_similarity.store.schema import (
     embedding_table,
     file_table,
@@ -81,17 +82,26 @@ def load(connection: Connection, model_id: int, dim: int, filter_: PlaceFilter) 
     if not filter_.include_partial:
         whole = select(image_table.c.id).where(image_table.c.partial.is_(False))
         statement = statement.where(embedding_table.c.image_id.in_(whole))
-    rows = connection.execute(statement).all()
-    # Two wrong lengths may add up to a right one: each vector behind them would go to another picture.
-    damaged = sum(len(vector) != 2 * dim for _, vector in rows)
+    ids, blobs, damaged = [np.empty(0, np.int64)], [b""], 0
+    for rows in _portions_of(connection, statement):
+        # Two wrong lengths may add up to a right one: each vector behind them would go to another picture.
+        damaged += sum(len(vector) != 2 * dim for _, vector in rows)
+        ids.append(np.fromiter((row[0] for row in rows), dtype=np.int64, count=len(rows)))
+        blobs.append(b"".join(row[1] for row in rows))
+    image_ids = np.concatenate(ids)
     if damaged:
         raise DatabaseDamaged(
-            f"{damaged} of {len(rows)} stored vectors have another length than {dim} numbers",
+            f"{damaged} of {len(image_ids)} stored vectors have another length than {dim} numbers",
             hint="see which: image-similarity db verify; then restore a backup or index anew",
         )
-    ids = np.fromiter((row[0] for row in rows), dtype=np.int64, count=len(rows))
-    vectors = np.frombuffer(b"".join(row[1] for row in rows), dtype="<f2").reshape(len(rows), dim)
-    return Gallery(ids, vectors)
+    vectors = np.frombuffer(b"".join(blobs), dtype="<f2").reshape(len(image_ids), dim)
+    return Gallery(image_ids, vectors)
+
+
+def _portions_of(connection: Connection, statement: Select[Any]) -> Iterator[Sequence[Any]]:
+    """The rows of a query, a portion at a time: a server would send them all at once else."""
+    options = {} if is_sqlite(connection) else {"binary": True, "yield_per": PORTION}
+    yield from connection.execute(statement, execution_options=options).partitions(PORTION)
 
 
 def embedded_ids(

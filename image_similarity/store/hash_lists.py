@@ -13,7 +13,7 @@ from sqlalchemy import Connection, delete, insert, select, text, update
 
 from image_similarity.store import audit
 from image_similarity.store.clock import now
-from image_similarity.store.engine import plain_rows
+from image_similarity.store.engine import is_sqlite, plain_rows
 from image_similarity.store.schema import hash_entry_table, hash_list_table
 from image_similarity.values import Digests, HashList, KnownHash
 
@@ -65,11 +65,7 @@ def add(
     ).scalar_one()
     count, waiting, digest = 0, iter(entries), hashlib.sha256()
     while portion := list(islice(waiting, _PORTION)):
-        # Not an insert of SQLAlchemy's: of millions of rows it takes longer than SQLite.
-        connection.exec_driver_sql(
-            "INSERT INTO hash_entry (digest, list_id, category) VALUES (?, ?, ?)",
-            [(entry.digest, list_id, entry.category or None) for entry in portion],
-        )
+        _write(connection, [(entry.digest, list_id, entry.category or None) for entry in portion])
         for entry in portion:
             digest.update(_sealed(*entry))
         count += len(portion)
@@ -79,6 +75,18 @@ def add(
     said = {"did": "imported", "entries": count, "entries_sha256": digest.hexdigest(), **values}
     audit.append(connection, "hashlist", said)
     return HashList(entries=count, **values)
+
+
+def _write(connection: Connection, rows: list[tuple[bytes, int, str | None]]) -> None:
+    # Not an insert of SQLAlchemy's: of millions of rows it takes longer than SQLite.
+    if is_sqlite(connection):
+        connection.exec_driver_sql(
+            "INSERT INTO hash_entry (digest, list_id, category) VALUES (?, ?, ?)", rows
+        )
+    else:
+        from image_similarity.store import postgres
+
+        postgres.copy_in(connection, hash_entry_table, ("digest", "list_id", "category"), rows)
 
 
 def remove(connection: Connection, name: str) -> HashList | None:

@@ -11,10 +11,11 @@ from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from sqlalchemy import Connection, LargeBinary, Text, cast, func, select, text
+from sqlalchemy import Connection, Text, cast, func, select, text
 
 from image_similarity.store import dates
-from image_similarity.store.engine import plain_rows
+from image_similarity.store.dialects import as_bytes, is_integer
+from image_similarity.store.engine import is_sqlite, plain_rows
 from image_similarity.store.gallery import PlaceFilter, counting
 from image_similarity.store.schema import (
     audit_table,
@@ -103,7 +104,7 @@ _STATES = (
         select(func.max(run_table.c.id)).scalar_subquery(),
         select(func.max(image_table.c.id)).scalar_subquery(),
         select(func.max(file_table.c.id)).scalar_subquery(),
-        select(cast(func.group_concat(cast(run_table.c.account, Text)), LargeBinary))
+        select(as_bytes(func.aggregate_strings(cast(run_table.c.account, Text), ",")))
         .where(run_table.c.status == "running")
         .scalar_subquery(),
     ),
@@ -167,12 +168,13 @@ class Shelf:
         return _places(connection, ids)
 
     def _lists(self, connection: Connection, ids: Numbers, state: Hashable) -> Labels:
-        named = select(hash_list_table.c.id, cast(hash_list_table.c.name, LargeBinary))
+        named = select(hash_list_table.c.id, as_bytes(hash_list_table.c.name))
         names = plain_rows(connection, named)
         of_state, newest, held = self._held
         if of_state != state:
             newest, held = 0, _pairs([])
-        rows = plain_rows(connection, _HELD.bindparams(newest=newest)) if names else []
+        held_by = _HELD if is_sqlite(connection) else _HELD_ON_SERVER
+        rows = plain_rows(connection, held_by.bindparams(newest=newest)) if names else []
         held = np.concatenate([held, _pairs(rows)])
         self._held = state, int(ids.max(initial=0)), held
         return _labels(held, names, ids)
@@ -207,13 +209,13 @@ def _places(connection: Connection, ids: Numbers) -> Places:
             file_table.c.gone_run_id.is_(None),
         )
         .join(source_table, source_table.c.id == file_table.c.source_id)
-        .where(func.typeof(file_table.c.image_id) == "integer")
+        .where(is_integer(file_table.c.image_id))
         .order_by(source_table.c.name, file_table.c.path, file_table.c.id)
     )
     found = np.array(plain_rows(connection, statement), dtype=np.int64).reshape(-1, 4)
     rows, there = _rows_of(ids, found[:, 1])
     found = found[there]
-    named = select(source_table.c.id, cast(source_table.c.name, LargeBinary))
+    named = select(source_table.c.id, as_bytes(source_table.c.name))
     names, positions = _named(plain_rows(connection, named), found[:, 2])
     return Places(found[:, 0].copy(), rows[there], positions, found[:, 3].astype(np.bool_), names)
 
@@ -221,20 +223,20 @@ def _places(connection: Connection, ids: Numbers) -> Places:
 def _scenes(connection: Connection, ids: Numbers) -> Labels:
     first = select(image_scene_table.c.image_id, image_scene_table.c.scene_id).where(
         image_scene_table.c.rank == 1,
-        func.typeof(image_scene_table.c.image_id) == "integer",
-        func.typeof(image_scene_table.c.scene_id) == "integer",
+        is_integer(image_scene_table.c.image_id),
+        is_integer(image_scene_table.c.scene_id),
     )
-    named = select(scene_table.c.id, cast(scene_table.c.name, LargeBinary))
+    named = select(scene_table.c.id, as_bytes(scene_table.c.name))
     return _labels(_pairs(plain_rows(connection, first)), plain_rows(connection, named), ids)
 
 
 def _marks(connection: Connection, ids: Numbers) -> dict[str, Labels]:
     found = {}
     for kind in ("tag", "category"):
-        standing = select(mark_table.c.image_id, cast(mark_table.c.value, LargeBinary)).where(
+        standing = select(mark_table.c.image_id, as_bytes(mark_table.c.value)).where(
             mark_table.c.kind == kind,
             mark_table.c.withdrawn_at.is_(None),
-            func.typeof(mark_table.c.image_id) == "integer",
+            is_integer(mark_table.c.image_id),
         )
         rows = plain_rows(connection, standing)
         numbers = {value: number for number, value in enumerate({row[1] for row in rows})}
@@ -248,6 +250,11 @@ _HELD = text(
     "SELECT image.id, hash_entry.list_id FROM image CROSS JOIN hash_entry"
     " ON hash_entry.digest IN (bytes_of(sha256), bytes_of(sha1), bytes_of(md5))"
     " WHERE image.id > :newest AND typeof(hash_entry.list_id) = 'integer'"
+)
+_HELD_ON_SERVER = text(
+    "SELECT image.id, hash_entry.list_id FROM image JOIN hash_entry"
+    " ON hash_entry.digest IN (bytes_of(sha256), bytes_of(sha1), bytes_of(md5))"
+    " WHERE image.id > :newest"
 )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, select, true
 
 from image_similarity.store import dates, gallery, hash_lists, marks
 from image_similarity.store.holdings import Holdings, Numbers
@@ -59,7 +59,7 @@ def _contents(connection: Connection, ids: Sequence[int]) -> dict[int, Any]:
         columns.width,
         columns.height,
         # Not as truth: SQLite keeps any number there, and SQLAlchemy refuses most.
-        (columns.partial == 1).label("partial"),
+        (columns.partial == true()).label("partial"),
         dates.moment().label("taken"),
     ).where(columns.id.in_(ids))
     return {row.id: row for row in connection.execute(statement)}

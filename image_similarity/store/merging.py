@@ -1,11 +1,15 @@
 """The rows of another database into this one, table by table, within one transaction of `Catalog.writing_beside`.
 
+Written in SQLite's words, where both are attached to one connection: `main` is ours, `theirs` the other. On a server
+the other's rows are in temporary tables, and a few words are others; see `_on_server`.
+
 Ids differ between the two, so the first thing made of each table is a map from theirs to ours, in a temporary table:
 `to_run`, `to_source`, `to_image`, `to_model`, `to_scene`, `to_list`. Rows that both hold are ours.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -13,6 +17,7 @@ from sqlalchemy import Connection, Table
 
 from image_similarity.store import pack_writing, sealing
 from image_similarity.store.clock import now
+from image_similarity.store.engine import is_sqlite
 from image_similarity.store.schema import (
     embedding_table,
     failure_table,
@@ -53,17 +58,30 @@ _RUN_IS = (
 )
 # In what two records of one model may not differ.
 _MODEL_IS = ("dim", "dtype", "metric", "normalisation", "weights_sha256")
+# What a few words are on a server, where IS compares with NULL alone; see `Catalog.writing_beside` for the tables.
+_SERVER_WORDS = (
+    (r"\bmain\.", ""),
+    (r"\btemp\.", "pg_temp."),
+    (r"\btheirs\.", "pg_temp.their_"),
+    (r"\?", "%s"),
+    (r"\bINTEGER\b", "BIGINT"),
+    (r"\bgroup_concat\(", "string_agg("),
+    (r"\bchar\(", "chr("),
+    (r"\bIS NOT (?!NULL)", "IS DISTINCT FROM "),
+    (r"\bIS (?!NOT\b|NULL\b|DISTINCT\b)", "IS NOT DISTINCT FROM "),
+)
 
 
 def open_runs(connection: Connection) -> list[int]:
     """Their runs that count as writing."""
-    found = connection.exec_driver_sql("SELECT id FROM theirs.run WHERE status = 'running'")
+    found = _run(connection, "SELECT id FROM theirs.run WHERE status = 'running'")
     return list(found.scalars())
 
 
 def shared_runs(connection: Connection) -> tuple[int, int]:
     """How many of their runs are ours, too, and how many they have."""
-    same = " AND ".join(f"o.{column} IS t.{column}" for column in _RUN_IS)
+    # As text: a server does not compare objects of JSON.
+    same = " AND ".join(f"CAST(o.{c} AS TEXT) IS CAST(t.{c} AS TEXT)" for c in _RUN_IS)
     count = "SELECT count(*) FROM theirs.run t"
     shared = f"{count} WHERE EXISTS (SELECT 1 FROM main.run o WHERE {same})"
     return _number(connection, shared), _number(connection, count)
@@ -111,8 +129,9 @@ def merge_rows(
         Their sources with the names that they have now, how many rows were taken of what, and the seals of these.
     """
     for name in _MAPS:
-        connection.exec_driver_sql(
-            f"CREATE TEMP TABLE {name} (theirs INTEGER PRIMARY KEY, ours INTEGER NOT NULL)"
+        _run(
+            connection,
+            f"CREATE TEMP TABLE {name} (theirs INTEGER PRIMARY KEY, ours INTEGER NOT NULL)",
         )
     before = sealing.marks(connection)
     named = _sources(connection, prefix)
@@ -135,7 +154,7 @@ def merge_rows(
     runs = _ids(connection, "SELECT ours FROM to_run ORDER BY ours")
     seals = list(_seals(connection, before, models, labels, pdq, runs))
     for name in _MAPS:
-        connection.exec_driver_sql(f"DROP TABLE temp.{name}")
+        _run(connection, f"DROP TABLE temp.{name}")
     return named, counts, seals
 
 
@@ -150,10 +169,11 @@ def _told(connection: Connection, told: Callable[[int], None]) -> Iterator[None]
 def chains(connection: Connection) -> tuple[list[AuditEntry], dict[int, list[AuditEntry]]]:
     """Their audit chain, and those that they took over before, by the number of their entry that tells of each."""
     columns = "at, actor, action, detail, previous, digest"
-    own = connection.exec_driver_sql(f"SELECT id, {columns} FROM theirs.audit ORDER BY id")
+    own = _run(connection, f"SELECT id, {columns} FROM theirs.audit ORDER BY id")
     taken: dict[int, list[AuditEntry]] = {}
-    for merge_id, *entry in connection.exec_driver_sql(
-        f"SELECT merge_id, number, {columns} FROM theirs.merged_audit ORDER BY merge_id, number"
+    for merge_id, *entry in _run(
+        connection,
+        f"SELECT merge_id, number, {columns} FROM theirs.merged_audit ORDER BY merge_id, number",
     ):
         taken.setdefault(merge_id, []).append(AuditEntry(*entry))
     return [AuditEntry(*entry) for entry in own], taken
@@ -171,9 +191,7 @@ def _sources(connection: Connection, prefix: str) -> dict[str, str]:
     """Each of their sources becomes one of its own, also with a root that one of ours has: mounts change."""
     taken = set(_texts(connection, "SELECT name FROM main.source"))
     named: dict[str, str] = {}
-    for theirs, name in connection.exec_driver_sql(
-        "SELECT id, name FROM theirs.source ORDER BY id"
-    ).all():
+    for theirs, name in _run(connection, "SELECT id, name FROM theirs.source ORDER BY id").all():
         named[name] = free_name(prefix + name, taken)
         taken.add(named[name])
         ours = _copy(
@@ -187,35 +205,42 @@ def _models(connection: Connection) -> list[int]:
     """Maps their models and scenes; gives the ids of those that we lacked."""
     added = []
     known = _pairs(connection, "SELECT fingerprint, id FROM main.model")
-    for theirs, fingerprint in connection.exec_driver_sql(
-        "SELECT id, fingerprint FROM theirs.model ORDER BY id"
+    for theirs, fingerprint in _run(
+        connection, "SELECT id, fingerprint FROM theirs.model ORDER BY id"
     ).all():
         ours = known.get(fingerprint)
         if ours is None:
             ours = _copy(connection, model_table, {}, "WHERE t.id = ?", (theirs,))
             scenes = "WHERE t.model_id = ? ORDER BY t.id"
-            _copy(connection, scene_table, {"model_id": "?"}, scenes, (ours, theirs))
+            _copy_all(connection, scene_table, {"model_id": "?"}, scenes, (ours, theirs))
             added.append(ours)
         _map(connection, "to_model", theirs, ours)
-    connection.exec_driver_sql(
+    _run(
+        connection,
         "INSERT INTO to_scene SELECT t.id, o.id FROM theirs.scene t"
         " JOIN to_model m ON m.theirs = t.model_id"
-        " JOIN main.scene o ON o.model_id = m.ours AND o.name = t.name"
+        " JOIN main.scene o ON o.model_id = m.ours AND o.name = t.name",
     )
     return added
 
 
 def _runs(connection: Connection) -> int:
-    connection.exec_driver_sql(
+    _run(
+        connection,
         "INSERT INTO to_run SELECT id, row_number() OVER (ORDER BY id)"
-        " + (SELECT coalesce(max(id), 0) FROM main.run) FROM theirs.run"
+        " + (SELECT coalesce(max(id), 0) FROM main.run) FROM theirs.run",
     )
-    return _copy_all(
+    count = _copy_all(
         connection,
         run_table,
         {"id": "r.ours", "source_id": "s.ours"},
         "JOIN to_run r ON r.theirs = t.id JOIN to_source s ON s.theirs = t.source_id ORDER BY t.id",
     )
+    if not is_sqlite(connection):
+        from image_similarity.store import postgres
+
+        postgres.restart_ids(connection, run_table)
+    return count
 
 
 def _contents(connection: Connection) -> dict[str, int]:
@@ -227,12 +252,14 @@ def _contents(connection: Connection) -> dict[str, int]:
         connection,
         image_table,
         {"first_run_id": "r.ours"},
-        f"{run.format('first_run_id')} WHERE t.sha256 NOT IN (SELECT sha256 FROM main.image)"
+        f"{run.format('first_run_id')} WHERE NOT EXISTS"
+        " (SELECT 1 FROM main.image o WHERE o.sha256 = t.sha256)"
         " ORDER BY t.id",
     )
-    connection.exec_driver_sql(
+    _run(
+        connection,
         "INSERT INTO to_image SELECT t.id, o.id FROM theirs.image t"
-        " JOIN main.image o ON o.sha256 = t.sha256"
+        " JOIN main.image o ON o.sha256 = t.sha256",
     )
     both = _number(connection, "SELECT count(*) FROM to_image") - new
     files = _copy_all(
@@ -273,8 +300,8 @@ def _vectors(connection: Connection) -> tuple[dict[int, list[int]], int, int]:
     joined = "JOIN to_model m ON m.theirs = t.model_id JOIN to_image i ON i.theirs = t.image_id"
     ours = "o.model_id = m.ours AND o.image_id = i.ours"
     lacking = f"NOT EXISTS (SELECT 1 FROM main.embedding o WHERE {ours})"
-    found = connection.exec_driver_sql(
-        f"SELECT m.ours, i.ours FROM theirs.embedding t {joined} WHERE {lacking}"
+    found = _run(
+        connection, f"SELECT m.ours, i.ours FROM theirs.embedding t {joined} WHERE {lacking}"
     ).all()
     otherwise = _number(
         connection,
@@ -300,10 +327,11 @@ def _labels(connection: Connection) -> tuple[dict[int, list[int]], int, int]:
         "EXISTS (SELECT 1 FROM main.image_scene o JOIN main.scene p ON p.id = o.scene_id"
         " WHERE o.image_id = i.ours AND p.model_id = s.model_id)"
     )
-    connection.exec_driver_sql(
+    _run(
+        connection,
         "CREATE TEMP TABLE labelled AS"
         f" SELECT s.model_id AS model_id, i.theirs AS theirs, i.ours AS ours {first}"
-        f" WHERE NOT {have} GROUP BY s.model_id, i.theirs"
+        f" WHERE NOT {have} GROUP BY s.model_id, i.theirs, i.ours",
     )
     otherwise = _number(
         connection,
@@ -311,16 +339,15 @@ def _labels(connection: Connection) -> tuple[dict[int, list[int]], int, int]:
         " (SELECT 1 FROM main.image_scene o WHERE o.image_id = i.ours AND o.scene_id = c.ours"
         " AND o.rank = t.rank AND o.probability = t.probability)",
     )
-    connection.exec_driver_sql(
+    _run(
+        connection,
         "INSERT INTO main.image_scene (image_id, scene_id, probability, rank)"
         " SELECT l.ours, c.ours, t.probability, t.rank FROM theirs.image_scene t"
         " JOIN to_scene c ON c.theirs = t.scene_id JOIN main.scene s ON s.id = c.ours"
-        " JOIN labelled l ON l.theirs = t.image_id AND l.model_id = s.model_id"
+        " JOIN labelled l ON l.theirs = t.image_id AND l.model_id = s.model_id",
     )
-    found = connection.exec_driver_sql(
-        "SELECT model_id, ours FROM labelled ORDER BY model_id, ours"
-    ).all()
-    connection.exec_driver_sql("DROP TABLE temp.labelled")
+    found = _run(connection, "SELECT model_id, ours FROM labelled ORDER BY model_id, ours").all()
+    _run(connection, "DROP TABLE temp.labelled")
     return _grouped(found), len(found), otherwise
 
 
@@ -328,7 +355,7 @@ def _hashes(connection: Connection) -> tuple[list[int], int]:
     lacking = _ids(
         connection,
         "SELECT i.ours FROM theirs.pdq t JOIN to_image i ON i.theirs = t.image_id"
-        " WHERE i.ours NOT IN (SELECT image_id FROM main.pdq) ORDER BY i.ours",
+        " WHERE NOT EXISTS (SELECT 1 FROM main.pdq o WHERE o.image_id = i.ours) ORDER BY i.ours",
     )
     return lacking, _by_image(connection, pdq_table)
 
@@ -340,7 +367,7 @@ def _by_image(connection: Connection, table: Table) -> int:
         table,
         {"image_id": "i.ours", "run_id": "r.ours"},
         "JOIN to_image i ON i.theirs = t.image_id JOIN to_run r ON r.theirs = t.run_id"
-        f" WHERE i.ours NOT IN (SELECT image_id FROM main.{table.name}) ORDER BY i.ours",
+        f" WHERE NOT EXISTS (SELECT 1 FROM main.{table.name} o WHERE o.image_id = i.ours) ORDER BY i.ours",
     )
 
 
@@ -383,8 +410,8 @@ def _hash_lists(connection: Connection) -> dict[str, int]:
     taken = set(_texts(connection, "SELECT name FROM main.hash_list"))
     known = _pairs(connection, "SELECT file_sha256, id FROM main.hash_list")
     count = 0
-    for theirs, name, file_sha256 in connection.exec_driver_sql(
-        "SELECT id, name, file_sha256 FROM theirs.hash_list ORDER BY id"
+    for theirs, name, file_sha256 in _run(
+        connection, "SELECT id, name, file_sha256 FROM theirs.hash_list ORDER BY id"
     ).all():
         if file_sha256 in known:
             continue
@@ -393,9 +420,10 @@ def _hash_lists(connection: Connection) -> dict[str, int]:
         ours = _copy(connection, hash_list_table, {"name": "?"}, "WHERE t.id = ?", (named, theirs))
         _map(connection, "to_list", theirs, ours)
         count += 1
-    connection.exec_driver_sql(
+    _run(
+        connection,
         "INSERT INTO main.hash_entry (digest, list_id, category) SELECT t.digest, l.ours, t.category"
-        " FROM theirs.hash_entry t JOIN to_list l ON l.theirs = t.list_id ORDER BY t.digest"
+        " FROM theirs.hash_entry t JOIN to_list l ON l.theirs = t.list_id ORDER BY t.digest",
     )
     return {"hash_lists": count}
 
@@ -454,14 +482,7 @@ def _copy_all(
     values: tuple[Any, ...] = (),
 ) -> int:
     """Insert rows of theirs, `t`, with some columns replaced by expressions; gives how many. Ids are made anew."""
-    columns = [c.name for c in table.c if c.name != "id" or "id" in replaced]
-    taken = ", ".join(replaced.get(name, f"t.{name}") for name in columns)
-    done = connection.exec_driver_sql(
-        f"INSERT INTO main.{table.name} ({', '.join(columns)}) SELECT {taken}"
-        f" FROM theirs.{table.name} t {rest}",
-        values,
-    )
-    return done.rowcount
+    return int(_run(connection, _insert(table, replaced, rest), values).rowcount)
 
 
 def _copy(
@@ -471,29 +492,51 @@ def _copy(
     rest: str,
     values: tuple[Any, ...],
 ) -> int:
-    """As `_copy_all`; gives the id of the last row."""
-    _copy_all(connection, table, replaced, rest, values)
-    return _number(connection, "SELECT last_insert_rowid()")
+    """As `_copy_all`, of one row; gives its id."""
+    statement = f"{_insert(table, replaced, rest)} RETURNING id"
+    return int(_run(connection, statement, values).scalar_one())
+
+
+def _insert(table: Table, replaced: Mapping[str, str], rest: str) -> str:
+    columns = [c.name for c in table.c if c.name != "id" or "id" in replaced]
+    taken = ", ".join(replaced.get(name, f"t.{name}") for name in columns)
+    return (
+        f"INSERT INTO main.{table.name} ({', '.join(columns)}) SELECT {taken}"
+        f" FROM theirs.{table.name} t {rest}"
+    )
+
+
+def _run(connection: Connection, statement: str, values: tuple[Any, ...] = ()) -> Any:
+    """Run a statement in SQLite's words, on either engine."""
+    if not is_sqlite(connection):
+        statement = _on_server(statement)
+    return connection.exec_driver_sql(statement, values)
+
+
+def _on_server(statement: str) -> str:
+    for pattern, word in _SERVER_WORDS:
+        statement = re.sub(pattern, word, statement)
+    return statement
 
 
 def _map(connection: Connection, name: str, theirs: int, ours: int) -> None:
-    connection.exec_driver_sql(f"INSERT INTO {name} VALUES (?, ?)", (theirs, ours))
+    _run(connection, f"INSERT INTO {name} VALUES (?, ?)", (theirs, ours))
 
 
 def _number(connection: Connection, statement: str) -> int:
-    return int(connection.exec_driver_sql(statement).scalar_one())
+    return int(_run(connection, statement).scalar_one())
 
 
 def _texts(connection: Connection, statement: str) -> list[str]:
-    return list(connection.exec_driver_sql(statement).scalars())
+    return list(_run(connection, statement).scalars())
 
 
 def _pairs(connection: Connection, statement: str) -> dict[Any, Any]:
-    return {key: value for key, value in connection.exec_driver_sql(statement)}
+    return {key: value for key, value in _run(connection, statement)}
 
 
 def _ids(connection: Connection, statement: str) -> list[int]:
-    return list(connection.exec_driver_sql(statement).scalars())
+    return list(_run(connection, statement).scalars())
 
 
 def _grouped(rows: Iterable[Any]) -> dict[int, list[int]]:

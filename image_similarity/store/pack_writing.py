@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Table, bindparam, delete, func, insert, selec
 
 from image_similarity.errors import DatabaseDamaged
 from image_similarity.store import packs
+from image_similarity.store.engine import run_plain
 from image_similarity.store.schema import image_table, scene_pack_table, vector_pack_table
 from image_similarity.values import PackedCodes
 
@@ -54,7 +55,7 @@ def _unpacked(
         last = min(last, (newest - 1) // size * size)
         while first <= last:
             first_of = f"SELECT image_id {rows} ORDER BY image_id LIMIT 1"
-            image_id = connection.exec_driver_sql(first_of, (model_id, first, last)).scalar()
+            image_id = run_plain(connection, first_of, (model_id, first, last)).scalar()
             if image_id is None:
                 break
             number = (image_id - 1) // size
@@ -77,7 +78,8 @@ def build_missing_scenes(
         return found.image_ids, {"labels": found.labels.tobytes()}
 
     size = packs.LARGEST_RANGE
-    return _build(connection, packs.LABELS, scene_pack_table, scene_model_id, size, read, limit)
+    rows = packs.label_rows(connection)
+    return _build(connection, rows, scene_pack_table, scene_model_id, size, read, limit)
 
 
 def _build(

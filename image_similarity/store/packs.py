@@ -24,6 +24,8 @@ import numpy.typing as npt
 from sqlalchemy import Connection, Table, func, select
 
 from image_similarity.errors import DatabaseDamaged
+from image_similarity.store import half_vectors
+from image_similarity.store.engine import is_sqlite, plain_portions, run_plain
 from image_similarity.store.gallery import Gallery
 from image_similarity.store.schema import (
     scene_pack_table,
@@ -41,13 +43,15 @@ LARGEST_RANGE = 4096
 MOST_NUMBERS = 2**21
 # Rows of vectors turned into one array at a time.
 ROWS_AT_ONCE = 10_000
+# Packs, without their codes, that a server sends at a time.
+PACKS_AT_ONCE = 32
 # The number that no pack reaches.
 _BEYOND = 2**40
 # The rows of a model from one image id to another.
 VECTORS = "FROM embedding WHERE model_id = ? AND image_id BETWEEN ? AND ?"
-# CROSS JOIN: SQLite then takes the contents in their order and looks up each scene, not the other way round.
-LABELS = (
-    "FROM image_scene CROSS JOIN scene ON scene.id = scene_id"
+# CROSS JOIN on SQLite, which then takes the contents in their order and looks up each scene, not the other way round.
+_LABELS = (
+    "FROM image_scene {join} scene ON scene.id = scene_id"
     " WHERE model_id = ? AND image_id BETWEEN ? AND ?"
 )
 HINT = "see which: image-similarity db verify; db upgrade --repair makes packs anew; all else is in a backup"
@@ -127,7 +131,9 @@ def vector_packs(
 def _vector_rows(connection: Connection, model_id: int, *, with_bits: bool) -> Iterable[Any]:
     columns = "id, number, image_ids, scales, errors" + (", bits" if with_bits else "")
     statement = f"SELECT {columns} FROM vector_pack WHERE model_id = ? ORDER BY number"  # noqa: S608
-    return connection.exec_driver_sql(statement, (model_id,))
+    if is_sqlite(connection):
+        return run_plain(connection, statement, (model_id,))
+    return chain.from_iterable(plain_portions(connection, statement, (model_id,), PACKS_AT_ONCE))
 
 
 def _vector_pack(
@@ -153,6 +159,10 @@ def _vector_pack(
 
 
 def _codes(connection: Connection, pack_id: int) -> bytes:
+    if not is_sqlite(connection):
+        of_pack = "SELECT codes FROM vector_pack WHERE id = ?"
+        codes: bytes = run_plain(connection, of_pack, (pack_id,)).scalar_one()
+        return codes
     raw: Any = connection.connection.driver_connection
     with raw.blobopen("vector_pack", "codes", pack_id, readonly=True) as blob:
         found: bytes = blob.read()
@@ -213,32 +223,36 @@ def vectors_between(
     Raises:
         DatabaseDamaged: If one is not of `dim` numbers.
     """
-    statement = f"SELECT image_id, vector {VECTORS} ORDER BY image_id"
+    statement = f"SELECT image_id, {_vector(connection)} {VECTORS} ORDER BY image_id"
     ids: list[Ids] = []
     vectors: list[Half] = []
     with _damage_named(f"the table of the vectors of model {model_id}"):
         for stretch in stretches:
-            cursor = _cursor(connection, statement, (model_id, *stretch))
-            while part := cursor.fetchmany(ROWS_AT_ONCE):
+            values = (model_id, *stretch)
+            for part in plain_portions(connection, statement, values, ROWS_AT_ONCE):
                 ids.append(np.fromiter((row[0] for row in part), np.int64, len(part)))
-                vectors.append(_stacked([row[1] for row in part], dim))
+                vectors.append(_stacked(connection, [row[1] for row in part], dim))
     if not ids:
         return Gallery(np.empty(0, np.int64), np.empty((0, dim), np.float16))
     return Gallery(np.concatenate(ids), np.concatenate(vectors))
 
 
-def _cursor(connection: Connection, statement: str, values: tuple[int, ...]) -> Any:
-    """SQLite's own cursor: SQLAlchemy's rows take as long again as the reading."""
-    return connection.exec_driver_sql(statement, values).cursor
+def _vector(connection: Connection) -> str:
+    """The column of vectors as bytes."""
+    return "vector" if is_sqlite(connection) else "halfvec_send(vector)"
 
 
-def _stacked(blobs: Sequence[bytes], dim: int) -> Half:
+def _stacked(connection: Connection, blobs: Sequence[bytes], dim: int) -> Half:
+    on_server = not is_sqlite(connection)
+    size = 2 * dim + (half_vectors.HEADER if on_server else 0)
     # Two wrong lengths may add up to a right one: each vector behind them would go to another picture.
-    damaged = sum(not isinstance(blob, bytes) or len(blob) != 2 * dim for blob in blobs)
+    damaged = sum(not isinstance(blob, bytes) or len(blob) != size for blob in blobs)
     if damaged:
         raise DatabaseDamaged(
             f"{damaged} stored vectors have another length than {dim} numbers", hint=HINT
         )
+    if on_server:
+        return half_vectors.stacked(blobs, dim)
     return np.frombuffer(b"".join(blobs), dtype="<f2").reshape(len(blobs), dim)
 
 
@@ -248,18 +262,23 @@ def vectors_at(connection: Connection, model_id: int, dim: int, image_ids: Ids) 
     Raises:
         DatabaseDamaged: If one is not there, so that a pack must hold what the rows do not, or not of `dim` numbers.
     """
-    statement = (
-        "SELECT image_id, vector FROM embedding"
-        " WHERE model_id = ? AND image_id IN (SELECT value FROM json_each(?)) ORDER BY image_id"
-    )
     wanted, at = np.unique(image_ids, return_inverse=True)
-    rows = connection.exec_driver_sql(statement, (model_id, str(wanted.tolist()))).all()
+    # One value, however many ids.
+    if is_sqlite(connection):
+        several, ids = "IN (SELECT value FROM json_each(?))", str(wanted.tolist())
+    else:
+        several, ids = "= ANY(CAST(? AS bigint[]))", f"{{{str(wanted.tolist())[1:-1]}}}"
+    statement = (
+        f"SELECT image_id, {_vector(connection)} FROM embedding"  # noqa: S608 - words of ours
+        f" WHERE model_id = ? AND image_id {several} ORDER BY image_id"
+    )
+    rows = run_plain(connection, statement, (model_id, ids)).all()
     if len(rows) != len(wanted):
         raise DatabaseDamaged(
             f"{len(wanted) - len(rows)} contents in packs of model {model_id} have no vector",
             hint=HINT,
         )
-    return _stacked([row[1] for row in rows], dim)[at]
+    return _stacked(connection, [row[1] for row in rows], dim)[at]
 
 
 def scene_packs(connection: Connection, scene_model_id: int) -> Iterator[ScenePack]:
@@ -277,7 +296,7 @@ def _scene_rows(connection: Connection, scene_model_id: int) -> Iterable[Any]:
     statement = (
         "SELECT number, image_ids, labels FROM scene_pack WHERE model_id = ? ORDER BY number"
     )
-    return connection.exec_driver_sql(statement, (scene_model_id,))
+    return run_plain(connection, statement, (scene_model_id,))
 
 
 def _scene_pack(scene_model_id: int, row: Any, dtype: np.dtype[Any]) -> ScenePack:
@@ -303,18 +322,24 @@ def _label_type(connection: Connection, scene_model_id: int) -> np.dtype[Any]:
     return np.dtype("u1" if connection.execute(statement).scalar_one() <= 255 else "<u2")
 
 
+def label_rows(connection: Connection) -> str:
+    """The labels of a model from one image id to another, as the words behind the columns that are wanted."""
+    return _LABELS.format(join="CROSS JOIN" if is_sqlite(connection) else "JOIN")
+
+
 def labels_between(
     connection: Connection, scene_model_id: int, stretches: Iterable[tuple[int, int]]
 ) -> ScenePack:
     """Give the labels of a scene model, from their rows, of stretches of image ids; see `loose_labels`."""
-    statement = f"SELECT image_id, rank, position {LABELS}"
-    rows: list[tuple[int, int, int]] = []
+    statement = f"SELECT image_id, rank, position {label_rows(connection)}"
+    parts = [np.empty(0, np.int64)]
     with _damage_named(f"the table of the labels of scene model {scene_model_id}"):
         for stretch in stretches:
-            rows += _cursor(connection, statement, (scene_model_id, *stretch)).fetchall()
-        numbers = np.fromiter(chain.from_iterable(rows), np.int64, 3 * len(rows))
+            values = (scene_model_id, *stretch)
+            for part in plain_portions(connection, statement, values, ROWS_AT_ONCE):
+                parts.append(np.fromiter(chain.from_iterable(part), np.int64, 3 * len(part)))
     dtype = _label_type(connection, scene_model_id)
-    table = numbers.reshape(-1, 3)
+    table = np.concatenate(parts).reshape(-1, 3)
     image_ids, row = np.unique(table[:, 0], return_inverse=True)
     ranks, positions = table[:, 1] - 1, table[:, 2]
     none = np.iinfo(dtype).max

@@ -1,4 +1,4 @@
-"""Runs: begun, counted, closed; one at a time."""
+"""Runs: begun, counted, closed; one at a time, on a server one of each source."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from image_similarity import __version__
 from image_similarity.errors import DatabaseLocked, UsageError
 from image_similarity.store import audit, processes
 from image_similarity.store.clock import now
+from image_similarity.store.engine import is_sqlite
 from image_similarity.store.schema import failure_table, run_table, source_table
 from image_similarity.values import Failure, Mount, RunReport, RunStatus
 
@@ -49,7 +50,7 @@ def begin(connection: Connection, start: RunStart) -> int:
     # Only what writes needs it.
     from image_similarity.store import sealing
 
-    refuse_open(connection)
+    refuse_open(connection, start.source_id)
     values = {
         "kind": start.kind,
         "status": "running",
@@ -73,16 +74,19 @@ def begin(connection: Connection, start: RunStart) -> int:
     return run_id
 
 
-def refuse_open(connection: Connection) -> int:
+def refuse_open(connection: Connection, source_id: int | None = None) -> int:
     """Refuse to write while a run does; runs that died on this machine are closed, and counted.
+
+    On a server runs of different sources go on together: with a source only its own runs are looked at there.
 
     Raises:
         DatabaseLocked: If another run is alive, or ran on another machine and was never closed.
     """
     died = 0
-    for row in connection.execute(
-        select(run_table).where(run_table.c.status == "running")
-    ).mappings():
+    statement = select(run_table).where(run_table.c.status == "running")
+    if source_id is not None and not is_sqlite(connection):
+        statement = statement.where(run_table.c.source_id == source_id)
+    for row in connection.execute(statement).mappings():
         here = row["host"] == processes.this_host()
         if not here or processes.is_alive(row["pid"], row["process_start"]):
             raise DatabaseLocked(
@@ -118,13 +122,18 @@ def _append_end(connection: Connection, run_id: int) -> None:
 def save_account(
     connection: Connection, run_id: int, account: Mapping[str, Any], status: RunStatus = "running"
 ) -> None:
-    """Store the counters of a run; any status but "running" ends it."""
+    """Store the counters of a run; any status but "running" ends it.
+
+    Raises:
+        DatabaseLocked: Somebody closed it, taking it for dead: what was sealed then must not change.
+    """
     finished = None if status == "running" else now()
-    connection.execute(
-        update(run_table)
-        .where(run_table.c.id == run_id)
-        .values(account=dict(account), status=status, finished_at=finished)
-    )
+    statement = update(run_table).where(run_table.c.id == run_id, run_table.c.status == "running")
+    values = {"account": dict(account), "status": status, "finished_at": finished}
+    if connection.execute(statement.values(values)).rowcount == 0:
+        raise DatabaseLocked(
+            f"run {run_id} was closed while it was writing", hint="run the command again"
+        )
     if status != "running":
         _append_end(connection, run_id)
 

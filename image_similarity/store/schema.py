@@ -31,6 +31,7 @@ from sqlalchemy import (
     UniqueConstraint,
     text,
 )
+from sqlalchemy.types import TypeEngine
 
 from image_similarity.errors import DatabaseDamaged
 
@@ -88,6 +89,21 @@ class JsonObject(TypeDecorator[dict[str, Any]]):
             return found
 
         return read
+
+
+class Vector(TypeDecorator[bytes]):
+    """A vector: float16 little-endian, 2 * dim bytes; on PostgreSQL a HALFVEC of pgvector, which holds the same."""
+
+    impl = LargeBinary
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """Choose the type in the database."""
+        if dialect.name != "postgresql":
+            return dialect.type_descriptor(LargeBinary())
+        from image_similarity.store.half_vectors import HalfVector
+
+        return dialect.type_descriptor(HalfVector())
 
 
 def _one_of(column: str, values: tuple[str, ...], name: str) -> CheckConstraint:
@@ -207,7 +223,7 @@ model_table = Table(
     CheckConstraint("dim > 0", name="dim"),
 )
 
-# A vector: float16 little-endian, 2 * dim bytes.
+# A vector: float16 little-endian, 2 * dim bytes. On a server the primary key is content and model; see migration 0001.
 embedding_table = Table(
     "embedding",
     metadata,
@@ -215,7 +231,7 @@ embedding_table = Table(
     _required("model_id", ForeignKey("model.id")),
     _required("image_id", ForeignKey("image.id")),
     _required("run_id", ForeignKey("run.id")),
-    _required("vector", LargeBinary),
+    _required("vector", Vector),
     UniqueConstraint("model_id", "image_id"),
 )
 
@@ -320,8 +336,7 @@ case_fact_table = Table(
 )
 
 # The audit chain: `id` counts from 1 without gaps, `digest` covers the entry and the digest of the one before it;
-# `detail` is the very JSON text that is hashed. On SQLite triggers refuse to change or delete an entry; see migration
-# 0003.
+# `detail` is the very JSON text that is hashed. Triggers refuse to change or delete an entry; see migration 0003.
 audit_table = Table(
     "audit",
     metadata,

@@ -20,6 +20,7 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from image_similarity.errors import DatabaseError
+from image_similarity.store.engine import is_sqlite, run_plain
 from image_similarity.store.schema import scene_table
 
 Ranges = Sequence[tuple[int, int]]
@@ -83,21 +84,34 @@ class _Table:
     """The SELECT of some rows: an id, a name, values; lines with one id that follow each other are one row to us.
 
     Plain SQL: values come as SQLite keeps them, of any type in any column, and building and caching SQLAlchemy's form
-    took half of the time of a seal. All joins are outer: a row whose reference was taken away must come out as changed,
-    not as missing.
+    took half of the time of a seal. On a server they are turned into what SQLite would keep. All joins are outer: a row
+    whose reference was taken away must come out as changed, not as missing.
     """
 
     key: str
     columns: str
     rows: str
-    where: str = "1"
+    where: str = "1 = 1"
     order: str = ""
 
-    def select(self, columns: str) -> str:
+    def select(self, columns: str, *, on_server: bool) -> str:
+        if on_server:
+            columns = ", ".join(_ON_SERVER.get(each, each) for each in columns.split(", "))
         by = ", ".join(filter(None, (self.key, self.order)))
         within = f"{self.key} BETWEEN ? AND ?"
         chosen = f"SELECT {self.key}, {columns} FROM {self.rows}"  # noqa: S608 - words of ours
         return f"{chosen} WHERE {within} AND {self.where} ORDER BY {by}"
+
+
+# What gives the same value on a server as SQLite keeps: a row's seal must hold wherever the row is moved to.
+_ON_SERVER = {
+    "partial": "partial::int",
+    "vector": "halfvec_send(vector)",
+    **{
+        column: f"{column}::text"
+        for column in ("preprocess", "environment", "options", "account", "exif")
+    },
+}
 
 
 _IMAGE = "LEFT JOIN image ON image.id = {}.image_id"
@@ -151,14 +165,14 @@ _TABLES = {
         "gone_run_id",
         "kind, file.id",
         "file LEFT JOIN run ON run.id = gone_run_id",
-        where="status IS NOT 'running'",
+        where="coalesce(status, '') <> 'running'",
         order="file.id",
     ),
     "resolved": _Table(
         "resolved_run_id",
         "kind, failure.id",
         "failure LEFT JOIN run ON run.id = resolved_run_id",
-        where="status IS NOT 'running'",
+        where="coalesce(status, '') <> 'running'",
         order="failure.id",
     ),
 }
@@ -182,14 +196,20 @@ def rows_between(
 def _select(
     connection: Connection, table: str, columns: str, first: int, last: int, model: int
 ) -> Sequence[tuple[Any, ...]]:
-    statement = _TABLES[table].select(columns)
+    on_server = not is_sqlite(connection)
+    statement = _TABLES[table].select(columns, on_server=on_server)
     bound = (first, last, model) if table == "labels" else (first, last)
-    cursor = connection.exec_driver_sql(statement, bound).cursor
+    cursor = run_plain(connection, statement, bound).cursor
     try:
-        return [] if cursor is None else cursor.fetchall()
+        found = [] if cursor is None else cursor.fetchall()
     except sqlite3.Error as error:
         # Past SQLAlchemy, which names errors elsewhere: text that is no UTF-8 shows only now.
         raise DatabaseError(str(error)) from error
+    if on_server and table == "embedding" and columns == _TABLES[table].columns:
+        from image_similarity.store.half_vectors import from_sent
+
+        return [(*row[:3], from_sent(row[3]), *row[4:]) for row in found]
+    return found
 
 
 def _blob(value: object) -> object:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from sqlalchemy import Connection, inspect
 
+from image_similarity.store.engine import is_sqlite
 from image_similarity.store.schema import JsonObject, metadata
 
 
@@ -33,13 +34,16 @@ def missing(connection: Connection) -> Iterator[str]:
 
 def broken_objects(connection: Connection) -> Iterator[str]:
     """Say in which rows a column of JSON objects holds anything else."""
+    # A server's column holds nothing but JSON.
+    broken = (
+        "CASE WHEN json_valid({0}) THEN json_type({0}) != 'object' ELSE 1 END"
+        if is_sqlite(connection)
+        else "json_typeof({0}) != 'object'"
+    )
     for table in metadata.sorted_tables:
         for column in table.columns:
             if isinstance(column.type, JsonObject):
-                statement = (
-                    f"SELECT id FROM {table.name}"  # noqa: S608 - words of ours
-                    f" WHERE CASE WHEN json_valid({column.name})"
-                    f" THEN json_type({column.name}) != 'object' ELSE 1 END"
-                )
+                condition = broken.format(column.name)
+                statement = f"SELECT id FROM {table.name} WHERE {condition}"  # noqa: S608 - words of ours
                 for (row,) in connection.exec_driver_sql(statement):
                     yield f"{column.name} of row {row} of {table.name} is no JSON object"

@@ -16,11 +16,12 @@ from sqlalchemy import (
     cast,
     exists,
     func,
+    literal_column,
     select,
     true,
 )
 
-from image_similarity.store.engine import plain_rows
+from image_similarity.store.engine import is_sqlite, plain_rows
 from image_similarity.store.gallery import PlaceFilter, counting
 from image_similarity.store.schema import (
     embedding_table,
@@ -55,12 +56,14 @@ class Standing:
 class State:
     """What the last write left: while it stays equal, one request has one answer.
 
-    Every batch of a run is written together with the run's account, so its text tells one write from the next. Packs
-    may be made at another time: the answers are the same then, but not where to read what they need.
+    Every batch of a run is written together with the run's account, so its text tells one write from the next; `open`
+    holds those of all runs that are open on a server, where there may be several. Packs may be made at another time:
+    the answers are the same then, but not where to read what they need.
     """
 
     run_id: int
     account: str
+    open: str
     newest_image: int
     packs: int
 
@@ -141,12 +144,27 @@ _STATE = select(
     select(func.count()).select_from(vector_pack_table).scalar_subquery(),
     select(func.count()).select_from(scene_pack_table).scalar_subquery(),
 )
+# Of a file none but the newest run can be open, and to look through all of a thousand takes half a millisecond.
+_STATE_OF_FILE = _STATE.add_columns(literal_column("''"))
+_STATE_ON_SERVER = _STATE.add_columns(
+    select(func.aggregate_strings(cast(run_table.c.account, Text), "\n"))
+    .where(run_table.c.status == "running")
+    .scalar_subquery()
+)
 
 
 def state(connection: Connection, model_id: int) -> State:
     """Give what tells one state of the database from the next; one look-up, so it may be asked before each query."""
-    run_id, account, newest, *packs = connection.execute(_STATE, {"model_id": model_id}).one()
-    return State(run_id or 0, account or "", newest or 0, sum(packs))
+    statement = _STATE_OF_FILE if is_sqlite(connection) else _STATE_ON_SERVER
+    row = connection.execute(statement, {"model_id": model_id}).one()
+    run_id, account, newest, vector_packs, scene_packs, open_ = row
+    return State(run_id or 0, account or "", open_ or "", newest or 0, vector_packs + scene_packs)
+
+
+def newest(connection: Connection, model_id: int) -> int:
+    """The greatest id of a content that has a vector of a model, 0 if none has: no fewer than have one."""
+    statement = select(func.max(embedding_table.c.image_id))
+    return connection.execute(statement.where(embedding_table.c.model_id == model_id)).scalar() or 0
 
 
 def extent(connection: Connection, model_id: int) -> Extent:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from sqlalchemy import Connection, delete, func, insert, select
 
 from image_similarity.store import audit
+from image_similarity.store.engine import is_sqlite
 from image_similarity.store.schema import audit_table, image_table, thumbnail_table
 
 PURGED = "purge"
@@ -43,11 +44,13 @@ def purge(connection: Connection) -> tuple[int, int]:
     """Delete all thumbnails, overwriting the places in the file where they stood, and record it in the audit chain.
 
     Within a transaction of `Catalog.writing`. Gives how many there were, and their bytes. The file does not shrink:
-    SQLite uses the room again. Copies of the database, and what the disk keeps of deleted journals, are not reached.
+    SQLite uses the room again. Copies of the database, and what the disk keeps of deleted journals, are not reached. A
+    server overwrites nothing: VACUUM FULL thumbnail gives the room back to its disk.
     """
     count, size = extent(connection)
     if count:
-        connection.exec_driver_sql("PRAGMA secure_delete = ON")
+        if is_sqlite(connection):
+            connection.exec_driver_sql("PRAGMA secure_delete = ON")
         connection.execute(delete(thumbnail_table))
         audit.append(connection, PURGED, {"thumbnails": count, "bytes": size})
     return count, size

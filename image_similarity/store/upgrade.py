@@ -1,4 +1,4 @@
-"""Schema states and upgrades: recognise a file, build or upgrade it in one transaction, keep a backup.
+"""Schema states and upgrades: recognise a database, build or upgrade it in one transaction, keep a backup.
 
 Alembic's default on SQLite leaves half a migration behind when one fails; so BEGIN is ours, `transactional_ddl` is on,
 foreign keys are off around it and checked before COMMIT (see migrations/README.md).
@@ -8,28 +8,39 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from sqlalchemy import Connection, Engine
 
 from image_similarity import __version__
 from image_similarity.errors import DatabaseError, DatabaseNotWritable
 from image_similarity.store import audit
-from image_similarity.store.engine import name_error
+from image_similarity.store.engine import is_sqlite, name_error
 from image_similarity.store.schema import APPLICATION_ID
+from image_similarity.values import ServerUrl
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 # Of the one table, "metadata", of the program that was published under this name before.
 EARLIER_COLUMNS = frozenset({"image_path", "embedding", "scene_type"})
 EARLIER = "it is a database of the earlier image-similarity (table metadata)"
 
-StateKind = Literal["missing", "empty", "foreign", "older", "current", "newer"]
+# Without these a database on a server is not ours.
+OURS = frozenset({"alembic_version", "audit", "embedding", "image", "run"})
+
+# The table that stands in a copy until it is whole; see unfinished.py.
+UNFINISHED = "unfinished_copy"
+
+StateKind = Literal["missing", "empty", "foreign", "unfinished", "older", "current", "newer"]
 
 
 @dataclass(frozen=True, slots=True)
 class SchemaState:
-    """What a file is to this program; `detail` says why it is foreign."""
+    """What a database is to this program; `detail` says why it is foreign, or of what it is an unfinished copy."""
 
     kind: StateKind
     revision: str = ""
@@ -103,6 +114,9 @@ def _read_sqlite_state(path: Path, head: str) -> SchemaState:
             if "alembic_version" in tables:
                 row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
                 revision = row[0] if row else ""
+            unfinished = None
+            if UNFINISHED in tables:
+                unfinished = connection.execute(f"SELECT source FROM {UNFINISHED}").fetchone()  # noqa: S608
         finally:
             connection.close()
     except sqlite3.Error as error:
@@ -116,39 +130,107 @@ def _read_sqlite_state(path: Path, head: str) -> SchemaState:
         return SchemaState("empty", head=head)
     if not revision:
         return SchemaState("foreign", head=head, detail="it carries no schema revision")
+    if unfinished:
+        return SchemaState("unfinished", revision, head, str(unfinished[0]))
     if revision == head:
         return SchemaState("current", revision, head)
     return SchemaState("older" if revision in revisions() else "newer", revision, head)
 
 
-def upgrade(engine: Engine, before: SchemaState, copy: Path | None = None) -> None:
+def read_server_state(server: ServerUrl) -> SchemaState:
+    """Recognise a database on a server without changing it.
+
+    Raises:
+        ServerRefused: It cannot be reached, or it or its pgvector is too old.
+        DatabaseMissing: The server has no such database.
+    """
+    from image_similarity.store import postgres
+
+    head = head_revision()
+    with postgres.bare_connection(server) as connection:
+        postgres.check_server(connection, server)
+        tables = postgres.table_names(connection)
+        if not tables:
+            return SchemaState("empty", head=head)
+        if not tables >= OURS:
+            return SchemaState("foreign", head=head, detail="it holds other tables")
+        revision = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
+        if UNFINISHED in tables:
+            source = connection.exec_driver_sql(f"SELECT source FROM {UNFINISHED}").scalar()  # noqa: S608
+            return SchemaState("unfinished", revision or "", head, str(source))
+    if revision == head:
+        return SchemaState("current", revision, head)
+    return SchemaState("older" if revision in revisions() else "newer", revision or "", head)
+
+
+def upgrade(
+    engine: Engine,
+    before: SchemaState,
+    copy: Path | None = None,
+    *,
+    begin: Callable[[Connection], object] | None = None,
+) -> None:
     """Bring a database of ours to the head revision in one transaction; a failing migration leaves it as it was.
 
-    `copy` is the old file as it was kept. The audit chain tells of it; where there was none, it begins with this, and
-    seals what is stored as it stands.
+    Args:
+        engine: Of the database.
+        before: What it is now.
+        copy: The old file as it was kept. The audit chain tells of it; where there was none, it begins with this, and
+            seals what is stored as it stands.
+        begin: Done within the transaction, once the tables are there, in the place of an entry in the audit chain: by
+            whoever fills an empty database with another's.
     """
-    from alembic import command
     from alembic.config import Config
+
+    def append(connection: Connection) -> None:
+        _append(connection, before, copy)
 
     config = Config()
     config.set_main_option("script_location", str(migrations_folder()).replace("%", "%%"))
     with engine.connect().execution_options(immediate=True) as connection:
+        if not is_sqlite(connection):
+            _upgrade_server(connection, config, before, begin or append)
+            return
         # The pragma is ignored inside a transaction, so it goes to the driver before BEGIN.
         raw = connection.connection.driver_connection
         assert isinstance(raw, sqlite3.Connection)  # noqa: S101  (the only dialect that comes here)
         raw.execute("PRAGMA foreign_keys = OFF")
         try:
             with connection.begin():
-                config.attributes["connection"] = connection
-                command.upgrade(config, "head")
+                _migrate(connection, config)
                 broken = connection.exec_driver_sql("PRAGMA foreign_key_check").fetchall()
                 if broken:
                     raise DatabaseError(
                         f"the upgrade would leave {len(broken)} broken references; nothing was changed"
                     )
-                _append(connection, before, copy)
+                (begin or append)(connection)
         finally:
             raw.execute("PRAGMA foreign_keys = ON")
+
+
+def _upgrade_server(
+    connection: Connection,
+    config: Config,
+    before: SchemaState,
+    begin: Callable[[Connection], object],
+) -> None:
+    from image_similarity.store import postgres
+
+    with connection.begin():
+        # Two who open an empty database at once both found it so; the second waited for the lock.
+        if before.kind == "empty" and postgres.table_names(connection):
+            return
+        connection.exec_driver_sql("CREATE EXTENSION IF NOT EXISTS vector")
+        _migrate(connection, config)
+        postgres.order_by_bytes(connection)
+        begin(connection)
+
+
+def _migrate(connection: Connection, config: Config) -> None:
+    from alembic import command
+
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
 
 
 def _append(connection: Connection, before: SchemaState, copy: Path | None) -> None:

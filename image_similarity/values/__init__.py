@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         Listing,
         Order,
     )
+    from image_similarity.values.locations import Location, ServerUrl, is_uri, location
     from image_similarity.values.models import (
         DISTANCE_STEPS,
         IMPORTED,
@@ -32,11 +33,13 @@ if TYPE_CHECKING:
         PackedCodes,
         Preprocess,
         ReductionInfo,
+        ServerIndex,
         Share,
         Strength,
     )
     from image_similarity.values.outcomes import (
         AgainstReport,
+        CopyReport,
         Coverage,
         Difference,
         HashListReport,
@@ -107,6 +110,7 @@ if TYPE_CHECKING:
 # In which group a name stands; a test holds it to the groups themselves.
 _HOMES = {
     "browsing": ("UNDATED", "Choice", "Counted", "Facets", "Listed", "Listing", "Order"),
+    "locations": ("Location", "ServerUrl", "is_uri", "location"),
     "models": (
         "DISTANCE_STEPS",
         "IMPORTED",
@@ -121,11 +125,13 @@ _HOMES = {
         "PackedCodes",
         "Preprocess",
         "ReductionInfo",
+        "ServerIndex",
         "Share",
         "Strength",
     ),
     "outcomes": (
         "AgainstReport",
+        "CopyReport",
         "Coverage",
         "Difference",
         "HashListReport",
@@ -212,6 +218,7 @@ __all__ = [
     "Choice",
     "CodebookInfo",
     "Comparison",
+    "CopyReport",
     "Counted",
     "Coverage",
     "DatabaseStatus",
@@ -241,6 +248,7 @@ __all__ = [
     "LikelihoodRatio",
     "Listed",
     "Listing",
+    "Location",
     "MeasuredRecall",
     "MergeReport",
     "ModelInfo",
@@ -267,6 +275,8 @@ __all__ = [
     "SearchKind",
     "SearchResult",
     "Selection",
+    "ServerIndex",
+    "ServerUrl",
     "Share",
     "Skipped",
     "Source",
@@ -278,6 +288,8 @@ __all__ = [
     "TraceFolder",
     "TraceReport",
     "VerifyReport",
+    "is_uri",
+    "location",
 ]
 
 

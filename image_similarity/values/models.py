@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from image_similarity.values.pictures import Failure
+    from image_similarity.values.searches import MeasuredRecall
 
 
 # The architecture on record of a model whose vectors came from elsewhere: its network is not here.
@@ -197,6 +198,26 @@ class AnnInfo:
     recall: float = 0.0
     queries: int = 0
     size_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ServerIndex:
+    """An index of a model's vectors that a server keeps, and what it is worth; see `search.server_index`.
+
+    `links` and `effort` are pgvector's m and ef_construction; building took `seconds`. `recall` was measured with
+    stored vectors against the exact search, without filters.
+    """
+
+    name: str
+    model: str
+    fingerprint: str
+    vectors: int
+    dim: int
+    links: int
+    effort: int
+    seconds: float
+    size_bytes: int
+    recall: MeasuredRecall
 
 
 @dataclass(frozen=True, slots=True)

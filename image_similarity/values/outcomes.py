@@ -266,6 +266,23 @@ class MergeReport:
 
 
 @dataclass(frozen=True, slots=True)
+class CopyReport:
+    """The account of copying a database whole: `counts` are its rows by table, `rows` their sum.
+
+    `chain` is the number and digest of the head of the audit chain as it was copied, `entry` the number of the entry
+    that follows on it and tells of the copy. `resumed` says that an earlier try had been broken off.
+    """
+
+    source: str
+    database: str
+    entry: int
+    chain: tuple[int, str] | None
+    rows: int
+    resumed: bool
+    counts: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
 class ImportReport:
     """The account of the import of an earlier database: every row is in `run` or `repeated`: a path that came before.
 

@@ -205,7 +205,8 @@ class Finding:
 class VerifyReport:
     """The account of a verification; files are counted only when they were read again (`rehashed`).
 
-    `since` are the times of the first and the last of the runs that first indexed a place among them.
+    `since` are the times of the first and the last of the runs that first indexed a place among them; `not_checked` is
+    the number of those that were not read, as they are in an object store.
     """
 
     rehashed: bool
@@ -218,6 +219,7 @@ class VerifyReport:
     unreadable: int
     findings: tuple[Finding, ...]
     since: tuple[str, str] | None = None
+    not_checked: int = 0
 
     @property
     def clean(self) -> bool:

@@ -153,13 +153,15 @@ class SceneCounts:
 class MeasuredRecall:
     """How an approximate search did on the same pictures: of the `at` nearest to each of `queries` stored vectors.
 
-    It found `found` of the `total` that the exact search found.
+    It found `found` of the `total` that the exact search found. `vectors` is how many were searched then, where that
+    was at another time; None where they are those that are searched now, and for several databases together.
     """
 
     found: int
     total: int
     queries: int
     at: int
+    vectors: int | None = None
 
     @property
     def share(self) -> float:
@@ -171,9 +173,9 @@ class MeasuredRecall:
 class Moment:
     """A state of a database, told by what was there: what came later has greater ids, or a later run closed it.
 
-    `run_id` is the last run, `run_open` whether it was still writing; `embeddings` and `files` are the greatest row ids
-    of these tables, 0 of an empty one; `revision` is the schema's. The audit head is the number and the digest of the
-    last entry of the chain, 0 and "" of a database that has none.
+    `run_id` is the last run, `run_open` whether any was still writing; `embeddings` and `files` are the greatest row
+    ids of these tables, 0 of an empty one; `revision` is the schema's. The audit head is the number and the digest of
+    the last entry of the chain, 0 and "" of a database that has none.
     """
 
     run_id: int

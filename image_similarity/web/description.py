@@ -42,7 +42,7 @@ _WHEN = {
     429: "Too much of this is going on; come back later.",
     500: "The case is damaged, or this program is wrong.",
     501: "A package that this needs is not installed; the hint says which.",
-    503: "The case is locked by another program, or too many ask at once; come back later.",
+    503: "The case is locked, its server is away, or too many ask at once; come back later.",
 }
 _METHODS = ("get", "post", "put", "patch", "delete")
 _CHANGING = ("post", "put", "patch", "delete")

@@ -7,13 +7,13 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Literal
 
 from image_similarity.case import Case
 from image_similarity.errors import ImageSimilarityError
 from image_similarity.events import Event, Finished, Listener, Notice, Progress, Started
 from image_similarity.settings import IndexOptions
+from image_similarity.values import Location
 from image_similarity.web.problems import Refused, tell_terminal
 
 State = Literal["waiting", "running", "done", "stopped", "failed"]
@@ -72,7 +72,7 @@ class _Kind:
 class Jobs:
     """The jobs of one page. Closing it stops the one that runs, in order: what was finished is stored."""
 
-    def __init__(self, database: Path, *, read_only: bool) -> None:
+    def __init__(self, database: Location, *, read_only: bool) -> None:
         self._database, self._read_only = database, read_only
         self._kinds: dict[str, _Kind] = {}
         self._jobs: dict[int, Job] = {}

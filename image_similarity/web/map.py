@@ -101,7 +101,7 @@ class Maps:
 
     def _read(self, path: Path, fingerprint: str) -> Shown | None:
         try:
-            state = (_state(path), _state(self._case.path))
+            state = (_state(path), self._case.state())
             known, found = self._fresh.get(fingerprint, (None, None))
             if found is None or known != state:
                 found = _in_blocks(self._case.laid_out(path))

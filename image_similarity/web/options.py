@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from image_similarity.values import Location
+
 HOST = "127.0.0.1"
 PORT = 8765
 # Of one picture that is dropped or pasted, in bytes: more than any camera's file.
@@ -23,7 +25,7 @@ class ServeOptions:
     `key` are TLS files in PEM. A `host` that is not this machine alone takes both.
     """
 
-    database: Path
+    database: Location
     host: str = HOST
     port: int = PORT
     read_only: bool = False

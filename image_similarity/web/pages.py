@@ -6,7 +6,6 @@ import hashlib
 import os
 import re
 from functools import cache
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -16,6 +15,7 @@ from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse, Resp
 from image_similarity import __version__
 from image_similarity.reports.page import environment
 from image_similarity.reports.text import visible
+from image_similarity.values import Location
 from image_similarity.web.desk import Desk, TheDesk
 from image_similarity.web.guard import SIGN_IN, cookie_name, sender_of
 from image_similarity.web.problems import Refused
@@ -63,9 +63,9 @@ def shown(name: str, session: Session | None, desk: Desk, **more: object) -> HTM
     return HTMLResponse(page)
 
 
-def _case_id(path: Path) -> str:
+def _case_id(path: Location) -> str:
     """What a browser keeps a selection under: many a case is called case.db."""
-    return hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:16]
+    return hashlib.sha256(os.fsencode(str(path.resolve()))).hexdigest()[:16]
 
 
 def _add(address: str, name: str) -> None:

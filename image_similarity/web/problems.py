@@ -30,6 +30,8 @@ _STATUS: tuple[tuple[type[errors.ImageSimilarityError], int], ...] = (
     (errors.ImageUnreadable, 422),
     (errors.ExtraMissing, 501),
     (errors.DatabaseLocked, 503),
+    # It may be back in a moment; the next request connects anew.
+    (errors.ServerRefused, 503),
     (errors.DatabaseError, 500),
     (errors.ImageSimilarityError, 409),
 )

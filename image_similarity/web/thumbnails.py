@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from image_similarity.case import Case
+from image_similarity.values import Location
 from image_similarity.web.kept import Extent, Kept
 from image_similarity.web.options import ServeOptions
 from image_similarity.web.problems import Refused
@@ -103,5 +104,5 @@ def _user_folder() -> Path:
     return Path(named) if Path(named).is_absolute() else Path.home() / ".cache"
 
 
-def _id_of(database: Path) -> str:
-    return hashlib.sha256(os.fsencode(database.resolve())).hexdigest()[:16]
+def _id_of(database: Location) -> str:
+    return hashlib.sha256(os.fsencode(str(database.resolve()))).hexdigest()[:16]

@@ -8,6 +8,33 @@ from alembic import op
 revision = "0001"
 down_revision = None
 
+# When a picture was taken, as store/dates.py has it: the first 19 characters of what its camera wrote, if they begin
+# with a day that there is. PostgreSQL ends a statement where it is to read a date that there is not, a NUL (which its
+# texts cannot hold, and which ends a text of SQLite) or half a character; so days are compared as texts, and the others
+# replaced by U+FFFF and U+FFFE, which are no characters.
+TAKEN_AT = r"""
+CREATE FUNCTION taken_at(exif json) RETURNS text LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE AS $body$
+DECLARE
+    told text;
+BEGIN
+    IF strpos(exif::text, '\u') = 0 THEN
+        told := exif ->> 'date_time_original';
+    ELSE
+        told := regexp_replace(replace(exif::text, '\u0000', '\uffff'), '\\u[dD][89a-fA-F]..', '\\ufffe', 'g')::json
+            ->> 'date_time_original';
+        told := split_part(told, chr(65535), 1);
+    END IF;
+    IF substr(told, 1, 10) ~ ('^([0-9]{4}-((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])'
+        '|(0[469]|11)-(0[1-9]|[12][0-9]|30)|02-(0[1-9]|1[0-9]|2[0-8]))'
+        '|([0-9]{2}(0[48]|[2468][048]|[13579][26])|(0[48]|[2468][048]|[13579][26])00)-02-29)$')
+        AND told COLLATE "C" >= '0001'
+    THEN
+        RETURN substr(told, 1, 19) COLLATE "C";
+    END IF;
+    RETURN NULL;
+END $body$
+"""
+
 
 def upgrade() -> None:
     """Create the tables."""
@@ -164,6 +191,19 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_embedding")),
         sa.UniqueConstraint("model_id", "image_id", name=op.f("uq_embedding_model_id_image_id")),
     )
+    if op.get_bind().dialect.name == "postgresql":
+        # Keyed by content, by which a cluster of servers can distribute it: no unique key may be without it there.
+        op.drop_constraint("pk_embedding", "embedding")
+        op.create_primary_key(op.f("pk_embedding"), "embedding", ["image_id", "model_id"])
+        op.create_index("ix_embedding_id", "embedding", ["id"])
+        op.execute("ALTER TABLE embedding ALTER COLUMN vector TYPE halfvec USING NULL")
+        # SQLite gets it with each connection; see store/engine.py.
+        op.execute(
+            "CREATE FUNCTION bytes_of(digits text) RETURNS bytea LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS "
+            "$$ SELECT CASE WHEN digits ~ '^([0-9A-Fa-f]{2})*$' THEN decode(digits, 'hex') END $$"
+        )
+        op.execute(TAKEN_AT)
+        op.execute('CREATE INDEX ix_image_taken_at ON image (taken_at(exif) COLLATE "C")')
     op.create_table(
         "file",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),

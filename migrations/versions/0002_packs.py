@@ -30,6 +30,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_vector_pack")),
         sa.UniqueConstraint("model_id", "number", name=op.f("uq_vector_pack_model_id_number")),
     )
+    if op.get_bind().dialect.name == "postgresql":
+        # Codes hardly compress; not even tried, they are read a quarter faster.
+        op.execute("ALTER TABLE vector_pack ALTER COLUMN codes SET STORAGE EXTERNAL")
     op.create_table(
         "scene_pack",
         sa.Column("id", ID, nullable=False),

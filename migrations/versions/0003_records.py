@@ -22,13 +22,25 @@ def upgrade() -> None:
     _case_and_audit()
     _decisions()
     _hashes_and_thumbnails()
-    if op.get_bind().dialect.name == "sqlite":
-        for table in ("audit", "merged_audit"):
-            for deed in ("UPDATE", "DELETE"):
-                op.execute(
-                    f"CREATE TRIGGER {table}_no_{deed.lower()} BEFORE {deed} ON {table} "
-                    "BEGIN SELECT RAISE(ABORT, 'the audit chain is append-only'); END"
-                )
+    _append_only()
+
+
+def _append_only() -> None:
+    is_sqlite = op.get_bind().dialect.name == "sqlite"
+    if not is_sqlite:
+        op.execute(
+            "CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS "
+            "$$ BEGIN RAISE EXCEPTION 'the audit chain is append-only'; END $$"
+        )
+    does = (
+        "BEGIN SELECT RAISE(ABORT, 'the audit chain is append-only'); END"
+        if is_sqlite
+        # Once a statement, so that one that finds no row is refused, too; and none can empty the table.
+        else "FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()"
+    )
+    for table in ("audit", "merged_audit"):
+        for deed in ("UPDATE", "DELETE") if is_sqlite else ("UPDATE", "DELETE", "TRUNCATE"):
+            op.execute(f"CREATE TRIGGER {table}_no_{deed.lower()} BEFORE {deed} ON {table} {does}")
 
 
 def _more_kinds_of_runs() -> None:

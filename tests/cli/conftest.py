@@ -117,17 +117,32 @@ def copied(indexed: Made, tmp_path_factory: pytest.TempPathFactory) -> Made:
     return Made(indexed.folder, database, indexed.model)
 
 
-@pytest.fixture
-def case(indexed: Made, tmp_path: Path) -> Made:
-    """A copy of the indexed folder and of its database, for a test that writes."""
-    folder = tmp_path / "evidence"
+@pytest.fixture(scope="session")
+def pristine(indexed: Made, tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """What `case` is made of; the database was made when the folder lay beside it, as `case/evidence`."""
+    base = tmp_path_factory.mktemp("pristine", numbered=False)
+    folder = base / "case" / "evidence"
     shutil.copytree(indexed.folder, folder)
     for path in folder.rglob("*"):
         # A file younger than 2 s is read again by the next run.
         os.utime(path, (1_600_000_000, 1_600_000_000))
-    database = tmp_path / "case.db"
+    database = base / "case.db"
     main.run(main.cli, index_arguments(folder, database, indexed.model), "image-similarity")
-    return Made(folder, database, indexed.model)
+    shutil.copytree(folder, base / "evidence")
+    return Made(base / "evidence", database, indexed.model)
+
+
+@pytest.fixture
+def case(pristine: Made, tmp_path: Path) -> Made:
+    """A copy of the indexed folder and of its database, for a test that writes.
+
+    The folder lies where it was indexed, and is made anew for each test.
+    """
+    base = pristine.folder.parent / "case"
+    shutil.rmtree(base, ignore_errors=True)
+    folder = Path(shutil.copytree(pristine.folder, base / "evidence"))
+    database = Path(shutil.copy(pristine.database, tmp_path / "case.db"))
+    return Made(folder, database, pristine.model)
 
 
 def index_arguments(folder: Path, database: Path, model: Path) -> list[str]:

@@ -16,9 +16,11 @@ import pytest
 
 from image_similarity.calibration.files import table_path, write_table
 from image_similarity.reports.rows import COLUMNS
+from image_similarity.values import ServerUrl
 from tests.cli.conftest import ROOT, Made, Run, index_arguments, start
 from tests.conftest import draw_picture
 from tests.reports.samples import TABLE
+from tests.search.synthetic import Row, write_case
 
 
 def test_the_table_ranks_marks_and_says_what_was_searched(run: Run, indexed: Made) -> None:
@@ -33,6 +35,21 @@ def test_the_table_ranks_marks_and_says_what_was_searched(run: Run, indexed: Mad
     assert lines[5] == "scenes searched: all; none of 5 pictures left out"
     assert lines[6].startswith("search: exhaustive over 5 pictures, k 3; model tiny (")
     assert outcome.err == ""
+
+
+def test_a_database_that_is_named_twice_is_searched_once(
+    run: Run, indexed: Made, postgres: ServerUrl
+) -> None:
+    write_case(postgres, [Row(str(at), [1.0, at]) for at in range(3)])
+    other = postgres.url.replace("postgres@", "postgres:secret@")
+    assert other != postgres.url
+    asked = ("query", "--sha256", Row("1", ()).sha256, "--scene", "off", "--format", "paths")
+    told = run(*asked, "-dp", postgres.url, "-dp", other)
+    assert (told.code, len(told.out.splitlines())) == (0, 3)
+    twice = ("-dp", indexed.database, "-dp", indexed.database.parent / "." / indexed.database.name)
+    assert run("query", indexed.first, *twice, "--scene", "off", "--format", "paths").out == (
+        run("query", indexed.first, *twice[:2], "--scene", "off", "--format", "paths").out
+    )
 
 
 # Used by other commands, or by a picture that is not stored; together they load longer than the answer takes.
@@ -291,8 +308,7 @@ def test_a_folder_gives_a_list_each_and_3_where_one_cannot_be_read(run: Run, ind
 
 def test_a_query_writes_nothing(run: Run, case: Made) -> None:
     before = (case.database.read_bytes(), sorted(case.database.parent.iterdir()))
-    new = case.database.parent / "evidence" / "picture-1.png"
-    assert run("query", new, "-dp", case.database).code == 0
+    assert run("query", case.folder / "picture-1.png", "-dp", case.database).code == 0
     assert (case.database.read_bytes(), sorted(case.database.parent.iterdir())) == before
 
 

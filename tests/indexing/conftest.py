@@ -14,9 +14,10 @@ from tests.indexing.desk import Desk, Misbehaving
 
 
 @pytest.fixture
-def desk(tmp_path: Path, tiny_model: Path) -> Desk:
-    """An empty folder of evidence and the path of a database beside it."""
-    return Desk(tmp_path, tiny_model)
+def desk(request: pytest.FixtureRequest, tmp_path: Path, tiny_model: Path) -> Desk:
+    """An empty folder of evidence and the path of a database beside it; where `location` says for who uses that."""
+    asked = "location" in request.fixturenames
+    return Desk(tmp_path, tiny_model, request.getfixturevalue("location") if asked else None)
 
 
 @pytest.fixture

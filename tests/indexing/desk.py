@@ -1,4 +1,4 @@
-"""An examiner's desk for the tests: a folder of evidence, a database beside it, and what the database says."""
+"""An examiner's desk for the tests: a folder of evidence, a database, and what the database says."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ import numpy as np
 from image_similarity.case import Case
 from image_similarity.events import Event, ignore
 from image_similarity.settings import IndexOptions
-from image_similarity.values import RunReport
+from image_similarity.values import Location, RunReport, ServerUrl
 from tests.conftest import draw_picture
+from tests.postgres import server_change, server_rows
 
 # Long ago, so that a file's time can be trusted; each file written gets a time of its own.
 LONG_AGO_NS = 1_500_000_000_000_000_000
@@ -29,18 +30,19 @@ SECOND_NS = 1_000_000_000
 
 @dataclass
 class Desk:
-    """One case: `evidence/` and `case.db` in a folder of the test."""
+    """One case: `evidence/` in a folder of the test, and a database: `case.db` there, unless `place` is another."""
 
     folder: Path
     model: Path
+    place: Location | None = None
     evidence: Path = field(init=False)
-    database: Path = field(init=False)
+    database: Any = field(init=False)
     options: IndexOptions = field(init=False)
 
     def __post_init__(self) -> None:
         self.evidence = self.folder / "evidence"
         self.evidence.mkdir(parents=True)
-        self.database = self.folder / "case.db"
+        self.database = self.place or self.folder / "case.db"
         self.options = IndexOptions(
             models=(str(self.model),), scenes=str(self.model), batch_size=4, workers=2, device="cpu"
         )
@@ -115,11 +117,15 @@ class Desk:
     # -- what the database says -----------------------------------------------------------------------------------
 
     def rows(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+        if isinstance(self.database, ServerUrl):
+            return server_rows(self.database, statement, *values)
         with closing(sqlite3.connect(self.database)) as connection:
             return connection.execute(statement, values).fetchall()
 
     def change(self, statement: str, *values: Any) -> int:
         """Change the database behind the program's back."""
+        if isinstance(self.database, ServerUrl):
+            return server_change(self.database, statement, *values)
         with closing(sqlite3.connect(self.database)) as connection, connection:
             return connection.execute(statement, values).rowcount
 
@@ -128,7 +134,10 @@ class Desk:
 
     def tables(self, *, without: Sequence[str] = ()) -> dict[str, list[tuple[Any, ...]]]:
         """Every row of every table, as stored."""
-        names = [name for (name,) in self.rows("SELECT name FROM sqlite_master WHERE type='table'")]
+        listing = "SELECT name FROM sqlite_master WHERE type='table'"
+        if isinstance(self.database, ServerUrl):
+            listing = "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
+        names = [name for (name,) in self.rows(listing)]
         return {name: self.rows(f"SELECT * FROM {name}") for name in names if name not in without}
 
     def live(self) -> dict[str, str]:

@@ -15,6 +15,9 @@ from image_similarity.errors import FolderMissing, NothingToIndex
 from image_similarity.events import Failed, Finished, Progress, Started
 from tests.indexing.desk import Desk, digest_of
 
+# The same on both engines.
+pytestmark = pytest.mark.usefixtures("location")
+
 PDF = b"%PDF-1.4\n1 0 obj\n<<>>\nendobj\n"
 ZIP = b"PK\x03\x04\x14\x00\x00\x00\x00\x00" + bytes(40)
 MP4 = b"\x00\x00\x00\x18ftypisom\x00\x00\x02\x00isomiso2" + bytes(40)

@@ -17,6 +17,9 @@ from image_similarity.indexing import batches
 from tests.indexing.desk import Desk, Misbehaving, digest_of, same_vectors
 from tests.tiny_model import write_tiny_model
 
+# The same on both engines.
+pytestmark = pytest.mark.usefixtures("location")
+
 
 def at_most(size: int) -> Callable[[np.ndarray], None]:
     def rule(batch: np.ndarray) -> None:

@@ -20,6 +20,9 @@ from tests.indexing.desk import Desk, digest_of, within_one_step
 from tests.indexing.test_incremental import read_files
 from tests.tiny_model import tiny_card, tiny_state
 
+# The same on both engines.
+pytestmark = pytest.mark.usefixtures("location")
+
 __all__ = ["read_files"]
 
 

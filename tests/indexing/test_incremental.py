@@ -13,6 +13,9 @@ from image_similarity.case import Case
 from image_similarity.indexing import job, loader
 from tests.indexing.desk import LONG_AGO_NS, Desk, digest_of
 
+# The same on both engines.
+pytestmark = pytest.mark.usefixtures("location")
+
 
 @pytest.fixture
 def read_files(monkeypatch: pytest.MonkeyPatch) -> list[str]:

@@ -20,7 +20,7 @@ from image_similarity.store import processes
 from tests.indexing.desk import Desk, same_vectors
 from tests.indexing.runner import started, wait_for
 
-KILLS = 8
+KILLS = 6
 
 
 def fill(desk: Desk) -> Desk:
@@ -32,6 +32,7 @@ def fill(desk: Desk) -> Desk:
     return desk
 
 
+@pytest.mark.usefixtures("location")
 def test_killed_at_random_moments_and_run_again_it_is_as_if_never_disturbed(
     desk: Desk, tmp_path: Path, tiny_model: Path
 ) -> None:
@@ -136,6 +137,7 @@ def test_a_killed_run_that_nobody_buried_does_not_lock_the_database(desk: Desk) 
     assert [run.status for run in desk.runs()] == ["done", "interrupted"]
 
 
+@pytest.mark.usefixtures("location")
 def test_a_process_number_used_again_does_not_lock_the_database(desk: Desk) -> None:
     """In a container the same small numbers come again after every start."""
     desk.put_many(2)
@@ -170,6 +172,7 @@ def test_after_a_run_that_was_killed_no_picture_is_decoded_in_the_process_of_the
     assert [text for text in notices if "another process" in text]
 
 
+@pytest.mark.usefixtures("location")
 def test_asked_to_stop_a_run_ends_as_interrupted_and_the_next_one_completes_it(
     desk: Desk, tmp_path: Path, tiny_model: Path
 ) -> None:
@@ -234,6 +237,7 @@ def test_a_second_ctrl_c_leaves_whole_batches_and_a_run_closed_as_interrupted(de
     assert len(desk.live()) == 12
 
 
+@pytest.mark.usefixtures("location")
 def test_an_error_of_the_program_closes_the_run_as_failed_and_keeps_what_was_stored(
     desk: Desk,
 ) -> None:
@@ -262,6 +266,7 @@ def test_a_listener_that_fails_at_once_leaves_no_run_open(desk: Desk) -> None:
     assert desk.index().status == "done"
 
 
+@pytest.mark.usefixtures("location")
 def test_a_second_writer_is_refused_and_told_who_writes(desk: Desk) -> None:
     fill(desk)
     with started(desk, seconds_per_file=0.5) as process:
@@ -274,6 +279,7 @@ def test_a_second_writer_is_refused_and_told_who_writes(desk: Desk) -> None:
     assert desk.count("run") == 1
 
 
+@pytest.mark.usefixtures("location")
 def test_queries_work_while_an_index_run_writes_and_do_not_hold_it_up(desk: Desk) -> None:
     first = fill(desk).evidence / "picture-000.png"
     desk.index(first)
@@ -291,6 +297,7 @@ def test_queries_work_while_an_index_run_writes_and_do_not_hold_it_up(desk: Desk
     assert desk.runs()[0].status == "partial"
 
 
+@pytest.mark.usefixtures("location")
 def test_a_run_left_open_on_another_machine_locks_until_it_is_closed_by_hand(desk: Desk) -> None:
     desk.put_many(2)
     run_id = desk.index().run_id

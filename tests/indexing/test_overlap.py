@@ -17,6 +17,9 @@ from image_similarity.events import Event, Notice
 from image_similarity.indexing import run, taskset
 from tests.indexing.desk import Desk, Misbehaving
 
+# The same on both engines.
+pytestmark = pytest.mark.usefixtures("location")
+
 SECONDS = 60.0
 
 

@@ -18,6 +18,9 @@ from tests.indexing.desk import Desk
 from tests.store.packed import check
 from tests.tiny_model import write_tiny_model
 
+# The same on both engines.
+pytestmark = pytest.mark.usefixtures("location")
+
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,8 +174,9 @@ def sha_of(desk: Desk, image_id: int) -> str:
 def test_a_damaged_pack_is_told_by_verify_and_a_deleted_one_is_not(desk: Desk) -> None:
     desk.put_many(9)
     desk.index()
-    desk.change("UPDATE vector_pack SET codes = zeroblob(length(codes)) WHERE number = 1")
-    desk.change("UPDATE scene_pack SET labels = zeroblob(3) WHERE number = 0")
+    ((size,),) = desk.rows("SELECT length(codes) FROM vector_pack WHERE number = 1")
+    desk.change("UPDATE vector_pack SET codes = ? WHERE number = 1", bytes(size))
+    desk.change("UPDATE scene_pack SET labels = ? WHERE number = 0", bytes(3))
     with Case.open(desk.database, read_only=True) as case:
         messages = [finding.message for finding in case.verify().findings]
     vectors, labels = messages

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
-from contextlib import closing
 from dataclasses import replace
 
 import pytest
@@ -14,7 +12,8 @@ from image_similarity.events import Event, Notice
 from image_similarity.matching import pdq
 from tests.indexing.desk import Desk
 
-pytestmark = pytest.mark.usefixtures("pdq_stand_in")
+# The same on both engines.
+pytestmark = pytest.mark.usefixtures("location", "pdq_stand_in")
 
 
 def hashes(desk: Desk) -> dict[str, tuple[int, int, bytes]]:
@@ -22,8 +21,7 @@ def hashes(desk: Desk) -> dict[str, tuple[int, int, bytes]]:
     statement = (
         "SELECT sha256, quality, run_id, hash FROM pdq JOIN image ON image.id = pdq.image_id"
     )
-    with closing(sqlite3.connect(desk.database)) as connection:
-        return {row[0]: (row[1], row[2], row[3]) for row in connection.execute(statement)}
+    return {row[0]: (row[1], row[2], row[3]) for row in desk.rows(statement)}
 
 
 def run(desk: Desk, *, asked: bool) -> None:

@@ -21,6 +21,9 @@ from tests.conftest import draw_picture
 from tests.indexing.desk import Desk
 from tests.tiny_model import write_tiny_model
 
+# The same on both engines.
+pytestmark = pytest.mark.usefixtures("location")
+
 
 def second_source(desk: Desk, name: str = "second") -> Path:
     folder = desk.folder / name
@@ -255,3 +258,18 @@ def test_a_case_opened_for_reading_refuses_to_index(desk: Desk) -> None:
         pytest.raises(UsageError, match="reading only"),
     ):
         case.index(desk.evidence)
+
+
+def test_a_source_in_an_object_store_is_left_out_with_the_command_that_takes_it(
+    desk: Desk,
+) -> None:
+    desk.put_many(1)
+    desk.index()
+    desk.change("UPDATE source SET root_path = 's3://bucket/rooms'")
+    desk.index(second_source(desk))
+    events: list[Event] = []
+    with Case.open(desk.database) as case:
+        reports = case.refresh(options=desk.options, on_event=events.append)
+    assert [report.source for report in reports] == ["second"]
+    (said,) = [event.text for event in events if isinstance(event, Notice)]
+    assert "image-similarity cluster index -ip s3://bucket/rooms" in said

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import io
 
+import pytest
 from PIL import Image
 
 from image_similarity.case import Case
 from tests.conftest import draw_picture
 from tests.indexing.desk import Desk, digest_of
+
+# The same on both engines.
+pytestmark = pytest.mark.usefixtures("location")
 
 
 def stored(desk: Desk) -> list[str]:

@@ -53,9 +53,10 @@ def write(path: Path, rows: list[tuple[Any, Any, Any]]) -> Path:
 
 
 @pytest.fixture
-def desk(tmp_path: Path, tiny_model: Path) -> Desk:
-    """Five pictures, one of them deep; nothing is indexed."""
-    desk = Desk(tmp_path, tiny_model)
+def desk(request: pytest.FixtureRequest, tmp_path: Path, tiny_model: Path) -> Desk:
+    """Five pictures, one of them deep; nothing is indexed. On both engines where a test uses `location`."""
+    asked = "location" in request.fixturenames
+    desk = Desk(tmp_path, tiny_model, request.getfixturevalue("location") if asked else None)
     desk.put_many(4)
     desk.put("deep/er/one.png", seed=9)
     return desk
@@ -84,6 +85,7 @@ def taken(desk: Desk, some: list[tuple[Any, Any, Any]], **asked: Any) -> ImportR
     return report
 
 
+@pytest.mark.usefixtures("location")
 def test_all_is_converted_with_counts_and_the_original_is_untouched(desk: Desk) -> None:
     path = write(desk.folder / "old.db", rows(desk))
     before, when, evidence = path.read_bytes(), path.stat().st_mtime_ns, desk.snapshot()
@@ -103,6 +105,7 @@ def test_all_is_converted_with_counts_and_the_original_is_untouched(desk: Desk) 
     assert json.loads(detail)["counts"]["new"] == 5
 
 
+@pytest.mark.usefixtures("location")
 def test_its_vectors_rank_as_they_did(desk: Desk) -> None:
     taken(desk, rows(desk))
     found = desk.find(desk.evidence / "picture-000.png", model="earlier")
@@ -143,6 +146,7 @@ def test_its_vectors_are_never_mixed_with_those_of_another_model_or_file(desk: D
     assert desk.find(desk.evidence / "picture-000.png", model="tiny")
 
 
+@pytest.mark.usefixtures("location")
 def test_importing_the_same_file_again_adds_nothing(desk: Desk) -> None:
     path = write(desk.folder / "old.db", rows(desk))
     with Case.open(desk.database) as case:
@@ -152,6 +156,7 @@ def test_importing_the_same_file_again_adds_nothing(desk: Desk) -> None:
     assert (desk.count("file"), desk.count("embedding")) == (5, 5)
 
 
+@pytest.mark.usefixtures("location")
 def test_an_import_that_was_stopped_is_taken_up_again(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -166,6 +171,7 @@ def test_an_import_that_was_stopped_is_taken_up_again(
     assert (second.run.status, second.run.new, second.run.unchanged) == ("done", 3, 2)
 
 
+@pytest.mark.usefixtures("location")
 def test_what_cannot_be_taken_is_on_record_with_its_reason(desk: Desk) -> None:
     desk.corrupt("broken.jpg")
     desk.write("notes.txt", b"text")

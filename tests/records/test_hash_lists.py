@@ -433,5 +433,6 @@ def test_a_removed_list_is_known_to_the_chain_only(database: Path) -> None:
         assert json.loads(entry.detail)["did"] == "removed"
         with pytest.raises(UsageError, match="no hash list 'list'"):
             case.remove_hash_list("list")
-        assert stored.integrity_problems(case._catalog._engine.connect()) == []
+        with case._catalog.reading() as connection:
+            assert stored.integrity_problems(connection) == []
     assert import_text(database, sha("a")).pictures == 1

@@ -26,22 +26,23 @@ from image_similarity.events import Event, Progress, Started
 from image_similarity.indexing import packing
 from image_similarity.records import merge as records_merge
 from image_similarity.store import packs, sealing
-from image_similarity.values import MergeReport
+from image_similarity.store.half_vectors import to_text
+from image_similarity.values import Location, MergeReport
 from tests.indexing.desk import Desk
 from tests.tiny_model import write_tiny_model
 
 
-def a_desk(folder: Path, model: Path) -> Desk:
+def a_desk(folder: Path, model: Path, place: Location | None = None) -> Desk:
     """One picture at a time: what stands beside a picture in a batch can change the last bit of what is said of it."""
-    desk = Desk(folder, model)
+    desk = Desk(folder, model, place)
     desk.options = replace(desk.options, batch_size=1)
     return desk
 
 
 @pytest.fixture
-def ours(tmp_path: Path, tiny_model: Path) -> Desk:
-    """Four pictures, a broken one and a document, indexed."""
-    desk = a_desk(tmp_path / "ours", tiny_model)
+def ours(tmp_path: Path, tiny_model: Path, location: Location) -> Desk:
+    """Four pictures, a broken one and a document, indexed: in a file, and once more on a server."""
+    desk = a_desk(tmp_path / "ours", tiny_model, location)
     desk.put_many(4)
     desk.corrupt("broken.jpg")
     desk.write("notes.txt", b"text")
@@ -66,6 +67,10 @@ def theirs(tmp_path: Path, tiny_model: Path) -> Desk:
 def merge(ours: Desk, theirs: Desk, **asked: Any) -> MergeReport:
     with Case.open(ours.database) as case:
         return case.merge(theirs.database, **asked)
+
+
+def as_kept(desk: Desk, vector: bytes) -> object:
+    return vector if isinstance(desk.database, Path) else to_text(vector)
 
 
 def sound(desk: Desk) -> bool:
@@ -103,12 +108,15 @@ def test_a_merged_database_answers_as_one_that_indexed_both(
     assert sound(ours)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_whatever_two_folders_hold_the_answers_are_those_of_one_database(
-    tmp_path: Path, tiny_model: Path, seed: int
+    tmp_path: Path, tiny_model: Path, location: Location, seed: int
 ) -> None:
     draw = random.Random(seed)
-    desks = [a_desk(tmp_path / name, tiny_model) for name in ("one", "two", "both")]
+    places = {"one": location}
+    desks = [
+        a_desk(tmp_path / name, tiny_model, places.get(name)) for name in ("one", "two", "both")
+    ]
     for desk in desks[:2]:
         for number in draw.sample(range(9), draw.randrange(1, 7)):
             desk.put(f"{draw.choice(['', 'room/', 'a/b/'])}{number}.png", seed=number)
@@ -221,7 +229,7 @@ def test_what_the_other_had_merged_before_is_kept_under_entries_of_its_own(
 
 def test_a_changed_row_that_was_merged_is_found(ours: Desk, theirs: Desk) -> None:
     merge(ours, theirs)
-    ours.change("UPDATE embedding SET vector = zeroblob(length(vector)) WHERE id = 8")
+    ours.change("UPDATE embedding SET vector = ? WHERE id = 8", as_kept(ours, bytes(32)))
     with Case.open(ours.database, read_only=True) as case:
         (finding,) = case.verify_audit().findings
     assert finding.table == "embedding"
@@ -302,7 +310,7 @@ def test_a_vector_that_both_hold_otherwise_stays_as_ours(ours: Desk, theirs: Des
     # As after an index on another machine, whose rounding may differ in the last bit.
     vector = theirs.rows("SELECT vector FROM embedding WHERE id = 1")[0][0]
     other = bytes([vector[0] ^ 1]) + vector[1:]
-    ours.change("UPDATE embedding SET vector = ? WHERE id = 3", other)
+    ours.change("UPDATE embedding SET vector = ? WHERE id = 3", as_kept(ours, other))
     assert ours.rows("SELECT sha256 FROM image WHERE id = 3") == theirs.rows(
         "SELECT sha256 FROM image WHERE id = 1"
     )
@@ -329,8 +337,10 @@ def test_vectors_of_another_model_are_refused_unless_they_are_asked_for(
         assert len(case.status().embeddings) == 2
 
 
-def test_an_empty_database_takes_any_model(theirs: Desk, tmp_path: Path) -> None:
-    empty = Desk(tmp_path / "empty", theirs.model)
+def test_an_empty_database_takes_any_model(
+    theirs: Desk, tmp_path: Path, location: Location
+) -> None:
+    empty = Desk(tmp_path / "empty", theirs.model, location)
     Case.open(empty.database).close()
     report = merge(empty, theirs)
     assert (report.models, report.pictures) == (1, 6)
@@ -346,7 +356,8 @@ def test_a_model_that_is_recorded_otherwise_there_is_refused(ours: Desk, theirs:
 def test_a_database_is_not_merged_into_itself_a_copy_or_twice(
     ours: Desk, theirs: Desk, tmp_path: Path
 ) -> None:
-    with pytest.raises(UsageError, match="itself"):
+    said = "itself" if isinstance(ours.database, Path) else "is on a server"
+    with pytest.raises(UsageError, match=said):
         merge(ours, ours)
     merge(ours, theirs)
     before = ours.tables()
@@ -389,7 +400,6 @@ def test_what_cannot_be_merged_is_refused_and_changes_nothing(
     ours.change("UPDATE run SET status = 'running', host = 'another'")
     with pytest.raises(DatabaseLocked):
         merge(ours, theirs)
-    ours.change("UPDATE run SET status = 'partial', host = (SELECT host FROM run)")
     assert {name: len(rows) for name, rows in ours.tables().items()} == {
         name: len(rows) for name, rows in before.items()
     }

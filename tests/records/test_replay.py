@@ -250,6 +250,17 @@ def test_a_run_that_was_writing_is_said_and_is_no_difference_by_itself(own: Path
     assert report.same
 
 
+def test_a_run_that_was_writing_beside_a_later_one_is_said_too(own: Path) -> None:
+    write_case(own, rows(1, 8, "later"), info=model_info("toy", DIM), source="other")
+    execute(own, "UPDATE run SET status = 'running' WHERE id = 1")
+    manifest = ask([own], "picture-001", k=3)
+    assert manifest.databases[0].moment.run_id == 2
+    assert manifest.databases[0].moment.run_open
+    execute(own, "UPDATE file SET gone_run_id = 1 WHERE id = (SELECT max(id) FROM file)")
+    (said,) = again([own], manifest).databases
+    assert said.kind == "open" and "a run was writing" in said.message
+
+
 def test_several_databases_are_replayed_together(database: Path, tmp_path: Path) -> None:
     other = write_case(
         tmp_path / "other.db",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -13,6 +12,7 @@ from image_similarity.store import batch, models, runs
 from image_similarity.store import catalog as stored
 from image_similarity.store.catalog import Catalog
 from image_similarity.values import Digests, ModelInfo, PictureFacts, Preprocess
+from tests.postgres import Place
 
 SCENES = ("bedroom", "kitchen", "street", "forest")
 
@@ -47,8 +47,8 @@ def model_info(name: str = "toy", dim: int = 2, mass: float = 0.8) -> ModelInfo:
 
 
 def write_case(
-    path: Path, rows: Sequence[Row], *, info: ModelInfo | None = None, source: str = "disk"
-) -> Path:
+    path: Place, rows: Sequence[Row], *, info: ModelInfo | None = None, source: str = "disk"
+) -> Place:
     """Write rows as one finished run of a source whose root is /evidence/<source>."""
     info = info or model_info()
     catalog = Catalog.open(path, read_only=False)

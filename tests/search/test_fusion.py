@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,9 @@ from image_similarity.case import Case, search_cases_fused
 from image_similarity.errors import ImageUnreadable, InvalidSetting
 from image_similarity.pictures.region import Box, Region
 from image_similarity.search import SearchRequest
-from image_similarity.search.fusion import CONSTANT, _fuse
+from image_similarity.search.fusion import CONSTANT, _fuse, _result
 from image_similarity.settings import IndexOptions
-from image_similarity.values import Failure, Hit, ImageRecord, Place, SearchResult
+from image_similarity.values import Failure, Hit, ImageRecord, MeasuredRecall, Place, SearchResult
 from tests.conftest import draw_picture
 
 
@@ -224,3 +225,23 @@ def test_what_was_judged_irrelevant_for_one_of_the_queries_does_not_come_back(
         result, _ = search_cases_fused([case], [folder / "01.png", folder / "02.png"], request)
     assert "07.png" not in names(result)
     assert result.excluded.hidden_irrelevant == 1
+
+
+def test_a_list_is_as_exact_as_the_least_exact_of_the_answers_that_it_is_made_of(
+    folder: Path,
+) -> None:
+    result = fuse(folder, "01.png")
+    assert result.fusion is not None
+    recall = MeasuredRecall(99, 100, 10, 10)
+    exact, by_bounds, by_index = (
+        replace(result, search="exhaustive", recall=None),
+        replace(result, search="bounded", recall=None),
+        replace(result, search="approximate", recall=recall),
+    )
+    for answers, expected in (
+        ((exact, by_bounds), ("bounded", None)),
+        ((exact, by_bounds, by_index), ("approximate", recall)),
+        ((by_index, exact), ("approximate", recall)),
+    ):
+        fused = _result(answers, (), SearchRequest(), result.hits, result.fusion)
+        assert (fused.search, fused.recall) == expected

@@ -16,7 +16,7 @@ from image_similarity.ranking import exhaustive
 from image_similarity.search import Searcher, SearchRequest, shelf, sight
 from image_similarity.store import packs
 from image_similarity.store.catalog import Catalog
-from image_similarity.values import SearchResult
+from image_similarity.values import Location, SearchResult
 from tests.search.synthetic import SCENES, Row, model_info, write_case
 
 DIM = 16
@@ -42,15 +42,13 @@ def rows_of(count: int, seed: int, start: int = 0) -> list[Row]:
 
 
 @pytest.fixture(scope="module")
-def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Row]]:
+def written(shared_location: Location) -> tuple[Location, list[Row]]:
     """A case whose first ranges are packed, 64 contents each, and whose last are loose."""
     before = packs.LARGEST_RANGE
     packs.LARGEST_RANGE = 64
     try:
         rows = rows_of(COUNT, 1)
-        path = write_case(
-            tmp_path_factory.mktemp("packed") / "c.db", rows, info=model_info(dim=DIM)
-        )
+        path = write_case(shared_location, rows, info=model_info(dim=DIM))
         catalog = Catalog.open(path, read_only=False)
         assert packing.pack(catalog) == 6, "three of vectors, three of labels"
         catalog.close()
@@ -96,7 +94,7 @@ def said(result: SearchResult) -> tuple[list[str], int, int]:
 @pytest.mark.parametrize("scene", ["off", "auto", "hard", "street"])
 @pytest.mark.parametrize("k", [1, 7, 300])
 def test_cold_and_warm_answers_are_those_of_brute_force(
-    written: tuple[Path, list[Row]], scene: str, k: int
+    written: tuple[Location, list[Row]], scene: str, k: int
 ) -> None:
     path, rows = written
     with Case.open(path, read_only=True) as case:
@@ -108,7 +106,7 @@ def test_cold_and_warm_answers_are_those_of_brute_force(
 
 @pytest.mark.parametrize("scene", ["off", "auto", "hard", "street"])
 def test_many_queries_at_once_get_the_answers_of_one_by_one(
-    written: tuple[Path, list[Row]], scene: str
+    written: tuple[Location, list[Row]], scene: str
 ) -> None:
     path, rows = written
     catalog = Catalog.open(path, read_only=True)
@@ -121,9 +119,9 @@ def test_many_queries_at_once_get_the_answers_of_one_by_one(
     catalog.close()
 
 
-def test_what_is_written_later_is_found_by_a_case_that_is_open(tmp_path: Path) -> None:
+def test_what_is_written_later_is_found_by_a_case_that_is_open(location: Location) -> None:
     rows = rows_of(100, 2)
-    path = write_case(tmp_path / "c.db", rows, info=model_info(dim=DIM))
+    path = write_case(location, rows, info=model_info(dim=DIM))
     reader = Catalog.open(path, read_only=True)
     writer = Catalog.open(path, read_only=False)
     searcher = Searcher([reader], SearchRequest(scene=("off",), k=5))
@@ -142,7 +140,7 @@ def test_what_is_written_later_is_found_by_a_case_that_is_open(tmp_path: Path) -
 
 
 def test_codes_too_large_to_keep_are_read_for_each_query(
-    written: tuple[Path, list[Row]], monkeypatch: pytest.MonkeyPatch
+    written: tuple[Location, list[Row]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shelf, "KEPT_BYTES", 100)
     path, rows = written
@@ -152,7 +150,7 @@ def test_codes_too_large_to_keep_are_read_for_each_query(
             assert said(result) == expected(rows, query, "auto", 7)
 
 
-def test_partial_pictures_are_left_out_of_packs_too(written: tuple[Path, list[Row]]) -> None:
+def test_partial_pictures_are_left_out_of_packs_too(written: tuple[Location, list[Row]]) -> None:
     path, rows = written
     whole = [row for row in rows if not row.partial]
     with Case.open(path, read_only=True) as case:
@@ -163,7 +161,7 @@ def test_partial_pictures_are_left_out_of_packs_too(written: tuple[Path, list[Ro
 
 
 def test_an_approximate_search_says_so_and_how_often_it_was_right(
-    written: tuple[Path, list[Row]],
+    written: tuple[Location, list[Row]],
 ) -> None:
     path, rows = written
     with Case.open(path, read_only=True) as case:
@@ -181,7 +179,7 @@ def test_an_approximate_search_says_so_and_how_often_it_was_right(
     assert all(truth[path] == found[path] for path in truth.keys() & found.keys())
 
 
-def test_an_approximate_search_filters_first(written: tuple[Path, list[Row]]) -> None:
+def test_an_approximate_search_filters_first(written: tuple[Location, list[Row]]) -> None:
     path, rows = written
     with Case.open(path, read_only=True) as case:
         result = case.search(sha256=rows[3].sha256, scene="hard", k=300, approximate=True)
@@ -200,10 +198,10 @@ def test_few_pictures_are_compared_exactly_whatever_was_asked(tmp_path: Path) ->
     assert (result.search, result.recall) == ("exhaustive", None)
 
 
-def test_labels_of_another_model_are_matched_by_content(tmp_path: Path) -> None:
+def test_labels_of_another_model_are_matched_by_content(location: Location) -> None:
     """The scene model may have labelled other contents than the embedding model has embedded."""
     first = rows_of(150, 5)
-    path = write_case(tmp_path / "c.db", first, info=model_info(dim=DIM))
+    path = write_case(location, first, info=model_info(dim=DIM))
     catalog = Catalog.open(path, read_only=False)
     packing.pack(catalog)
     with catalog.writing() as connection:
@@ -221,7 +219,7 @@ def test_labels_of_another_model_are_matched_by_content(tmp_path: Path) -> None:
                 assert said(result) == expected(unlabelled, query, scene, 7)
 
 
-def test_rows_and_image_ids_lead_to_each_other(written: tuple[Path, list[Row]]) -> None:
+def test_rows_and_image_ids_lead_to_each_other(written: tuple[Location, list[Row]]) -> None:
     catalog = Catalog.open(written[0], read_only=True)
     own = shelf.Shelf(1, DIM, None)
     with catalog.reading() as connection:
@@ -251,7 +249,7 @@ def test_a_damaged_vector_of_the_query_is_named(tmp_path: Path, at: int, stored:
 
 
 def test_a_stored_query_without_labels_is_told_what_it_lacks(
-    written: tuple[Path, list[Row]],
+    written: tuple[Location, list[Row]],
 ) -> None:
     path, rows = written
     with Case.open(path, read_only=True) as case:
@@ -262,7 +260,7 @@ def test_a_stored_query_without_labels_is_told_what_it_lacks(
 
 @pytest.mark.parametrize("furthest", [None, 0.4])
 def test_a_scan_keeps_no_more_than_can_matter(
-    written: tuple[Path, list[Row]], furthest: float | None
+    written: tuple[Location, list[Row]], furthest: float | None
 ) -> None:
     path, rows = written
     catalog = Catalog.open(path, read_only=True)

@@ -27,28 +27,28 @@ from image_similarity.errors import (
 from image_similarity.search import Searcher, SearchRequest
 from image_similarity.settings import IndexOptions
 from image_similarity.store.catalog import Catalog
-from image_similarity.values import Failure, SearchResult
+from image_similarity.values import Failure, Location, SearchResult
 from tests.search.synthetic import Row, at_angle, model_info, write_case
 
 BEDROOM = [("bedroom", 0.7), ("kitchen", 0.2)]
 STREET = [("street", 0.9), ("forest", 0.05)]
 
 
-@pytest.fixture
-def rooms(tmp_path: Path) -> Path:
-    """A query at 0 degrees that is most likely a bedroom, and pictures ever further away."""
-    return write_case(
-        tmp_path / "rooms.db",
-        [
-            Row("query", at_angle(0), BEDROOM),
-            Row("near-street", at_angle(5), STREET),
-            Row("bedroom", at_angle(10), BEDROOM),
-            Row("kitchen", at_angle(20), [("kitchen", 0.9), ("street", 0.05)]),
-            Row("attic-like", at_angle(30), [("forest", 0.5), ("bedroom", 0.4)]),
-            Row("unlabelled", at_angle(40)),
-            Row("far-street", at_angle(90), STREET),
-        ],
-    )
+# A query at 0 degrees that is most likely a bedroom, and pictures ever further away.
+ROOMS = [
+    Row("query", at_angle(0), BEDROOM),
+    Row("near-street", at_angle(5), STREET),
+    Row("bedroom", at_angle(10), BEDROOM),
+    Row("kitchen", at_angle(20), [("kitchen", 0.9), ("street", 0.05)]),
+    Row("attic-like", at_angle(30), [("forest", 0.5), ("bedroom", 0.4)]),
+    Row("unlabelled", at_angle(40)),
+    Row("far-street", at_angle(90), STREET),
+]
+
+
+@pytest.fixture(scope="module")
+def rooms(shared_location: Location) -> Location:
+    return write_case(shared_location, ROOMS)
 
 
 def names(result: SearchResult) -> list[str]:
@@ -59,12 +59,12 @@ def names_in(folder: Path) -> set[str]:
     return {entry.name for entry in folder.iterdir()}
 
 
-def ask(path: Path, name: str = "query", **request: object) -> SearchResult:
+def ask(path: Location, name: str = "query", **request: object) -> SearchResult:
     with Case.open(path, read_only=True) as case:
         return case.search(sha256=Row(name, ()).sha256, **request)  # type: ignore[arg-type]
 
 
-def test_hits_are_ranked_by_euclidean_distance_of_the_vectors(rooms: Path) -> None:
+def test_hits_are_ranked_by_euclidean_distance_of_the_vectors(rooms: Location) -> None:
     result = ask(rooms, scene="off", k=10)
     assert names(result) == [
         "query",
@@ -81,36 +81,36 @@ def test_hits_are_ranked_by_euclidean_distance_of_the_vectors(rooms: Path) -> No
         assert hit.similarity == pytest.approx(math.cos(math.radians(degrees)), abs=2e-3)
 
 
-def test_auto_searches_the_fewest_scenes_that_reach_the_models_mass(rooms: Path) -> None:
+def test_auto_searches_the_fewest_scenes_that_reach_the_models_mass(rooms: Location) -> None:
     result = ask(rooms, k=10)
     assert result.filter.mode == "auto"
     assert result.filter.scenes == ("bedroom", "kitchen")
     assert names(result) == ["query", "bedroom", "kitchen", "attic-like", "unlabelled"]
 
 
-def test_what_the_filter_hides_is_counted_and_so_is_what_it_cost(rooms: Path) -> None:
+def test_what_the_filter_hides_is_counted_and_so_is_what_it_cost(rooms: Location) -> None:
     result = ask(rooms, k=3)
     assert names(result) == ["query", "bedroom", "kitchen"]
     assert (result.filter.searched, result.filter.hidden) == (5, 2)
     assert result.filter.hidden_nearer == 1, "near-street is nearer than the last hit"
 
 
-def test_with_free_places_every_hidden_picture_in_reach_counts(rooms: Path) -> None:
+def test_with_free_places_every_hidden_picture_in_reach_counts(rooms: Location) -> None:
     assert ask(rooms, k=10).filter.hidden_nearer == 2
     assert ask(rooms, k=10, max_distance=0.5).filter.hidden_nearer == 1
 
 
-def test_hard_is_top_scene_against_top_scene(rooms: Path) -> None:
+def test_hard_is_top_scene_against_top_scene(rooms: Location) -> None:
     result = ask(rooms, scene="hard", k=10)
     assert names(result) == ["query", "bedroom", "unlabelled"]
 
 
-def test_a_picture_without_labels_is_never_hidden(rooms: Path) -> None:
+def test_a_picture_without_labels_is_never_hidden(rooms: Location) -> None:
     for scene in ("auto", "hard", "forest"):
         assert "unlabelled" in names(ask(rooms, scene=scene, k=10))
 
 
-def test_named_scenes_are_searched_and_may_be_added_to_auto(rooms: Path) -> None:
+def test_named_scenes_are_searched_and_may_be_added_to_auto(rooms: Location) -> None:
     assert names(ask(rooms, scene="street", k=10)) == [
         "query",
         "near-street",
@@ -125,8 +125,8 @@ def test_named_scenes_are_searched_and_may_be_added_to_auto(rooms: Path) -> None
     )
 
 
-def test_identical_content_always_passes(tmp_path: Path) -> None:
-    path = write_case(tmp_path / "c.db", [Row("query", at_angle(0), STREET, ["a.png", "b.png"])])
+def test_identical_content_always_passes(location: Location) -> None:
+    path = write_case(location, [Row("query", at_angle(0), STREET, ["a.png", "b.png"])])
     result = ask(path, scene="bedroom")
     assert [(hit.place.path, hit.identical, hit.distance) for hit in result.hits] == [
         ("a.png", True, 0.0),
@@ -134,9 +134,9 @@ def test_identical_content_always_passes(tmp_path: Path) -> None:
     ]
 
 
-def test_ties_are_broken_by_sha256_then_path(tmp_path: Path) -> None:
+def test_ties_are_broken_by_sha256_then_path(location: Location) -> None:
     twins = [Row(f"twin {n}", at_angle(30), paths=[f"{n}/z.png", f"{n}/a.png"]) for n in range(9)]
-    path = write_case(tmp_path / "c.db", [Row("query", at_angle(0)), *twins])
+    path = write_case(location, [Row("query", at_angle(0)), *twins])
     result = ask(path, k=100)
     got = [(hit.image.sha256, hit.place.path) for hit in result.hits[1:]]
     assert got == sorted((t.sha256, p) for t in twins for p in t.paths)
@@ -144,7 +144,7 @@ def test_ties_are_broken_by_sha256_then_path(tmp_path: Path) -> None:
         assert ask(path, k=k).hits == result.hits[:k]
 
 
-def test_hits_beyond_the_maximum_distance_are_left_out(rooms: Path) -> None:
+def test_hits_beyond_the_maximum_distance_are_left_out(rooms: Location) -> None:
     limit = 2 * math.sin(math.radians(25) / 2)
     assert names(ask(rooms, scene="off", k=10, max_distance=limit)) == [
         "query",
@@ -165,29 +165,31 @@ def test_hits_beyond_the_maximum_distance_are_left_out(rooms: Path) -> None:
         {"scene": ("hard", "auto")},
     ],
 )
-def test_a_request_without_an_answer_is_refused(rooms: Path, request_: dict[str, object]) -> None:
+def test_a_request_without_an_answer_is_refused(
+    rooms: Location, request_: dict[str, object]
+) -> None:
     with pytest.raises(InvalidSetting):
         ask(rooms, **request_)
 
 
-def test_an_unknown_scene_is_refused_with_near_names(rooms: Path) -> None:
+def test_an_unknown_scene_is_refused_with_near_names(rooms: Location) -> None:
     with pytest.raises(UnknownScene, match="bedrom") as error:
         ask(rooms, scene="bedrom")
     assert "bedroom" in error.value.hint
 
 
-def test_an_unknown_source_is_refused(rooms: Path) -> None:
+def test_an_unknown_source_is_refused(rooms: Location) -> None:
     with pytest.raises(UnknownSource, match="disk-9"):
         ask(rooms, sources=["disk-9"])
 
 
-def test_an_unknown_content_is_refused(rooms: Path) -> None:
+def test_an_unknown_content_is_refused(rooms: Location) -> None:
     with pytest.raises(UnknownImage):
         ask(rooms, "nobody")
 
 
-def test_only_named_sources_and_folders_are_searched(tmp_path: Path) -> None:
-    path = write_case(tmp_path / "c.db", [Row("query", at_angle(0), paths=["in/q.png"])])
+def test_only_named_sources_and_folders_are_searched(location: Location) -> None:
+    path = write_case(location, [Row("query", at_angle(0), paths=["in/q.png"])])
     write_case(
         path,
         [Row("a", at_angle(5), paths=["in/a.png", "inner/a.png"]), Row("b", at_angle(9))],
@@ -198,10 +200,8 @@ def test_only_named_sources_and_folders_are_searched(tmp_path: Path) -> None:
     assert names(ask(path, under="in/", sources=["phone"])) == ["in/a"]
 
 
-def test_partial_pictures_can_be_left_out(tmp_path: Path) -> None:
-    path = write_case(
-        tmp_path / "c.db", [Row("query", at_angle(0)), Row("torn", at_angle(5), partial=True)]
-    )
+def test_partial_pictures_can_be_left_out(location: Location) -> None:
+    path = write_case(location, [Row("query", at_angle(0)), Row("torn", at_angle(5), partial=True)])
     assert names(ask(path)) == ["query", "torn"]
     assert names(ask(path, include_partial=False)) == ["query"]
 
@@ -230,8 +230,8 @@ def test_a_case_without_the_model_is_not_passed_over_in_silence(tmp_path: Path) 
         case.close()
 
 
-def test_with_several_models_one_must_be_chosen_and_they_never_mix(tmp_path: Path) -> None:
-    path = write_case(tmp_path / "c.db", [Row("query", at_angle(0)), Row("a", at_angle(5))])
+def test_with_several_models_one_must_be_chosen_and_they_never_mix(location: Location) -> None:
+    path = write_case(location, [Row("query", at_angle(0)), Row("a", at_angle(5))])
     write_case(path, [Row("b", at_angle(1))], info=model_info("other"), source="phone")
     with pytest.raises(AmbiguousModel) as error:
         ask(path)
@@ -244,15 +244,16 @@ def test_with_several_models_one_must_be_chosen_and_they_never_mix(tmp_path: Pat
         ask(path, model="vgg99")
 
 
-def test_an_empty_case_says_so(tmp_path: Path) -> None:
-    path = tmp_path / "empty.db"
+def test_an_empty_case_says_so(location: Location) -> None:
+    path = location
     Case.open(path).close()
     with pytest.raises(UnknownModel, match="no vectors"):
         ask(path)
 
 
-def test_between_two_answers_an_index_run_can_write(rooms: Path) -> None:
+def test_between_two_answers_an_index_run_can_write(tmp_path: Path) -> None:
     """A folder of queries takes minutes; a run beside it must not be locked out."""
+    rooms = write_case(tmp_path / "rooms.db", ROOMS)
     reader = Catalog.open(rooms, read_only=True)
     searcher = Searcher([reader], SearchRequest(k=2))
     first = searcher.answer_stored(Row("query", ()).sha256)

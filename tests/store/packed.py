@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select
 
 from image_similarity.ranking import codes
 from image_similarity.store import models, packs
 from image_similarity.store.catalog import Catalog
+from image_similarity.store.engine import run_plain
+from image_similarity.store.schema import embedding_table
 from image_similarity.values import PackedCodes
 
 
@@ -23,9 +25,8 @@ def check(catalog: Catalog) -> int:
 
 def check_vectors(connection: Connection, model: int, dim: int) -> int:
     newest = connection.exec_driver_sql("SELECT max(id) FROM image").scalar_one() or 0
-    rows = connection.exec_driver_sql(
-        "SELECT image_id, vector FROM embedding WHERE model_id = ?", (model,)
-    )
+    c = embedding_table.c
+    rows = connection.execute(select(c.image_id, c.vector).where(c.model_id == model))
     expected = {image_id: vector for image_id, vector in rows}
     loose = packs.loose_vectors(connection, model, dim)
     ids = [*loose.image_ids.tolist()]
@@ -43,7 +44,8 @@ def check_vectors(connection: Connection, model: int, dim: int) -> int:
 
 
 def check_labels(connection: Connection, model: int) -> int:
-    rows = connection.exec_driver_sql(
+    rows = run_plain(
+        connection,
         "SELECT image_id, position FROM image_scene JOIN scene ON scene.id = scene_id"
         " WHERE model_id = ? ORDER BY image_id, rank",
         (model,),

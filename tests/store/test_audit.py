@@ -19,24 +19,34 @@ from image_similarity.errors import InvalidSetting, UsageError
 from image_similarity.records import heads
 from image_similarity.store import audit, chain
 from image_similarity.store.catalog import Catalog
-from image_similarity.values import AuditEntry, KeptHead
+from image_similarity.values import AuditEntry, KeptHead, Location
 from tests.indexing.desk import Desk
-from tests.store.audited import attacking, make_desk, said, verified, write_anew
+from tests.store.audited import (
+    attacking,
+    copy_of,
+    in_a_file,
+    make_case,
+    said,
+    verified,
+    write_anew,
+)
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Desk:
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def made(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, tiny_model: Path
+) -> Desk:
     """A case that no test may write to."""
-    return make_desk(tmp_path_factory.mktemp("audited"), tiny_model)
+    return make_case(request, tmp_path_factory.mktemp("audited"), tiny_model)
 
 
 @pytest.fixture
-def case(made: Desk, tmp_path: Path) -> Path:
+def case(made: Desk, tmp_path: Path) -> Location:
     """A copy of the database to be tampered with."""
-    return Path(shutil.copy(made.database, tmp_path / "case.db"))
+    return copy_of(made.database, tmp_path)
 
 
-def keep_head(database: Path, path: Path) -> Path:
+def keep_head(database: Location, path: Path) -> Path:
     with Case.open(database, read_only=True) as opened:
         head = opened.audit_head()
     assert head is not None
@@ -44,14 +54,14 @@ def keep_head(database: Path, path: Path) -> Path:
     return path
 
 
-def found(database: Path, head: Path | None = None) -> list[tuple[str, str]]:
+def found(database: Location, head: Path | None = None) -> list[tuple[str, str]]:
     return [(f.kind, f.message) for f in verified(database, head).findings]
 
 
 # -- a chain that nobody touched ------------------------------------------------------------------------------------
 
 
-def test_the_chain_tells_of_creation_model_runs_batches_ends_and_facts(case: Path) -> None:
+def test_the_chain_tells_of_creation_model_runs_batches_ends_and_facts(case: Location) -> None:
     with Case.open(case, read_only=True) as opened:
         told = [entry.action for entry in opened.audit()]
     assert told == [
@@ -60,7 +70,7 @@ def test_the_chain_tells_of_creation_model_runs_batches_ends_and_facts(case: Pat
 
 
 def test_an_untouched_case_has_no_findings_with_and_without_its_head(
-    case: Path, tmp_path: Path
+    case: Location, tmp_path: Path
 ) -> None:
     assert found(case) == []
     head = keep_head(case, tmp_path / "head.json")
@@ -73,21 +83,22 @@ def test_an_untouched_case_has_no_findings_with_and_without_its_head(
     assert report.head.number == report.kept.number + 1
 
 
-def test_entries_are_given_in_order_all_or_the_last(case: Path) -> None:
+def test_entries_are_given_in_order_all_or_the_last(case: Location) -> None:
     with Case.open(case, read_only=True) as opened:
         numbers = [entry.number for entry in opened.audit()]
         assert numbers == list(range(1, len(numbers) + 1))
         assert [entry.number for entry in opened.audit(last=2)] == numbers[-2:]
 
 
-def test_the_database_refuses_to_change_or_delete_an_entry(case: Path) -> None:
+@in_a_file
+def test_the_database_refuses_to_change_or_delete_an_entry(case: Location) -> None:
     with closing(sqlite3.connect(case)) as connection:
         for statement in ("UPDATE audit SET action = 'x'", "DELETE FROM audit WHERE id = 2"):
             with pytest.raises(sqlite3.IntegrityError, match="append-only"):
                 connection.execute(statement)
 
 
-def test_changed_facts_are_told_with_what_stood_before(case: Path) -> None:
+def test_changed_facts_are_told_with_what_stood_before(case: Location) -> None:
     with Case.open(case) as opened:
         opened.set_facts(examiner="B. Examiner", exhibit="")
         opened.set_facts(examiner="B. Examiner")
@@ -104,7 +115,7 @@ def test_changed_facts_are_told_with_what_stood_before(case: Path) -> None:
 # -- a chain that somebody touched ----------------------------------------------------------------------------------
 
 
-def test_a_changed_entry_is_named(case: Path) -> None:
+def test_a_changed_entry_is_named(case: Location) -> None:
     with attacking(case) as connection:
         connection.execute(
             "UPDATE audit SET detail = replace(detail, 'A. Examiner', 'Z. Other') WHERE id = 10"
@@ -114,7 +125,7 @@ def test_a_changed_entry_is_named(case: Path) -> None:
     assert any("entry 10 (facts, " in message for _, message in found(case))
 
 
-def test_a_removed_entry_is_named_and_what_it_sealed_stands_alone(case: Path) -> None:
+def test_a_removed_entry_is_named_and_what_it_sealed_stands_alone(case: Location) -> None:
     with attacking(case) as connection:
         connection.execute("DELETE FROM audit WHERE id = 4")
     messages = found(case)
@@ -122,7 +133,8 @@ def test_a_removed_entry_is_named_and_what_it_sealed_stands_alone(case: Path) ->
     assert {kind for kind, _ in messages} == {"chain", "unsealed"}
 
 
-def test_a_removed_entry_whose_place_was_closed_up_is_named(case: Path) -> None:
+@in_a_file
+def test_a_removed_entry_whose_place_was_closed_up_is_named(case: Location) -> None:
     with attacking(case) as connection:
         connection.execute("DELETE FROM audit WHERE id = 10")
         connection.execute("DELETE FROM audit WHERE id = 5")
@@ -130,7 +142,7 @@ def test_a_removed_entry_whose_place_was_closed_up_is_named(case: Path) -> None:
     assert ("chain", "entry 5 was moved here from place 6") in found(case)
 
 
-def test_swapped_entries_are_named_with_where_they_belong(case: Path) -> None:
+def test_swapped_entries_are_named_with_where_they_belong(case: Location) -> None:
     with attacking(case) as connection:
         connection.execute("UPDATE audit SET id = -1 WHERE id = 4")
         connection.execute("UPDATE audit SET id = 4 WHERE id = 5")
@@ -140,7 +152,7 @@ def test_swapped_entries_are_named_with_where_they_belong(case: Path) -> None:
     assert "entry 5 was moved here from place 4" in messages
 
 
-def test_an_entry_that_was_written_anew_breaks_the_link_after_it(case: Path) -> None:
+def test_an_entry_that_was_written_anew_breaks_the_link_after_it(case: Location) -> None:
     with attacking(case) as connection:
         row = connection.execute("SELECT * FROM audit WHERE id = 8").fetchone()
         number, at, actor, action, _, previous, _ = row
@@ -149,7 +161,7 @@ def test_an_entry_that_was_written_anew_breaks_the_link_after_it(case: Path) -> 
     assert ("chain", "entry 9 does not follow on entry 8 as that stands now") in found(case)
 
 
-def test_a_cut_tail_is_found_only_against_a_kept_head(case: Path, tmp_path: Path) -> None:
+def test_a_cut_tail_is_found_only_against_a_kept_head(case: Location, tmp_path: Path) -> None:
     head = keep_head(case, tmp_path / "head.json")
     with attacking(case) as connection:
         connection.execute("DELETE FROM audit WHERE action = 'facts'")
@@ -160,7 +172,9 @@ def test_a_cut_tail_is_found_only_against_a_kept_head(case: Path, tmp_path: Path
     assert message.startswith("the chain ends with entry 9, the head kept elsewhere is entry 10")
 
 
-def test_a_chain_written_anew_is_found_only_against_a_kept_head(case: Path, tmp_path: Path) -> None:
+def test_a_chain_written_anew_is_found_only_against_a_kept_head(
+    case: Location, tmp_path: Path
+) -> None:
     head = keep_head(case, tmp_path / "head.json")
     with attacking(case) as connection:
         connection.execute("UPDATE audit SET at = '2020-01-01T00:00:00Z' WHERE id = 2")
@@ -171,7 +185,7 @@ def test_a_chain_written_anew_is_found_only_against_a_kept_head(case: Path, tmp_
     assert "written anew" in message
 
 
-def test_a_chain_that_was_taken_away_leaves_every_row_alone(case: Path) -> None:
+def test_a_chain_that_was_taken_away_leaves_every_row_alone(case: Location) -> None:
     with attacking(case) as connection:
         connection.execute("DELETE FROM audit")
     report = verified(case)
@@ -181,20 +195,22 @@ def test_a_chain_that_was_taken_away_leaves_every_row_alone(case: Path) -> None:
     }  # fmt: skip
 
 
-def test_facts_that_were_changed_beside_the_chain_are_found(case: Path) -> None:
+def test_facts_that_were_changed_beside_the_chain_are_found(case: Location) -> None:
     with attacking(case) as connection:
         connection.execute("UPDATE case_fact SET value = '18/2026' WHERE name = 'number'")
     assert said(case) == [("record", None, "case_fact", "number")]
 
 
-def test_a_trigger_that_was_removed_is_found(case: Path) -> None:
+@in_a_file
+def test_a_trigger_that_was_removed_is_found(case: Location) -> None:
     with closing(sqlite3.connect(case)) as connection, connection:
         connection.execute("DROP TRIGGER audit_no_delete")
     ((kind, message),) = found(case)
     assert (kind, "audit_no_delete" in message) == ("record", True)
 
 
-def test_a_trigger_that_was_put_in_is_found(case: Path) -> None:
+@in_a_file
+def test_a_trigger_that_was_put_in_is_found(case: Location) -> None:
     with closing(sqlite3.connect(case)) as connection, connection:
         connection.execute(
             "CREATE TRIGGER other BEFORE INSERT ON file BEGIN SELECT RAISE(IGNORE); END"
@@ -202,7 +218,8 @@ def test_a_trigger_that_was_put_in_is_found(case: Path) -> None:
     assert found(case) == [("record", "the trigger other is none of this program")]
 
 
-def test_entries_of_any_other_type_are_findings_and_no_crash(case: Path) -> None:
+@in_a_file
+def test_entries_of_any_other_type_are_findings_and_no_crash(case: Location) -> None:
     with attacking(case) as connection:
         connection.execute("UPDATE audit SET detail = x'00ff' WHERE id = 3")
         connection.execute("UPDATE audit SET at = 7 WHERE id = 4")
@@ -210,6 +227,7 @@ def test_entries_of_any_other_type_are_findings_and_no_crash(case: Path) -> None
     assert {entry for kind, entry, _, _ in said(case) if kind == "chain"} >= {3, 4, 5}
 
 
+@in_a_file
 @settings(
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -236,7 +254,7 @@ def test_no_rearrangement_of_inner_entries_goes_unseen(
 
 
 @pytest.fixture
-def merged(case: Path, tmp_path: Path) -> Path:
+def merged(case: Location, tmp_path: Path) -> Location:
     """A case that took over the chain of another, as a merge does."""
     other = tmp_path / "other.db"
     with Case.open(other) as opened:
@@ -250,7 +268,9 @@ def merged(case: Path, tmp_path: Path) -> Path:
     return case
 
 
-def test_a_merged_chain_is_kept_whole_and_ends_with_the_head_that_is_named(merged: Path) -> None:
+def test_a_merged_chain_is_kept_whole_and_ends_with_the_head_that_is_named(
+    merged: Location,
+) -> None:
     assert found(merged) == []
 
 
@@ -265,7 +285,7 @@ def test_a_merged_chain_is_kept_whole_and_ends_with_the_head_that_is_named(merge
     ],
 )
 def test_tampering_with_a_merged_chain_is_found(
-    merged: Path, statement: str, expected: str
+    merged: Location, statement: str, expected: str
 ) -> None:
     with attacking(merged) as connection:
         connection.execute(statement)
@@ -307,7 +327,7 @@ def test_an_earlier_head_is_not_overwritten(tmp_path: Path) -> None:
 # -- several at once ------------------------------------------------------------------------------------------------
 
 
-def test_a_decision_waits_for_a_run_that_is_writing_and_both_are_there(case: Path) -> None:
+def test_a_decision_waits_for_a_run_that_is_writing_and_both_are_there(case: Location) -> None:
     writing, done = threading.Event(), threading.Event()
 
     def run() -> None:
@@ -330,7 +350,7 @@ def test_a_decision_waits_for_a_run_that_is_writing_and_both_are_there(case: Pat
     assert found(case) == []
 
 
-def test_entries_of_many_writers_form_one_chain(case: Path) -> None:
+def test_entries_of_many_writers_form_one_chain(case: Location) -> None:
     def decide(number: int) -> None:
         for turn in range(5):
             with Case.open(case) as opened:
@@ -347,7 +367,7 @@ def test_entries_of_many_writers_form_one_chain(case: Path) -> None:
 
 
 def test_what_is_added_during_a_check_is_checked_too(
-    case: Path, monkeypatch: pytest.MonkeyPatch
+    case: Location, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(chain, "REPORT_EVERY", 2)
     writer = Catalog.open(case, read_only=False)
@@ -376,7 +396,7 @@ def test_what_is_added_during_a_check_is_checked_too(
     ],
 )
 def test_what_was_removed_from_the_schema_is_named_by_both_checks(
-    case: Path, deed: str, said: str
+    case: Location, deed: str, said: str
 ) -> None:
     with attacking(case) as connection:
         connection.execute(deed)
@@ -392,7 +412,7 @@ def actors(opened: Case) -> list[str]:
     return [entry.actor for entry in opened.audit()]
 
 
-def test_an_entry_has_the_examiner_before_what_the_system_knows(case: Path) -> None:
+def test_an_entry_has_the_examiner_before_what_the_system_knows(case: Location) -> None:
     with Case.open(case) as opened:
         system = actors(opened)[-1]
         with opened.acting_as(" A. Smith "):
@@ -402,7 +422,7 @@ def test_an_entry_has_the_examiner_before_what_the_system_knows(case: Path) -> N
     assert found(case) == []
 
 
-def test_a_decision_has_the_examiner_of_its_entry_and_the_chain_holds(case: Path) -> None:
+def test_a_decision_has_the_examiner_of_its_entry_and_the_chain_holds(case: Location) -> None:
     with Case.open(case) as opened:
         with opened.acting_as("A. Smith"):
             made = opened.decide(_any(opened), "tag", "sofa")
@@ -416,7 +436,7 @@ def test_a_decision_has_the_examiner_of_its_entry_and_the_chain_holds(case: Path
     assert found(case) == []
 
 
-def test_a_changed_examiner_is_found(case: Path) -> None:
+def test_a_changed_examiner_is_found(case: Location) -> None:
     with Case.open(case) as opened, opened.acting_as("A. Smith"):
         opened.decide(_any(opened), "tag", "sofa")
     with attacking(case) as connection:
@@ -424,7 +444,7 @@ def test_a_changed_examiner_is_found(case: Path) -> None:
     assert [kind for kind, _ in found(case)] == ["record", "record"]
 
 
-def test_examiners_in_threads_beside_each_other_keep_their_names(case: Path) -> None:
+def test_examiners_in_threads_beside_each_other_keep_their_names(case: Location) -> None:
     meeting = threading.Barrier(2, timeout=60)
     with Case.open(case) as opened:
 
@@ -446,7 +466,7 @@ def test_examiners_in_threads_beside_each_other_keep_their_names(case: Path) -> 
 
 
 def test_the_name_ends_with_its_block_also_after_an_error_and_the_inner_one_counts(
-    case: Path,
+    case: Location,
 ) -> None:
     with Case.open(case) as opened:
         with opened.acting_as("A. Smith"), opened.acting_as("B. Jones"):
@@ -460,7 +480,7 @@ def test_the_name_ends_with_its_block_also_after_an_error_and_the_inner_one_coun
 
 
 @pytest.mark.parametrize("name", ["A\nB", "\u202eA", "x" * 101, "nul\0", "\udcff"])
-def test_a_name_that_is_no_line_of_text_is_refused(case: Path, name: str) -> None:
+def test_a_name_that_is_no_line_of_text_is_refused(case: Location, name: str) -> None:
     with Case.open(case) as opened, pytest.raises(InvalidSetting), opened.acting_as(name):
         opened.set_facts(number="1")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -15,8 +14,10 @@ import pytest
 
 from image_similarity import Case
 from image_similarity.errors import InvalidSetting, UnknownScene, UnknownSource
-from image_similarity.values import Choice, Counted, Listing, Order
-from tests.search.synthetic import Row, at_angle, write_case
+from image_similarity.store.engine import run_plain
+from image_similarity.values import Choice, Counted, Listing, Location, Order
+from tests.postgres import copy_of
+from tests.search.synthetic import Place, Row, at_angle, write_case
 
 DATES = {
     "p1": "2024-03-01T10:00:00",
@@ -27,12 +28,20 @@ DATES = {
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def made(shared_location: Location) -> Location:
+    return write(shared_location)
+
+
+@pytest.fixture(scope="module")
+def made_in_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write(tmp_path_factory.mktemp("made") / "case.db")
+
+
+def write(path: Place) -> Place:
     """Six contents: p1 to p5 on a disk, p6 on a phone; p3 is gone, p4 lies at two places and on the phone as well.
 
     p1 and p2 are bedrooms, p3 and p6 streets; p5 was decoded in part.
     """
-    path = tmp_path_factory.mktemp("made") / "case.db"
     rows = [
         Row("p1", at_angle(1), [("bedroom", 0.8), ("street", 0.1)]),
         Row("p2", at_angle(2), [("bedroom", 0.6)], paths=["deep/p2.png"]),
@@ -47,7 +56,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         run(
             case,
             "INSERT INTO file (source_id, path, image_id, size, mtime_ns, settled, first_run_id)"
-            " SELECT 2, 'a/p4.png', image_id, size, mtime_ns, 1, 2 FROM file WHERE path = 'p4.png'",
+            " SELECT 2, 'a/p4.png', image_id, size, mtime_ns, settled, 2 FROM file WHERE path = 'p4.png'",
         )
         for name, told in DATES.items():
             exif = json.dumps({"date_time_original": told})
@@ -56,15 +65,22 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def case(made: Path, tmp_path: Path) -> Iterator[Case]:
+def case(made: Location, tmp_path: Path) -> Iterator[Case]:
     """The case above, in a copy."""
-    with Case.open(shutil.copy(made, tmp_path / "case.db")) as case:
+    with Case.open(copy_of(made, tmp_path)) as case:
+        yield case
+
+
+@pytest.fixture(scope="module")
+def read(made: Location, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Case]:
+    """The case above, for reading only."""
+    with Case.open(copy_of(made, tmp_path_factory.mktemp("read")), read_only=True) as case:
         yield case
 
 
 def run(case: Case, statement: str, *values: Any) -> None:
     with case._catalog.writing() as connection:
-        connection.exec_driver_sql(statement, values)
+        run_plain(connection, statement, values)
 
 
 def sha256(name: str) -> str:
@@ -103,12 +119,12 @@ def counted(found: tuple[Counted, ...]) -> dict[str, int]:
     ],
 )
 def test_a_choice_is_met_by_what_meets_every_part_of_it(
-    case: Case, choice: Choice, expected: str
+    read: Case, choice: Choice, expected: str
 ) -> None:
-    found = case.browse(choice)
+    found = read.browse(choice)
     assert names(found) == expected.split()
     assert found.total == len(found.items)
-    assert case.facets(choice).total == found.total
+    assert read.facets(choice).total == found.total
 
 
 def test_tags_categories_and_hash_lists_choose_as_soon_as_they_are_there(
@@ -147,11 +163,11 @@ def test_tags_categories_and_hash_lists_choose_as_soon_as_they_are_there(
 )
 @pytest.mark.parametrize("limit", [1, 2, 4, 6])
 def test_pages_give_everything_once_and_in_order(
-    case: Case, order: Order, expected: str, limit: int
+    read: Case, order: Order, expected: str, limit: int
 ) -> None:
     found, after = [], None
     while True:
-        page = case.browse(Choice(include_gone=True), order=order, after=after, limit=limit)
+        page = read.browse(Choice(include_gone=True), order=order, after=after, limit=limit)
         assert page.total == 6
         found += names(page)
         after = page.following
@@ -181,7 +197,7 @@ def test_a_picture_that_gets_another_place_before_the_cursor_is_not_missed(case:
     run(
         case,
         "INSERT INTO file (source_id, path, image_id, size, mtime_ns, settled, first_run_id)"
-        " SELECT 1, 'a/' || path, image_id, size, mtime_ns, 1, 1 FROM file WHERE path IN ('p1.png', 'p5.png')",
+        " SELECT 1, 'a/' || path, image_id, size, mtime_ns, settled, 1 FROM file WHERE path IN ('p1.png', 'p5.png')",
     )
     # The first has both places now, the second moved.
     run(case, "UPDATE file SET gone_run_id = 1 WHERE path = 'p5.png'")
@@ -190,10 +206,10 @@ def test_a_picture_that_gets_another_place_before_the_cursor_is_not_missed(case:
     assert rest.items[-1].path == "a/p5.png"
 
 
-def test_a_picture_is_shown_at_a_place_that_meets_the_choice(case: Case) -> None:
-    (anywhere,) = case.browse(Choice(taken=("undated",)), limit=1).items
+def test_a_picture_is_shown_at_a_place_that_meets_the_choice(read: Case) -> None:
+    (anywhere,) = read.browse(Choice(taken=("undated",)), limit=1).items
     assert (anywhere.source, anywhere.path, anywhere.places) == ("disk", "deep/p4.png", 3)
-    (there,) = case.browse(Choice(sources=("phone",)), limit=1).items
+    (there,) = read.browse(Choice(sources=("phone",)), limit=1).items
     assert (there.source, there.path) == ("phone", "a/p4.png")
 
 
@@ -223,26 +239,26 @@ def test_what_is_listed_says_what_is_known_of_a_picture(case: Case) -> None:
     assert (five.scene, five.taken, five.verdicts, five.partial) == (None, "", (), True)
 
 
-def test_a_facet_is_not_narrowed_by_its_own_choice_but_by_all_others(case: Case) -> None:
-    found = case.facets(Choice(scenes=("bedroom",)))
+def test_a_facet_is_not_narrowed_by_its_own_choice_but_by_all_others(read: Case) -> None:
+    found = read.facets(Choice(scenes=("bedroom",)))
     assert counted(found.scenes) == {"bedroom": 2, "street": 1}
     assert counted(found.sources) == {"disk": 2}
     assert counted(found.taken) == {"2024-03": 2}
-    found = case.facets(Choice(sources=("phone",)))
+    found = read.facets(Choice(sources=("phone",)))
     assert counted(found.sources) == {"disk": 4, "phone": 2}
     assert counted(found.scenes) == {"street": 1}
     assert [each.name for each in found.taken] == ["undated"]
 
 
-def test_the_counts_of_all_facets_are_those_of_what_they_would_list(case: Case) -> None:
+def test_the_counts_of_all_facets_are_those_of_what_they_would_list(read: Case) -> None:
     everything = Choice(include_gone=True)
-    found = case.facets(everything)
+    found = read.facets(everything)
     for each in found.scenes:
-        assert case.browse(replace(everything, scenes=(each.name,))).total == each.count
+        assert read.browse(replace(everything, scenes=(each.name,))).total == each.count
     for each in found.sources:
-        assert case.browse(replace(everything, sources=(each.name,))).total == each.count
+        assert read.browse(replace(everything, sources=(each.name,))).total == each.count
     for each in found.taken:
-        assert case.browse(replace(everything, taken=(each.name,))).total == each.count
+        assert read.browse(replace(everything, taken=(each.name,))).total == each.count
     assert sum(each.count for each in found.taken) == found.total == 6
     assert [each.name for each in found.taken] == ["2023-12", "2024-03", "undated"]
 
@@ -272,28 +288,28 @@ def test_many_months_are_counted_by_years(case: Case) -> None:
     assert taken["2024"] == 3
 
 
-def test_what_is_not_known_is_refused_but_for_tags(case: Case) -> None:
+def test_what_is_not_known_is_refused_but_for_tags(read: Case) -> None:
     with pytest.raises(UnknownSource):
-        case.browse(Choice(sources=("dsik",)))
+        read.browse(Choice(sources=("dsik",)))
     with pytest.raises(UnknownScene):
-        case.facets(Choice(scenes=("bedrom",)))
+        read.facets(Choice(scenes=("bedrom",)))
     with pytest.raises(InvalidSetting):
-        case.browse(Choice(taken_from="2024-13"))
+        read.browse(Choice(taken_from="2024-13"))
     with pytest.raises(InvalidSetting):
-        case.browse(Choice(taken=("yesterday",)))
-    assert case.browse(Choice(tags=("none",))).total == 0
+        read.browse(Choice(taken=("yesterday",)))
+    assert read.browse(Choice(tags=("none",))).total == 0
 
 
 @pytest.mark.parametrize(
     "after", ["", "nothing", "added-1", "path-1", "path-9-999", "path-9--1", "path-9-1 "]
 )
-def test_a_cursor_that_no_page_gave_is_refused(case: Case, after: str) -> None:
+def test_a_cursor_that_no_page_gave_is_refused(read: Case, after: str) -> None:
     with pytest.raises(InvalidSetting):
-        case.browse(after=after)
+        read.browse(after=after)
 
 
-def test_an_empty_case_has_nothing_to_list(tmp_path: Path) -> None:
-    with Case.open(tmp_path / "case.db") as case:
+def test_an_empty_case_has_nothing_to_list(location: Location) -> None:
+    with Case.open(location) as case:
         assert case.browse() == Listing((), None, 0)
         assert case.facets(Choice(known="hide", taken=("undated",))).total == 0
 
@@ -326,16 +342,18 @@ HOSTILE = [
 
 @pytest.mark.parametrize("statement", HOSTILE)
 def test_a_row_of_the_wrong_kind_stops_no_list_and_no_count(
-    case: Case, tmp_path: Path, statement: str
+    made_in_file: Path, tmp_path: Path, statement: str
 ) -> None:
-    case.decide(sha256("p1"), "tag", "seen")
-    hashes = tmp_path / "known.txt"
-    hashes.write_text(f"{sha256('p1')}\n")
-    case.import_hash_list(hashes, name="list")
-    with closing(sqlite3.connect(case.path)) as raw, raw:
+    path = copy_of(made_in_file, tmp_path)
+    with Case.open(path) as case:
+        case.decide(sha256("p1"), "tag", "seen")
+        hashes = tmp_path / "known.txt"
+        hashes.write_text(f"{sha256('p1')}\n")
+        case.import_hash_list(hashes, name="list")
+    with closing(sqlite3.connect(path)) as raw, raw:
         raw.execute("PRAGMA ignore_check_constraints = ON")
         raw.execute(statement)
-    with Case.open(case.path, read_only=True) as damaged:
+    with Case.open(path, read_only=True) as damaged:
         for order in ("path", "taken", "added"):
             found = damaged.browse(Choice(include_gone=True), order=order)
             assert found.total == len(found.items) >= 5

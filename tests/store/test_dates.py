@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from image_similarity.errors import InvalidSetting
 from image_similarity.store import dates
 from image_similarity.store.catalog import Catalog
 from image_similarity.store.schema import image_table
+from image_similarity.values import Location, ServerUrl
 from tests.search.synthetic import Row, at_angle, write_case
 
 TAKEN = {
@@ -29,10 +31,35 @@ TAKEN = {
 }
 
 
-@pytest.fixture
-def catalog(tmp_path: Path) -> Catalog:
+WROTE: list[tuple[dict[str, object], str | None]] = [
+    # A NUL and half a character are in no text of PostgreSQL, but in that of a camera they may be.
+    ({"user_comment": "a\0b", "date_time_original": "2024-03-05T10:00:00"}, "2024-03-05"),
+    ({"user_comment": "\ud800", "date_time_original": "2024-03-05T10:00:00"}, "2024-03-05"),
+    ({"user_comment": "\\u0000 \\ud800", "date_time_original": "2024-03-05"}, "2024-03-05"),
+    ({"date_time_original": "2024-03-05\0:00"}, "2024-03-05"),
+    ({"date_time_original": "2024-03\0-05"}, None),
+    ({"date_time_original": "2024-03-0\ud835"}, None),
+    ({"date_time_original": "2024-02-29"}, "2024-02-29"),
+    ({"date_time_original": "2023-02-29"}, None),
+    ({"date_time_original": "2000-02-29"}, "2000-02-29"),
+    ({"date_time_original": "1900-02-29"}, None),
+    ({"date_time_original": "2023-04-31"}, None),
+    ({"date_time_original": "0000-02-29"}, None),
+    ({"date_time_original": "0001-01-01"}, "0001-01-01"),
+    ({"date_time_original": "9999-12-31"}, "9999-12-31"),
+    ({"date_time_original": 20240305}, None),
+    ({"date_time_original": ["2024-03-05"]}, None),
+    ({"date_time_original": None}, None),
+    ({"more": {"date_time_original": "2024-03-05"}}, None),
+]
+
+
+@pytest.fixture(scope="module")
+def catalog(shared_location: Location) -> Iterator[Catalog]:
     rows = [Row(name, at_angle(0), taken=taken) for name, taken in TAKEN.items()]
-    return Catalog.open(write_case(tmp_path / "case.db", rows), read_only=False)
+    catalog = Catalog.open(write_case(shared_location, rows), read_only=True)
+    yield catalog
+    catalog.close()
 
 
 def found(catalog: Catalog, first: str | None, last: str | None) -> set[str]:
@@ -46,7 +73,6 @@ def test_the_day_is_that_of_the_camera_and_text_that_is_no_time_is_none(catalog:
     with catalog.reading() as connection:
         days = connection.execute(select(dates.day()).order_by(image_table.c.id)).scalars().all()
     assert days == ["2023-12-31", "2024-03-01", "2024-04-30", *[None] * 9]
-    catalog.close()
 
 
 def test_a_picture_without_a_day_that_there_is_counts_as_undated(catalog: Catalog) -> None:
@@ -55,7 +81,6 @@ def test_a_picture_without_a_day_that_there_is_counts_as_undated(catalog: Catalo
         dated = set(dates.taken_ids(connection, "0001", "9999"))
     assert len(undated) == 9
     assert undated | dated == set(range(1, len(TAKEN) + 1))
-    catalog.close()
 
 
 @pytest.mark.parametrize(
@@ -74,10 +99,38 @@ def test_both_ends_of_a_range_belong_to_it_as_far_as_they_say(
     catalog: Catalog, first: str | None, last: str | None, names: set[str]
 ) -> None:
     assert found(catalog, first, last) == names
+
+
+def test_whatever_else_a_camera_wrote_only_a_day_is_a_date(location: Location) -> None:
+    catalog = Catalog.open(write_case(location, [Row("p", at_angle(0))]), read_only=False)
+    for exif, day in WROTE:
+        with catalog.writing() as connection:
+            connection.execute(update(image_table).values(exif=exif))
+        with catalog.reading() as connection:
+            assert connection.execute(select(dates.day())).scalar() == day, exif
+            told = connection.execute(select(dates.moment())).scalar()
+            assert (told or b"").decode()[:10] == (day or ""), exif
+            assert dates.taken_ids(connection, "0001", day) == ([1] if day else []), exif
+            assert dates.undated_ids(connection) == ([] if day else [1]), exif
     catalog.close()
 
 
-def test_a_damaged_row_has_no_date_and_hides_no_other(catalog: Catalog) -> None:
+def test_a_server_finds_dates_by_an_index(postgres: ServerUrl) -> None:
+    catalog = Catalog.open(postgres, read_only=False)
+    for asked in (dates.between("2023", "2024-03"), dates.between(None, "2024")):
+        with catalog.reading() as connection:
+            # A table without rows is read as a whole else, whatever indexes it has.
+            connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
+            wanted = select(image_table.c.id).where(asked).compile(connection)
+            plan = connection.exec_driver_sql(f"EXPLAIN {wanted}", wanted.params).scalars().all()
+        assert any("ix_image_taken_at" in line for line in plan), plan
+        assert any("Index Cond" in line for line in plan), plan
+    catalog.close()
+
+
+def test_a_damaged_row_has_no_date_and_hides_no_other(tmp_path: Path) -> None:
+    rows = [Row(name, at_angle(0), taken=taken) for name, taken in TAKEN.items()]
+    catalog = Catalog.open(write_case(tmp_path / "case.db", rows), read_only=False)
     with catalog.writing() as connection:
         connection.exec_driver_sql("UPDATE image SET exif = '{broken' WHERE id = 1")
         connection.execute(

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from image_similarity.store import batch, models, runs
 from image_similarity.store import catalog as stored
 from image_similarity.store.batch import BatchRows, NewContent, SeenFile
 from image_similarity.store.catalog import Catalog
-from image_similarity.values import Digests, PictureFacts
+from image_similarity.values import Digests, Location, PictureFacts
 from tests.search.synthetic import model_info
 from tests.store.test_packs import with_scenes
 
@@ -24,12 +22,12 @@ CONTENTS = range(1, 6)
 )
 @pytest.mark.parametrize("other_has_scenes", [False, True])
 def test_a_run_knows_which_contents_have_vectors_and_labels(
-    tmp_path: Path, given: list[int], of_other: list[int], other_has_scenes: bool
+    location: Location, given: list[int], of_other: list[int], other_has_scenes: bool
 ) -> None:
     infos = [with_scenes(model_info("one", DIM), ("beach", "street"))]
     other = model_info("other", DIM)
     infos.append(with_scenes(other, ("beach", "forest")) if other_has_scenes else other)
-    catalog = Catalog.open(tmp_path / "case.db", read_only=False)
+    catalog = Catalog.open(location, read_only=False)
     with catalog.writing() as connection:
         source = stored.add_source(connection, "disk", "/evidence/disk")
         run = runs.begin(connection, runs.RunStart("index", source, {}, {}))
@@ -51,10 +49,18 @@ def test_a_run_knows_which_contents_have_vectors_and_labels(
         batch.write_batch(connection, run, source, rows, known)
     with catalog.reading() as connection:
         read = batch.load_knowledge(connection, source, ids, scene_models)
-    catalog.close()
     wanted = {ids[0]: set(given), ids[1]: set(of_other)}
     wanted |= {-model_id: wanted[model_id] for model_id in scene_models}
     assert read.present == known.present == wanted
+    asked = [f"{name:064x}" for name in CONTENTS]
+    with catalog.reading() as connection:
+        some = batch.knowledge_of(
+            connection, source, ["2.png", "6.png"], asked[1:], ids, scene_models
+        )
+    assert some.present == {key: found - {1} for key, found in wanted.items()}
+    assert some.images == {sha256: number for number, sha256 in enumerate(asked[1:], start=2)}
+    assert some.files == {"2.png": read.files["2.png"]}
     assert read.files == known.files
     assert [read.file(f"{name}.png").image_id for name in CONTENTS] == list(CONTENTS)  # type: ignore[union-attr]
     assert read.file("6.png") is None
+    catalog.close()

@@ -19,7 +19,7 @@ from image_similarity.store import batch, models, pack_writing, packs, runs
 from image_similarity.store import catalog as stored
 from image_similarity.store.batch import BatchRows, NewContent, SeenFile
 from image_similarity.store.catalog import Catalog
-from image_similarity.values import Digests, ModelInfo, PictureFacts
+from image_similarity.values import Digests, Location, ModelInfo, PictureFacts
 from tests.search.synthetic import SCENES, model_info
 from tests.store.packed import check
 
@@ -40,7 +40,7 @@ def digest(name: int) -> str:
 class Desk:
     """A database that is written batch by batch, with two models of three dimensions; the first has scenes."""
 
-    def __init__(self, path: Path, scenes: int = len(SCENES)) -> None:
+    def __init__(self, path: Location, scenes: int = len(SCENES)) -> None:
         names = tuple(f"scene {number}" for number in range(scenes))
         infos = [with_scenes(model_info("first", DIM), names), model_info("second", DIM)]
         self.catalog = Catalog.open(path, read_only=False)
@@ -101,7 +101,15 @@ def vector_of(model: int, name: int) -> np.ndarray:
 
 
 @pytest.fixture
-def desk(small: None, tmp_path: Path) -> Iterator[Desk]:
+def desk(small: None, location: Location) -> Iterator[Desk]:
+    desk = Desk(location)
+    yield desk
+    desk.catalog.close()
+
+
+@pytest.fixture
+def damaged(small: None, tmp_path: Path) -> Iterator[Desk]:
+    """One in a file, in which any column can hold anything."""
     desk = Desk(tmp_path / "case.db")
     yield desk
     desk.catalog.close()
@@ -225,46 +233,48 @@ def test_long_vectors_have_smaller_packs(dim: int, size: int) -> None:
 
 @pytest.mark.parametrize("column", ["image_ids", "scales", "errors", "bits", "codes"])
 @pytest.mark.parametrize("value", [b"", b"123", "text", None])
-def test_a_pack_of_the_wrong_size_is_named(desk: Desk, column: str, value: object) -> None:
+def test_a_pack_of_the_wrong_size_is_named(damaged: Desk, column: str, value: object) -> None:
     if value is None:
         value = 7
-    desk.write(range(9), [(0, name) for name in range(9)])
-    desk.pack()
-    damage(desk, f"UPDATE vector_pack SET {column} = ? WHERE number = 1", value)
-    with desk.catalog.reading() as connection:
+    damaged.write(range(9), [(0, name) for name in range(9)])
+    damaged.pack()
+    damage(damaged, f"UPDATE vector_pack SET {column} = ? WHERE number = 1", value)
+    with damaged.catalog.reading() as connection:
         with pytest.raises(DatabaseDamaged, match="pack 1 of the vectors of model 1") as caught:
-            list(packs.vector_packs(connection, desk.models[0], DIM))
+            list(packs.vector_packs(connection, damaged.models[0], DIM))
         assert "db verify" in caught.value.hint
-        wrong = packs.wrong_packs(connection, desk.models[0], DIM, codes.problem_of)
+        wrong = packs.wrong_packs(connection, damaged.models[0], DIM, codes.problem_of)
         assert [number for number, _ in wrong] == [1]
 
 
 @pytest.mark.parametrize("column", ["image_ids", "labels"])
 @pytest.mark.parametrize("value", [b"", b"123", "text", 7])
 def test_a_pack_of_labels_of_the_wrong_size_is_named(
-    desk: Desk, column: str, value: object
+    damaged: Desk, column: str, value: object
 ) -> None:
-    desk.write(range(5), [(0, n) for n in range(5)], [(n, [0, 1]) for n in range(5)])
-    desk.pack()
-    damage(desk, f"UPDATE scene_pack SET {column} = ?", value)
-    with desk.catalog.reading() as connection:
+    damaged.write(range(5), [(0, n) for n in range(5)], [(n, [0, 1]) for n in range(5)])
+    damaged.pack()
+    damage(damaged, f"UPDATE scene_pack SET {column} = ?", value)
+    with damaged.catalog.reading() as connection:
         with pytest.raises(DatabaseDamaged, match="pack 0 of the labels of scene model 1"):
-            list(packs.scene_packs(connection, desk.models[0]))
-        wrong = packs.wrong_scene_packs(connection, desk.models[0])
+            list(packs.scene_packs(connection, damaged.models[0]))
+        wrong = packs.wrong_scene_packs(connection, damaged.models[0])
         assert [number for number, _ in wrong] == [0]
 
 
-def test_a_pack_that_differs_from_its_rows_is_found(desk: Desk) -> None:
+def test_a_pack_that_differs_from_its_rows_is_found(damaged: Desk) -> None:
     labels = [(name, [0, 1]) for name in range(9)]
-    desk.write(range(9), [(0, name) for name in range(9)], labels)
-    desk.pack()
-    damage(desk, "UPDATE embedding SET vector = ? WHERE image_id = 2", vector_of(1, 99).tobytes())
-    damage(desk, "DELETE FROM embedding WHERE image_id = ?", 8)
-    damage(desk, "DELETE FROM image_scene WHERE image_id = ?", 1)
-    damage(desk, "UPDATE image_scene SET rank = 3 - rank WHERE image_id = ?", 7)
-    with desk.catalog.reading() as connection:
-        wrong = dict(packs.wrong_packs(connection, desk.models[0], DIM, codes.problem_of))
-        scenes = dict(packs.wrong_scene_packs(connection, desk.models[0]))
+    damaged.write(range(9), [(0, name) for name in range(9)], labels)
+    damaged.pack()
+    damage(
+        damaged, "UPDATE embedding SET vector = ? WHERE image_id = 2", vector_of(1, 99).tobytes()
+    )
+    damage(damaged, "DELETE FROM embedding WHERE image_id = ?", 8)
+    damage(damaged, "DELETE FROM image_scene WHERE image_id = ?", 1)
+    damage(damaged, "UPDATE image_scene SET rank = 3 - rank WHERE image_id = ?", 7)
+    with damaged.catalog.reading() as connection:
+        wrong = dict(packs.wrong_packs(connection, damaged.models[0], DIM, codes.problem_of))
+        scenes = dict(packs.wrong_scene_packs(connection, damaged.models[0]))
     assert set(wrong) == {0, 1}
     assert wrong[1] == "holds other contents than the rows"
     assert scenes == {
@@ -273,36 +283,36 @@ def test_a_pack_that_differs_from_its_rows_is_found(desk: Desk) -> None:
     }
 
 
-def test_wrong_packs_are_made_anew_where_that_is_asked_for(desk: Desk) -> None:
-    desk.write(range(9), [(0, name) for name in range(9)], [(name, [0, 1]) for name in range(9)])
-    made = desk.pack()
-    damage(desk, "UPDATE vector_pack SET codes = ? WHERE number = 1", b"short")
-    damage(desk, "UPDATE scene_pack SET labels = ? WHERE number = 0", b"x")
-    assert desk.pack() == 0
-    assert packing.drop_wrong(desk.catalog) == 2
-    assert desk.pack() == 2
-    assert packing.drop_wrong(desk.catalog) == 0
-    assert check(desk.catalog) == made
+def test_wrong_packs_are_made_anew_where_that_is_asked_for(damaged: Desk) -> None:
+    damaged.write(range(9), [(0, name) for name in range(9)], [(name, [0, 1]) for name in range(9)])
+    made = damaged.pack()
+    damage(damaged, "UPDATE vector_pack SET codes = ? WHERE number = 1", b"short")
+    damage(damaged, "UPDATE scene_pack SET labels = ? WHERE number = 0", b"x")
+    assert damaged.pack() == 0
+    assert packing.drop_wrong(damaged.catalog) == 2
+    assert damaged.pack() == 2
+    assert packing.drop_wrong(damaged.catalog) == 0
+    assert check(damaged.catalog) == made
 
 
-def test_damaged_rows_are_not_packed_and_are_named_where_they_are_read(desk: Desk) -> None:
+def test_damaged_rows_are_not_packed_and_are_named_where_they_are_read(damaged: Desk) -> None:
     labels = [(name, [0, 1]) for name in range(9)]
-    desk.write(range(9), [(0, name) for name in range(9)], labels)
-    damage(desk, "UPDATE embedding SET vector = ? WHERE image_id = 2", b"short")
-    damage(desk, "UPDATE image_scene SET rank = ? WHERE image_id = 6", 1)
-    assert desk.pack() == 2
-    with desk.catalog.reading() as connection:
+    damaged.write(range(9), [(0, name) for name in range(9)], labels)
+    damage(damaged, "UPDATE embedding SET vector = ? WHERE image_id = 2", b"short")
+    damage(damaged, "UPDATE image_scene SET rank = ? WHERE image_id = 6", 1)
+    assert damaged.pack() == 2
+    with damaged.catalog.reading() as connection:
         with pytest.raises(DatabaseDamaged, match="another length than 3"):
-            packs.loose_vectors(connection, desk.models[0], DIM)
+            packs.loose_vectors(connection, damaged.models[0], DIM)
         with pytest.raises(DatabaseDamaged, match="ranks twice"):
-            packs.loose_labels(connection, desk.models[0])
+            packs.loose_labels(connection, damaged.models[0])
 
 
-def test_vectors_that_are_no_numbers_are_not_packed(desk: Desk) -> None:
-    desk.write(range(5), [(0, name) for name in range(5)])
+def test_vectors_that_are_no_numbers_are_not_packed(damaged: Desk) -> None:
+    damaged.write(range(5), [(0, name) for name in range(5)])
     nan = np.full(DIM, np.nan, dtype="<f2").tobytes()
-    damage(desk, "UPDATE embedding SET vector = ? WHERE image_id = 2", nan)
-    assert desk.pack() == 0
+    damage(damaged, "UPDATE embedding SET vector = ? WHERE image_id = 2", nan)
+    assert damaged.pack() == 0
 
 
 def damage(desk: Desk, statement: str, value: object) -> None:

@@ -12,29 +12,35 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from image_similarity import Case
 from image_similarity.store import sealing
+from image_similarity.store.catalog import Catalog
 from image_similarity.store.schema import APPLICATION_ID, PAGE_SIZE
+from image_similarity.values import Location
 from tests.indexing.desk import Desk, digest_of
-from tests.store.audited import attacking, make_desk, said, verified
+from tests.postgres import fresh_case
+from tests.store.audited import attacking, copy_of, in_a_file, make_case, said, verified
 
 DUMPS = Path(__file__).resolve().parents[1] / "data" / "db"
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Desk:
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def made(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, tiny_model: Path
+) -> Desk:
     """A case that no test may write to."""
-    return make_desk(tmp_path_factory.mktemp("sealed"), tiny_model)
+    return make_case(request, tmp_path_factory.mktemp("sealed"), tiny_model)
 
 
 @pytest.fixture
-def case(made: Desk, tmp_path: Path) -> Path:
+def case(made: Desk, tmp_path: Path) -> Location:
     """A copy of the database to be tampered with."""
-    return Path(shutil.copy(made.database, tmp_path / "case.db"))
+    return copy_of(made.database, tmp_path)
 
 
-def entries(database: Path, action: str) -> list[tuple[int, dict[str, Any]]]:
+def entries(database: Location, action: str) -> list[tuple[int, dict[str, Any]]]:
     with Case.open(database, read_only=True) as case:
         return [(e.number, json.loads(e.detail)) for e in case.audit() if e.action == action]
 
@@ -43,7 +49,7 @@ def tables_of(detail: dict[str, Any]) -> dict[str, int]:
     return {each["table"]: each["count"] for each in detail["rows"]}
 
 
-def test_each_batch_seals_what_it_wrote_and_no_more(case: Path) -> None:
+def test_each_batch_seals_what_it_wrote_and_no_more(case: Location) -> None:
     batches = [tables_of(detail) for _, detail in entries(case, "batch")]
     assert [batch.get("image", 0) for batch in batches] == [4, 3, 1]
     assert sum(batch.get("file", 0) for batch in batches) == 9
@@ -55,9 +61,9 @@ def test_each_batch_seals_what_it_wrote_and_no_more(case: Path) -> None:
 @pytest.mark.usefixtures("pdq_stand_in")
 @pytest.mark.parametrize("size", [1, 3, 64])
 def test_a_case_is_consistent_whatever_the_size_of_its_batches(
-    tmp_path: Path, tiny_model: Path, size: int
+    tmp_path: Path, tiny_model: Path, location: Location, size: int
 ) -> None:
-    desk = Desk(tmp_path, tiny_model)
+    desk = Desk(tmp_path, tiny_model, location)
     desk.put_many(7)
     desk.index(batch_size=size, pdq=True)
     report = verified(desk.database)
@@ -68,12 +74,12 @@ def test_a_case_is_consistent_whatever_the_size_of_its_batches(
 
 @pytest.mark.usefixtures("pdq_stand_in")
 def test_a_content_that_gets_a_second_model_and_a_hash_later_is_sealed_again(
-    tmp_path: Path, tiny_model: Path
+    tmp_path: Path, tiny_model: Path, location: Location
 ) -> None:
     from tests.tiny_model import write_tiny_model
 
     other = write_tiny_model(tmp_path / "other.safetensors", dim=8, seed=1)
-    desk = Desk(tmp_path / "desk", tiny_model)
+    desk = Desk(tmp_path / "desk", tiny_model, location)
     desk.put_many(5)
     desk.index()
     desk.index(models=(str(other),), scenes=str(other), pdq=True)
@@ -83,8 +89,9 @@ def test_a_content_that_gets_a_second_model_and_a_hash_later_is_sealed_again(
     assert sum(batch.get("pdq", 0) for batch in batches) == 5
 
 
+@in_a_file
 def test_one_bit_of_a_vector_is_found_with_the_picture_and_the_entry(
-    case: Path, made: Desk
+    case: Location, made: Desk
 ) -> None:
     sha256 = digest_of(made.evidence / "picture-002.png")
     with attacking(case) as connection:
@@ -105,7 +112,7 @@ CHANGES = [
     ("image", "UPDATE image SET md5 = 'ffffffffffffffffffffffffffffffff' WHERE id = 2"),
     ("image", "UPDATE image SET width = width + 1 WHERE id = 2"),
     ("image", "UPDATE image SET exif = '{\"Make\":\"Other\"}' WHERE id = 2"),
-    ("image", "UPDATE image SET partial = 2 WHERE id = 2"),
+    ("image", "UPDATE image SET partial = true WHERE id = 2"),
     ("file", "UPDATE file SET path = 'elsewhere.png' WHERE id = 3"),
     ("file", "UPDATE file SET image_id = 7 WHERE id = 3"),
     ("labels", "UPDATE image_scene SET probability = probability / 2 WHERE image_id = 3 AND rank = 1"),
@@ -113,6 +120,7 @@ CHANGES = [
     ("image", "UPDATE image SET first_run_id = 2 WHERE id = 2"),
     ("file", "UPDATE file SET first_run_id = 2 WHERE id = 3"),
     ("embedding", "UPDATE embedding SET run_id = 2 WHERE id = 3"),
+    ("embedding", "UPDATE embedding SET vector = (SELECT vector FROM embedding WHERE id = 1) WHERE id = 3"),
     ("failure", "UPDATE failure SET path = 'other.jpg'"),
     ("model", "UPDATE model SET weights_sha256 = 'other'"),
     ("run", "UPDATE run SET started_at = '2020-01-01T00:00:00Z' WHERE id = 1"),
@@ -122,7 +130,7 @@ CHANGES = [
 
 
 @pytest.mark.parametrize(("table", "statement"), CHANGES)
-def test_a_changed_row_is_found_in_its_table(case: Path, table: str, statement: str) -> None:
+def test_a_changed_row_is_found_in_its_table(case: Location, table: str, statement: str) -> None:
     with attacking(case) as connection:
         assert connection.execute(statement).rowcount > 0
     found = said(case)
@@ -130,13 +138,13 @@ def test_a_changed_row_is_found_in_its_table(case: Path, table: str, statement: 
     assert all(entry is not None for kind, entry, _, _ in found if kind == "changed")
 
 
-def test_a_place_that_is_hidden_as_gone_is_found(case: Path) -> None:
+def test_a_place_that_is_hidden_as_gone_is_found(case: Location) -> None:
     with attacking(case) as connection:
         connection.execute("UPDATE file SET gone_run_id = 1 WHERE path = 'picture-001.png'")
     assert said(case) == [("unsealed", None, "gone", "index")]
 
 
-def test_a_place_that_is_shown_again_is_found(case: Path) -> None:
+def test_a_place_that_is_shown_again_is_found(case: Location) -> None:
     with attacking(case) as connection:
         done = connection.execute("UPDATE file SET gone_run_id = NULL WHERE gone_run_id = 2")
         assert done.rowcount == 1
@@ -145,13 +153,13 @@ def test_a_place_that_is_shown_again_is_found(case: Path) -> None:
     assert entry is not None
 
 
-def test_a_failure_that_is_hidden_as_settled_is_found(case: Path) -> None:
+def test_a_failure_that_is_hidden_as_settled_is_found(case: Location) -> None:
     with attacking(case) as connection:
         connection.execute("UPDATE failure SET resolved_run_id = 2")
     assert said(case) == [("unsealed", None, "resolved", "index")]
 
 
-def test_a_row_that_was_removed_is_found(case: Path) -> None:
+def test_a_row_that_was_removed_is_found(case: Location) -> None:
     with attacking(case) as connection:
         connection.execute("DELETE FROM embedding WHERE id = 3")
     (finding,) = verified(case).findings
@@ -159,16 +167,16 @@ def test_a_row_that_was_removed_is_found(case: Path) -> None:
 
 
 @pytest.mark.parametrize("row", [-5, 0, 4_000_000_000, 2**63 - 1])
-def test_a_row_that_was_put_in_is_found_wherever(case: Path, row: int) -> None:
+def test_a_row_that_was_put_in_is_found_wherever(case: Location, row: int) -> None:
     with attacking(case) as connection:
         connection.execute(
             "INSERT INTO file (id, source_id, path, image_id, size, mtime_ns, settled, first_run_id)"
-            " VALUES (?, 1, 'planted.png', 1, 5, 5, 1, 1)", (row,),
+            " VALUES (?, 1, 'planted.png', 1, 5, 5, true, 1)", (row,),
         )  # fmt: skip
     assert said(case) == [("unsealed", None, "file", "planted.png")]
 
 
-def test_a_label_that_was_put_in_is_found(case: Path) -> None:
+def test_a_label_that_was_put_in_is_found(case: Location) -> None:
     with attacking(case) as connection:
         connection.execute("DELETE FROM image_scene WHERE image_id = 2 AND rank = 3")
         connection.execute(
@@ -178,13 +186,14 @@ def test_a_label_that_was_put_in_is_found(case: Path) -> None:
     assert [(kind, table) for kind, _, table, _ in said(case)] == [("changed", "labels")]
 
 
-def test_a_reference_to_nothing_is_found(case: Path) -> None:
+@in_a_file
+def test_a_reference_to_nothing_is_found(case: Location) -> None:
     with attacking(case) as connection:
         connection.execute("UPDATE file SET gone_run_id = 'never' WHERE id = 1")
     assert ("record", None, "file", "") in said(case)
 
 
-def test_a_change_that_agrees_in_the_kept_bytes_is_found_without_a_name(case: Path) -> None:
+def test_a_change_that_agrees_in_the_kept_bytes_is_found_without_a_name(case: Location) -> None:
     """Whoever searches long enough finds a row with the same first bytes; the digest of all is not met so."""
     with Case.open(case, read_only=True) as opened:
         (sealed, *_) = [
@@ -212,6 +221,7 @@ COLUMNS = [
 ]  # fmt: skip
 
 
+@in_a_file
 @settings(
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -263,8 +273,10 @@ def test_an_upgrade_seals_what_an_earlier_version_stored(
     assert [(kind, table) for kind, _, table, _ in said(path)] == [("changed", "image")]
 
 
-def test_a_run_that_was_killed_leaves_nothing_unsealed(tmp_path: Path, tiny_model: Path) -> None:
-    desk = Desk(tmp_path, tiny_model)
+def test_a_run_that_was_killed_leaves_nothing_unsealed(
+    tmp_path: Path, tiny_model: Path, location: Location
+) -> None:
+    desk = Desk(tmp_path, tiny_model, location)
     desk.put_many(6)
     desk.index()
     # As a kill leaves it: the run is open, and its end stands in no entry.
@@ -283,3 +295,33 @@ def test_a_run_that_was_killed_leaves_nothing_unsealed(tmp_path: Path, tiny_mode
         "interrupted",
         "done",
     ]
+
+
+def test_a_row_is_sealed_alike_on_both_engines(
+    tmp_path: Path, tiny_model: Path, postgres_server: str
+) -> None:
+    """Or no seal would hold after the case was moved from one to the other."""
+    exif = Image.Exif()
+    exif[0x010F], exif[0x0110] = "Make", "Modell \N{LATIN SMALL LETTER E WITH ACUTE}"
+    digests = []
+    for place in (tmp_path / "case.db", fresh_case(postgres_server)):
+        folder = tmp_path / type(place).__name__
+        desk = Desk(folder, tiny_model, place)
+        desk.put("a b é.jpg", seed=50, exif=exif)
+        desk.put_many(5)
+        desk.corrupt("broken.jpg")
+        desk.index(source="disk")
+        catalog = Catalog.open(place, read_only=True)
+        with catalog.reading() as connection:
+            digests.append(
+                {
+                    table: [
+                        (row.id, row.name, row.digest)
+                        for row in sealing.rows_between(connection, table, 1, 99, 1)
+                    ]
+                    for table in ("image", "file", "embedding", "labels", "failure", "gone")
+                }
+            )
+        catalog.close()
+    assert digests[0] == digests[1]
+    assert len(digests[0]["embedding"]) == 6

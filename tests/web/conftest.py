@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,16 @@ def running(options: ServeOptions, made: Made) -> Iterator[Served]:
             thread.join(30)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def one_set_of_certificates() -> Iterator[None]:
+    """Each client of httpx reads all certificates of the machine, also for plain HTTP: 40 ms, hundreds of times."""
+    from httpx._transports import default
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(default, "create_ssl_context", cache(default.create_ssl_context))
+        yield
+
+
 Serve = Callable[..., Served]
 
 
@@ -149,26 +160,57 @@ def browser() -> Iterator[Browser]:
         assert os.environ.get("BROWSER_TESTS") != "required", "apt-get install chromium"
         pytest.skip("there is no Chromium: apt-get install chromium")
     with sync_playwright() as playwright:
-        # Root has no sandbox, containers little shared memory, and no test needs a GPU.
-        flags = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"]
+        # Root has no sandbox, containers little shared memory, no test needs a GPU; and see `profile`.
+        flags = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--process-per-site"]
         found = playwright.chromium.launch(executable_path=path, args=flags)
         yield found
         found.close()
 
 
-@contextmanager
-def signed_in(browser: Browser, served: Served) -> Iterator[BrowserContext]:
-    """A browser of its own, which has followed the link, but not loaded the library to which that leads."""
+@pytest.fixture(scope="session")
+def profile(browser: Browser) -> Iterator[BrowserContext]:
+    """What all tests use of the browser, one after the other; see `forgetting`.
+
+    One page stays open, and with it the process that draws the pages of this machine: to start one for each test takes
+    a second or two.
+    """
     with browser.new_context(viewport={"width": 1280, "height": 900}) as context:
         context.set_default_timeout(PATIENCE)
+        kept = context.new_page()
+        kept.route("**", lambda route: route.fulfill(body="", content_type="text/html"))
+        kept.goto("http://127.0.0.1/")
+        kept.unroute_all()
+        yield context
+
+
+@contextmanager
+def forgetting(profile: BrowserContext, served: Served) -> Iterator[BrowserContext]:
+    """A browser that remembers nothing of what was before, and afterwards nothing of the server."""
+    kept = profile.pages[0]
+    try:
+        yield profile
+    finally:
+        for page in profile.pages[1:]:
+            page.close()
+        profile.clear_cookies()
+        asked = profile.new_cdp_session(kept)
+        asked.send("Storage.clearDataForOrigin", {"origin": served.url, "storageTypes": "all"})
+        asked.send("Network.clearBrowserCache")
+        asked.detach()
+
+
+@contextmanager
+def signed_in(profile: BrowserContext, served: Served) -> Iterator[BrowserContext]:
+    """A browser that has followed the link, but not loaded the library to which that leads."""
+    with forgetting(profile, served) as context:
         context.request.get(served.link, timeout=PATIENCE)
         yield context
 
 
 @pytest.fixture
-def context(browser: Browser, served: Served) -> Iterator[BrowserContext]:
+def context(profile: BrowserContext, served: Served) -> Iterator[BrowserContext]:
     """A browser that is signed in and remembers nothing."""
-    with signed_in(browser, served) as found:
+    with signed_in(profile, served) as found:
         yield found
 
 
@@ -212,7 +254,7 @@ def shared_served(gallery: Made, tmp_path_factory: pytest.TempPathFactory) -> It
 
 
 @pytest.fixture(scope="module")
-def shared_context(browser: Browser, shared_served: Served) -> Iterator[BrowserContext]:
+def shared_context(profile: BrowserContext, shared_served: Served) -> Iterator[BrowserContext]:
     """A browser for all tests of a module; each opens a window of its own."""
-    with signed_in(browser, shared_served) as found:
+    with signed_in(profile, shared_served) as found:
         yield found

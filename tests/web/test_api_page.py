@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
+from playwright.sync_api import BrowserContext
 
 from image_similarity.web.api_page import kind, sample
 from image_similarity.web.description import TAGS, operations
@@ -15,8 +16,21 @@ from tests.web.conftest import Served, Window
 
 
 @pytest.fixture
-def document(client: httpx.Client) -> dict[str, Any]:
-    return client.get("/openapi.json").raise_for_status().json()
+def served(shared_served: Served) -> Served:
+    """One server for all tests here: they look, and change nothing."""
+    return shared_served
+
+
+@pytest.fixture
+def context(shared_context: BrowserContext) -> BrowserContext:
+    """One browser for all tests here."""
+    return shared_context
+
+
+@pytest.fixture(scope="module")
+def document(shared_served: Served) -> dict[str, Any]:
+    with shared_served.client() as client:
+        return client.get("/openapi.json").raise_for_status().json()
 
 
 def parameters(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 from PIL import Image, ImageEnhance
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import BrowserContext, Page, expect
 
 from image_similarity.case import Case
 from image_similarity.web.options import ServeOptions
@@ -18,7 +18,7 @@ from image_similarity.web.problems import Refused
 from tests.cli import conftest as commands
 from tests.cli.conftest import Made, Run, index_arguments
 from tests.conftest import draw_picture
-from tests.web.conftest import Served, Window, running
+from tests.web.conftest import Served, Window, running, signed_in
 
 run = commands.run
 
@@ -284,11 +284,16 @@ def test_markup_in_names_and_exif_is_shown_as_text(window: Window, served: Serve
     assert page.locator("#table").get_by_text("<script>alert(1)</script>").count()
 
 
-def test_points_are_drawn_over_both_pictures_and_cleared(alike: Served, browser: Browser) -> None:
+@pytest.fixture
+def opened(profile: BrowserContext, alike: Served) -> Iterator[Page]:
+    """A page of a browser that is signed in where the look-alikes are served."""
+    with signed_in(profile, alike) as context:
+        yield context.new_page()
+
+
+def test_points_are_drawn_over_both_pictures_and_cleared(alike: Served, opened: Page) -> None:
     one, two, _ = alike.hashes()
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
-    page = context.new_page()
-    page.goto(alike.link)
+    page = opened
     page.goto(f"{alike.url}/compare?query={one}&hit={two}")
     page.get_by_role("button", name="Matched points").click()
     page.get_by_text("are explained by one").wait_for()
@@ -299,18 +304,15 @@ def test_points_are_drawn_over_both_pictures_and_cleared(alike: Served, browser:
     assert page.locator(".lines circle").count() == 0
     page.get_by_role("button", name="Clear").click()
     assert page.locator("canvas.heat:not([hidden])").count() == 0
-    context.close()
 
 
-def test_a_picture_that_cannot_be_shown_any_more_says_why(alike: Served, browser: Browser) -> None:
+def test_a_picture_that_cannot_be_shown_any_more_says_why(alike: Served, opened: Page) -> None:
     one, two, _ = alike.hashes()
     draw_picture(5, (640, 480)).save(alike.made.folder / "2.jpg")
-    page = browser.new_page()
-    page.goto(alike.link)
+    page = opened
     page.goto(f"{alike.url}/compare?query={one}&hit={two}")
     page.locator(".missing", has_text="the file there is another now").wait_for()
     page.wait_for_function(
         "document.querySelectorAll('.pane img').values()"
         ".filter((each) => each.checkVisibility()).toArray().length === 1"
     )
-    page.close()

@@ -14,13 +14,13 @@ from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import BrowserContext
 
 from image_similarity.errors import InvalidSetting, UsageError
 from image_similarity.web import guard, server
 from image_similarity.web.options import ServeOptions
 from image_similarity.web.sessions import Sessions, TooManyTries
-from tests.web.conftest import Serve, Served, Window
+from tests.web.conftest import Serve, Served, Window, forgetting
 
 HEADERS = {name.lower() for name in guard._HEADERS} | {"cache-control"}
 FOREIGN = "http://evil.example"
@@ -711,15 +711,14 @@ def test_a_key_that_has_a_password_is_refused_and_nobody_is_asked_for_it(
 # --- a browser's view -------------------------------------------------------------------------------
 
 
-def test_the_form_signs_a_browser_in(browser: Browser, served: Served) -> None:
-    context = browser.new_context()
-    page = context.new_page()
-    page.goto(f"{served.url}/selection")
-    page.get_by_label("Token").fill(served.sessions.key)
-    page.get_by_role("button", name="Sign in").click()
-    page.wait_for_url(f"{served.url}/selection")
-    assert page.locator("nav").count() == 1
-    context.close()
+def test_the_form_signs_a_browser_in(profile: BrowserContext, served: Served) -> None:
+    with forgetting(profile, served) as context:
+        page = context.new_page()
+        page.goto(f"{served.url}/selection")
+        page.get_by_label("Token").fill(served.sessions.key)
+        page.get_by_role("button", name="Sign in").click()
+        page.wait_for_url(f"{served.url}/selection")
+        assert page.locator("nav").count() == 1
 
 
 def test_the_button_signs_a_browser_out(window: Window) -> None:

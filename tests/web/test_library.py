@@ -8,12 +8,12 @@ from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import BrowserContext, Page, expect
 
 from image_similarity import Case
 from image_similarity.web.options import ServeOptions
 from tests.cli.conftest import Made
-from tests.web.conftest import PICTURES, SCRIPT, Served, Window, running
+from tests.web.conftest import PICTURES, SCRIPT, Served, Window, forgetting, running
 
 
 def listed(client: httpx.Client, **filters: Any) -> dict[str, Any]:
@@ -241,11 +241,11 @@ def test_a_case_whose_pictures_are_all_gone_says_so_and_shows_them_on_demand(
 
 
 def test_a_case_without_pictures_says_how_to_index(
-    browser: Browser, tmp_path: Path, gallery: Made
+    profile: BrowserContext, tmp_path: Path, gallery: Made
 ) -> None:
     options = ServeOptions(tmp_path / "new.db", port=0, cache=tmp_path / "cache")
     Case.open(options.database).close()
-    with running(options, gallery) as served, browser.new_context() as context:
+    with running(options, gallery) as served, forgetting(profile, served) as context:
         page = context.new_page()
         page.goto(served.link)
         expect(page.get_by_text("The case holds no pictures yet. Index a folder")).to_be_visible()

@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import BrowserContext, Page
 
 from image_similarity.case import Case
 from image_similarity.store import runs
@@ -19,7 +19,7 @@ from image_similarity.web.desk import Desk
 from image_similarity.web.options import ServeOptions
 from tests.cli.conftest import Made, index_arguments, start
 from tests.conftest import draw_picture
-from tests.web.conftest import Serve, Served, running
+from tests.web.conftest import Serve, Served, running, signed_in
 
 MANY = 400
 
@@ -252,17 +252,14 @@ def test_while_another_process_indexes_the_page_shows_its_run_and_goes_on_with_i
 
 
 @pytest.fixture
-def watching(browser: Browser, growing: Made) -> Iterator[tuple[Page, Served]]:
+def watching(profile: BrowserContext, growing: Made) -> Iterator[tuple[Page, Served]]:
     """The overview of the growing case, in a browser."""
-    with serving(growing) as served:
-        context = browser.new_context()
+    with serving(growing) as served, signed_in(profile, served) as context:
         page = context.new_page()
         page.set_default_timeout(20_000)
-        page.goto(served.link)
         page.goto(f"{served.url}/overview")
         page.get_by_text("2 at 2 places").wait_for()
         yield page, served
-        context.close()
 
 
 def test_new_pictures_are_taken_in_by_a_button_and_the_tables_follow(
@@ -303,12 +300,11 @@ def test_a_run_that_was_begun_elsewhere_is_shown_while_it_works_and_told_when_it
     page.get_by_text("Nothing is running.").wait_for()
 
 
-def test_a_page_for_reading_only_offers_no_run(browser: Browser, serve: Serve) -> None:
+def test_a_page_for_reading_only_offers_no_run(profile: BrowserContext, serve: Serve) -> None:
     served = serve(read_only=True)
-    page = browser.new_page()
-    page.goto(served.link)
-    page.goto(f"{served.url}/overview")
-    page.get_by_text("30 at 31 places").wait_for()
-    assert page.get_by_role("button", name="Take in what is new").count() == 0
-    assert page.get_by_role("button", name="Try failures again").count() == 0
-    page.close()
+    with signed_in(profile, served) as context:
+        page = context.new_page()
+        page.goto(f"{served.url}/overview")
+        page.get_by_text("30 at 31 places").wait_for()
+        assert page.get_by_role("button", name="Take in what is new").count() == 0
+        assert page.get_by_role("button", name="Try failures again").count() == 0

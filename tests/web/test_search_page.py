@@ -173,6 +173,18 @@ def test_an_empty_answer_says_why_and_one_click_searches_everything(window: Wind
     expect(page.locator(".tile")).to_have_count(31)
 
 
+def test_a_comparison_of_all_pictures_is_asked_for_by_a_box_and_stays_on_reload(
+    window: Window,
+) -> None:
+    page = window.go(f"/search?sha256={first(window.served)}")
+    with page.expect_request("**/searches") as asked:
+        page.get_by_label("Compare all pictures").check()
+    assert asked.value.post_data_json["exact"] is True
+    assert "&exact=1" in settled(page).url
+    page.reload()
+    expect(page.get_by_label("Compare all pictures")).to_be_checked()
+
+
 def test_further_hits_come_while_scrolling(window: Window, monkeypatch: pytest.MonkeyPatch) -> None:
     from image_similarity.web.api import searches
 

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 from image_similarity.case import Case
+from image_similarity.values import MeasuredRecall, SearchResult
+from image_similarity.web import asking
+from image_similarity.web.api import searches
 from tests.conftest import draw_picture
 from tests.web.conftest import Served
 
@@ -57,6 +62,21 @@ def test_what_was_sent_is_called_as_its_sender_did_and_not_by_where_it_lies(
     told = [json.dumps(fused), reported(client, one["id"]), reported(client, fused["id"])]
     assert not any(temporary in each for each in told)
     assert all("lost.jpg" in each for each in told)
+
+
+def test_how_often_an_approximate_search_was_right_is_said_with_the_answer(
+    client: httpx.Client, served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    query = {"sha256": served.hashes()[3]}
+    assert "stored pictures" not in " ".join(ask(client, query)["words"])
+
+    def by_index(*asked: Any) -> SearchResult:
+        recall = MeasuredRecall(99, 100, 10, 10, vectors=5_000)
+        return replace(asking.ask(*asked), search="approximate", recall=recall)
+
+    monkeypatch.setattr(searches, "ask", by_index)
+    said = "approximate (found 99 of the 100 nearest of 10 stored pictures, measured among 5,000)"
+    assert f"search: {said}" in ask(client, query)["words"]
 
 
 def test_a_hit_at_a_place_that_it_left_says_so_though_it_lies_at_another(

@@ -264,6 +264,7 @@ def _words(result: SearchResult) -> list[str]:
     from image_similarity.reports import beside
 
     return [
+        *([f"search: {meaning.search_text(result)}"] if result.recall else []),
         *filter(None, [meaning.cut_text(result), meaning.strength_text(result)]),
         *([meaning.fusion_text(result.fusion)] if result.fusion else []),
         *beside.lines(result),

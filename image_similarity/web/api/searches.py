@@ -100,6 +100,9 @@ class SearchQuestion(BaseModel):
     )
     verify: bool = Field(False, description="Count the features that one geometry explains.")
     near: bool = Field(False, description="Also tell near duplicates, of any scene.")
+    exact: bool = Field(
+        False, description="Compare all pictures also where a server has an index of them."
+    )
 
 
 @router.post("/searches")
@@ -155,6 +158,7 @@ def _question(asked: SearchQuestion, sources: Sequence[str]) -> Question:
             "strength": asked.strength,
             "verify": asked.verify,
             "near": asked.near,
+            "exact": asked.exact,
         },
     )
 

@@ -6,7 +6,7 @@ import { count } from "./numbers.js";
 import { t } from "./texts.js";
 
 const DATE = "[0-9]{4}(-[0-9]{2}(-[0-9]{2})?)?";
-const SWITCHES = ["gone", "irrelevant", "strength", "verify", "near"];
+const SWITCHES = ["gone", "irrelevant", "strength", "verify", "near", "exact"];
 // Of one picture alone.
 const OF_ONE = ["strength", "verify", "near"];
 

@@ -2,7 +2,7 @@
 
 // Of the address those that are a text each, with what they are where the address is silent.
 const TEXTS = { crop: "", known: "mark", from: "", to: "", under: "", k: "100", max: "", model: "" };
-const SWITCHES = ["gone", "irrelevant", "strength", "verify", "near"];
+const SWITCHES = ["gone", "irrelevant", "strength", "verify", "near", "exact"];
 const LISTS = ["scene", "source", "tag"];
 // A picture of the case, or one that was sent; "no-…" is one that hits must not be like.
 const PICTURES = { sha256: ["sha256", false], upload: ["upload", false], "no-sha256": ["sha256", true], "no-upload": ["upload", true] };
@@ -62,5 +62,6 @@ export function question(state) {
     strength: one && state.strength,
     verify: one && state.verify,
     near: one && state.near && !part,
+    exact: state.exact,
   };
 }
