@@ -29,6 +29,7 @@ from image_similarity.store import pgvector
 from image_similarity.values import Location, SearchResult, ServerIndex, ServerUrl
 
 K = 10
+READ_HERE = "PostgreSQL, codes read here"
 # From more than so many the index is asked where it is to be measured; for the query itself alone it is no use.
 FEW = 20
 # Of so many pictures each: a filter by a scene that this share of them has.
@@ -95,12 +96,14 @@ class Clock:
 
 
 @contextmanager
-def by_index_from(rows: int | None) -> Iterator[Clock]:
-    """Let the index be asked from so many pictures on (None: as the product does), with a clock."""
+def by_index_from(rows: int | None, *, read_here: bool = False) -> Iterator[Clock]:
+    """Let the index be asked from so many pictures on (None: as the product does), with a clock.
+
+    The server compares, unless its codes are to be read here.
+    """
     clock = Clock()
     with ExitStack() as stack:
-        # The server is what is measured, also where few vectors would be read from it.
-        stack.enter_context(mock.patch.object(seen, "READ_HERE", 0))
+        stack.enter_context(mock.patch.object(seen, "READ_HERE", 2**62 if read_here else 0))
         if rows is not None:
             for name in ("EXACT_ROWS", "COUNTED_ROWS"):
                 stack.enter_context(mock.patch.object(in_server, name, rows))
@@ -145,6 +148,7 @@ def queries_table(places: dict[str, Location], made: Any, sha256s: Sequence[str]
 
     ways: dict[str, tuple[Location, int | None, dict[str, Any]]] = {
         "SQLite, exact": (places["SQLite"], None, {}),
+        READ_HERE: (places["PostgreSQL"], None, {}),
         "PostgreSQL, exact": (places["PostgreSQL"], None, {"exact": True}),
         "PostgreSQL, index": (places["PostgreSQL"], FEW, {}),
         "PostgreSQL, as it chooses": (places["PostgreSQL"], None, {}),
@@ -155,7 +159,7 @@ def queries_table(places: dict[str, Location], made: Any, sha256s: Sequence[str]
         truth: list[SearchResult] = []
         for way, (place, from_rows, request) in ways.items():
             say(f"{label}: {way}")
-            with by_index_from(from_rows) as clock:
+            with by_index_from(from_rows, read_here=way == READ_HERE) as clock:
                 answers, taken, inside = ask(place, sha256s, clock, scene=(scene,), **request)
             truth = truth or answers
             bare = f" ({p(0.5, inside)})" if any(inside) else ""
@@ -198,13 +202,15 @@ def measure(url: str, work: Path, count: int, arguments: argparse.Namespace) -> 
     file, server_ = work / f"{count}.db", fresh_database(url)
     filled = seconds_of(lambda: write_file(file, made, clustered.info(arguments.dim)))
     copied = seconds_of(lambda: clustered.write_on_server(server_, made))
-    say("building the index")
     with Case.open(server_) as case:
+        packed = seconds_of(case.pack)
+        say("building the index")
         index = case.index_vectors(memory=arguments.memory)
     print(f"### {count:,} vectors of {arguments.dim} dimensions\n")
     rows = [
         ["SQLite: filled, with packs", f"{filled:.1f} s"],
         ["PostgreSQL: filled by COPY", f"{copied:.1f} s"],
+        ["PostgreSQL: packs made", f"{packed:.1f} s"],
         ["PostgreSQL: index built", f"{index.seconds:.1f} s"],
         [f"PostgreSQL: recall@{index.recall.at} measured then", f"{index.recall.share:.4f}"],
         *sizes(server_, file, index),

@@ -425,6 +425,8 @@ def test_several_pictures_give_one_list_stored_and_sent_ones_together(
         ({"queries": 1, "path": "/etc/passwd"}, 422),
         ({"k": 0}, 422),
         ({"k": 1001}, 422),
+        ({"k": 2.5}, 422),
+        ({"k": "5"}, 422),
         ({"max_distance": -1}, 422),
         ({"max_distance": "NaN"}, 422),
         ({"scene": []}, 422),
@@ -454,6 +456,13 @@ def test_what_has_no_answer_is_refused_with_a_reason(
     answer = client.post("/searches", content=body, headers={"Content-Type": "application/json"})
     assert answer.status_code == status, answer.text
     assert answer.json()["error"]["message"]
+
+
+def test_a_whole_number_may_be_written_with_a_point(client: httpx.Client, served: Served) -> None:
+    """As JSON's schema has it."""
+    body = json.dumps({"queries": [{"sha256": served.hashes()[0]}], "k": 5.0})
+    answer = client.post("/searches", content=body, headers={"Content-Type": "application/json"})
+    assert (answer.status_code, answer.json()["k"]) == (200, 5)
 
 
 # -- the record ------------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Self
 
 from fastapi import APIRouter, Path
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from image_similarity.values import SearchResult
 from image_similarity.web.answers import Answer, id_of
@@ -37,6 +37,10 @@ def _only(given: str, absent: str) -> dict[str, Any]:
     """How the document says that one of two fields is given."""
     properties = {given: {"type": "string"}, absent: {"type": "null"}}
     return {"required": [given], "properties": properties}
+
+
+def _whole(value: object) -> object:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 class QueryPicture(BaseModel):
@@ -77,7 +81,8 @@ class SearchQuestion(BaseModel):
     model: Annotated[str, Field(max_length=200, pattern=_TEXT)] = Field(
         "", description="A name or a fingerprint; needed where the case has vectors of several."
     )
-    k: Annotated[int, Field(ge=1, le=1000)] = 100
+    # To JSON 5.0 is a whole number, too.
+    k: Annotated[int, Field(ge=1, le=1000), BeforeValidator(_whole)] = 100
     max_distance: Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)] | None = None
     scene: list[Name] = Field(
         ["auto"],
