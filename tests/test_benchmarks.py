@@ -151,7 +151,7 @@ def test_a_server_is_measured_against_a_file(postgres_server: str) -> None:
     cells = first_cells(printed)
     assert cells[0] == "SQLite: filled, with packs"
     for filter_ in ("none", "20 %", "1 %", "0.1 %"):
-        assert sum(cell.startswith(f"{filter_}, ") for cell in cells) == 4
+        assert sum(cell.startswith(f"{filter_}, ") for cell in cells) == 5
     assert printed.count("| approximate |") == 4
 
 

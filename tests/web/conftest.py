@@ -32,6 +32,8 @@ PICTURES = 30
 # Milliseconds for what should take a moment: the machine may be slow, and busy with other tests.
 PATIENCE = 60_000
 expect.set_options(timeout=PATIENCE)
+# Root has no sandbox, containers little shared memory, no test needs a GPU.
+FLAGS = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"]
 
 
 @dataclass
@@ -160,11 +162,27 @@ def browser() -> Iterator[Browser]:
         assert os.environ.get("BROWSER_TESTS") != "required", "apt-get install chromium"
         pytest.skip("there is no Chromium: apt-get install chromium")
     with sync_playwright() as playwright:
-        # Root has no sandbox, containers little shared memory, no test needs a GPU; and see `profile`.
-        flags = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--process-per-site"]
+        # And see `profile`.
+        flags = [*FLAGS, "--process-per-site"]
         found = playwright.chromium.launch(executable_path=path, args=flags)
         yield found
         found.close()
+
+
+@pytest.fixture
+def several_windows(browser: Browser, served: Served) -> Iterator[BrowserContext]:
+    """A browser of its own, signed in, whose windows are drawn by a process each, as a user's are.
+
+    In one process for all, what one window stores did not always reach the others.
+    """
+    path = shutil.which("chromium")
+    with (
+        browser.browser_type.launch(executable_path=path, args=FLAGS) as found,
+        found.new_context(viewport={"width": 1280, "height": 900}) as context,
+    ):
+        context.set_default_timeout(PATIENCE)
+        context.request.get(served.link, timeout=PATIENCE)
+        yield context
 
 
 @pytest.fixture(scope="session")

@@ -7,9 +7,9 @@ import io
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import BrowserContext, Locator, Page, expect
 
-from tests.web.conftest import Window
+from tests.web.conftest import Served, Window
 
 FILTER = "element => getComputedStyle(element).filter"
 
@@ -121,15 +121,17 @@ def test_the_mouse_shows_the_picture_it_rests_on_unless_that_is_turned_off_for_g
     assert page.locator("html").get_attribute("data-hover") == "off"
 
 
-def test_a_choice_holds_in_every_window_at_once(window: Window) -> None:
-    window.go("/selection")
-    other = window.page.context.new_page()
-    other.goto(f"{window.served.url}/selection")
+def test_a_choice_holds_in_every_window_at_once(
+    several_windows: BrowserContext, served: Served
+) -> None:
+    one, other = several_windows.new_page(), several_windows.new_page()
+    for page in (one, other):
+        page.goto(f"{served.url}/selection", wait_until="networkidle")
     choose(other, "show")
-    expect(window.page.locator("html")).to_have_attribute("data-care", "show")
+    expect(one.locator("html")).to_have_attribute("data-care", "show")
     choose(other, "blur")
-    expect(window.page.locator("html")).to_have_attribute("data-care", "blur")
-    assert window.page.get_by_label("Pictures", exact=True).input_value() == "blur"
+    expect(one.locator("html")).to_have_attribute("data-care", "blur")
+    assert one.get_by_label("Pictures", exact=True).input_value() == "blur"
 
 
 def test_a_covered_picture_is_not_dragged_and_nothing_moves_for_who_wants_no_motion(
