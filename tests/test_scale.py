@@ -296,3 +296,7 @@ def test_each_page_that_is_linked_is_there() -> None:
     }
     for anchor in re.findall(r"\]\(#([\w-]+)\)", PAGE):
         assert anchor in headings, anchor
+
+
+def test_no_figure_is_left_open() -> None:
+    assert "<!--" not in PAGE
